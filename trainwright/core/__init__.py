@@ -1,0 +1,1 @@
+"""The ground floor: nouns and pure functions. No files, no network, no processes."""

@@ -1,0 +1,158 @@
+"""What a recipe says: the sections, their defaults, and how one key of it is changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from trainwright.core.errors import UserError
+from trainwright.core.schema import validate
+
+_UNITS = {
+    "epoch": ("epochs", 1.0),
+    "step": ("steps", 1.0),
+    "second": ("seconds", 1.0),
+    "minute": ("seconds", 60.0),
+    "hour": ("seconds", 3600.0),
+    "day": ("seconds", 86400.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """An amount of training: epochs, optimizer steps, or seconds."""
+
+    amount: float
+    unit: Literal["epochs", "steps", "seconds"]
+
+    @classmethod
+    def read(cls, text: str) -> Budget:
+        """``"10 epochs"``, ``"500 steps"``, ``"1.5 hours"``; ValueError otherwise."""
+        found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[+-]?\d+)?)\s*([a-z]+?)s?\s*", text.lower())
+        if not found or found.group(2) not in _UNITS:
+            raise ValueError(f"{text!r} is not an amount of training; write '10 epochs', '500 steps' or '30 minutes'")
+        unit, factor = _UNITS[found.group(2)]
+        amount = float(found.group(1)) * factor
+        if amount <= 0 or (unit == "steps" and amount != int(amount)):
+            raise ValueError(f"{text!r}: the amount must be above 0" + (" and whole" if unit == "steps" else ""))
+        return cls(amount, unit)  # type: ignore[arg-type]
+
+    def steps(self, per_epoch: int) -> int:
+        """The same amount in optimizer steps; seconds have none before they are measured."""
+        assert self.unit != "seconds"
+        return max(1, round(self.amount * per_epoch) if self.unit == "epochs" else int(self.amount))
+
+
+Spec = dict[str, Any]  # {"name": …, options…}
+
+
+class RunConfig(BaseModel):
+    """Everything a recipe may say at its top level."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+
+    format: Literal[1] = Field(1, description="version of the recipe's format")
+    name: str = Field("", description="label in the run folder's name; the task's name when empty")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        0, description="of the split, the initial weights, the order and the augmentation"
+    )
+    plugins: list[str] = Field(default_factory=list, description="Python files that register tasks, models, losses, …")
+    task: Spec = Field(description="the problem: {name, options}; see `trainwright explain task`")
+    data: Spec = Field(description="where records come from and how they are split: {source, options, valid, test}")
+    model: Spec = Field(
+        default_factory=dict, description="the network: {name, options}; the task's default when left out"
+    )
+    optimizer: Spec = Field(default_factory=lambda: {"name": "adamw"}, description="the update rule: {name, options}")
+    schedule: Spec = Field(
+        default_factory=lambda: {"name": "constant"},
+        description="how the rate changes over the budget: {name, options}",
+    )
+    batch_size: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        64, description="samples per optimizer step over all ranks; 'all' is batch gradient descent, 1 stochastic"
+    )
+    micro_batch: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        "all", description="samples a rank computes at once; smaller saves memory and changes nothing else"
+    )
+    budget: str = Field("10 epochs", description="how long to train: '10 epochs', '500 steps', '30 minutes'")
+    eval_every: str = Field("1 epoch", description="how often the validation part is evaluated")
+    save_every: str = Field("1 epoch", description="how often a checkpoint is saved")
+    log_every: Annotated[int, Field(ge=1)] = Field(10, description="steps between two waits for the device")
+    clip: Annotated[float, Field(gt=0)] | Literal["none"] = Field(
+        "none", description="largest norm of the whole gradient"
+    )
+    shuffle: bool = Field(True, description="a new order of the training samples each epoch")
+    precision: Literal["float32", "bfloat16", "float16", "float64"] = Field(
+        "float32", description="of the forward and backward pass; float16 scales the loss"
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps, xpu, xla")
+    ranks: Annotated[int, Field(ge=1)] = Field(1, description="processes that train together")
+    parallel: Literal["ddp", "fsdp"] = Field(
+        "ddp", description="with several ranks: copies of the model (ddp) or shards of it (fsdp)"
+    )
+    store: Literal["auto", "memory", "device", "file"] = Field(
+        "auto", description="where encoded samples are kept: memory, on the device, or a memory-mapped file"
+    )
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="processes that encode records; 0 is this process"
+    )
+    pace: Literal["plain"] = Field("plain", description="execution plan; 'plain' runs the model as it is written")
+
+    @field_validator("task", "model", "optimizer", "schedule", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        """A bare name stands for a spec without options."""
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _sourced(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
+    @field_validator("budget", "eval_every", "save_every")
+    @classmethod
+    def _amount(cls, value: str) -> str:
+        Budget.read(value)
+        return value
+
+
+def read_recipe(recipe: Mapping[str, Any], where: str = "recipe") -> RunConfig:
+    """A checked, complete top level; UserError names the key."""
+    if not isinstance(recipe, Mapping):
+        raise UserError(
+            where, f"a recipe is a table of keys, not {type(recipe).__name__}", "see `trainwright explain recipe`"
+        )
+    validate(RunConfig, recipe, "" if where == "recipe" else where)
+    return RunConfig.model_validate(dict(recipe))
+
+
+def patched(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the recipe with dotted keys set: ``{"optimizer.lr": 3e-4}``."""
+    out = deepcopy(dict(recipe))
+    for key, value in changes.items():
+        *path, last = key.split(".")
+        here = out
+        for part in path:
+            child = here.get(part)
+            if isinstance(child, str):  # a bare name stands for a spec
+                child = {"source" if part == "data" else "name": child}
+            if child is not None and not isinstance(child, Mapping):
+                raise UserError(key, f"'{part}' is {child!r}, not a table", f"set '{part}' itself")
+            here[part] = dict(child or {})
+            here = here[part]
+        if not last or not all(path):
+            raise UserError(key or "(empty)", "not a key of a recipe", "write a key such as optimizer.lr")
+        here[last] = value
+    return out
+
+
+def split_spec(spec: Mapping[str, Any], where: str) -> tuple[str, dict[str, Any]]:
+    """A spec's name and its options."""
+    name = spec.get("name")
+    if not isinstance(name, str) or not name:
+        raise UserError(where, "has no name", f'write {where} = {{ name = "…" }}; see `trainwright explain {where}`')
+    return name, {k: v for k, v in spec.items() if k != "name"}

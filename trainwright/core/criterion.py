@@ -1,0 +1,28 @@
+"""A loss as the engine needs it: one number per sample, and how much each sample counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+def samples(target: Tensor) -> Tensor:
+    """Every sample counts 1: the number of samples, 0-d."""
+    return torch.tensor(float(target.shape[0]), device=target.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """``each(output, target)`` is (N,), not averaged; their sum divided by the total of ``weight(target)`` is the loss.
+
+    ``expects`` says what the target is: ``classes`` (N,) int64 against (N, C) logits; ``binary`` 0/1 numbers of the
+    output's shape against logits; ``numbers`` of the output's shape.
+    """
+
+    each: Callable[[Tensor, Tensor], Tensor]
+    expects: Literal["classes", "binary", "numbers"]
+    weight: Callable[[Tensor], Tensor] = samples  # 0-d, on the target's device

@@ -1,0 +1,232 @@
+"""What happened: the only thing that leaves the training loop; and one fold that gives all readers the same view."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import Any, TypeAlias
+
+from pydantic import ConfigDict, TypeAdapter, with_config
+
+from trainwright.core.finding import Finding
+from trainwright.core.task import Exhibit
+
+_numbers = ConfigDict(ser_json_inf_nan="strings")
+
+
+@with_config(_numbers)
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """An attempt begins. What earlier attempts logged after ``from_step`` no longer counts."""
+
+    attempt: int
+    from_step: int
+    steps: int  # of the whole budget
+    steps_per_epoch: int
+    time: str  # ISO 8601, UTC
+    note: str = ""  # why it resumed, what changed
+
+
+@with_config(_numbers)
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """The optimizer steps since the last wait for the device. Seconds are averages per step."""
+
+    step: int  # the last of them; the first is step - len(losses) + 1
+    epoch: int
+    samples: int  # seen since the run began
+    losses: tuple[float, ...]  # mean loss of each step
+    norms: tuple[float, ...]  # gradient norm of each step, before clipping
+    lr: float  # of the first parameter group, at the last step
+    seconds: float
+    waited: float  # of these, seconds the loop stood waiting for data
+    parts: Mapping[str, float] = field(default_factory=dict)  # summands of the last step's loss
+    skipped: int = 0  # steps not taken because the gradient was not finite
+
+
+@with_config(_numbers)
+@dataclass(frozen=True, slots=True)
+class EvalDone:
+    """An evaluation of one part of the data."""
+
+    step: int
+    epoch: int
+    part: str  # "valid", "test", "train"
+    metrics: Mapping[str, float]
+    seconds: float
+    best: bool = False  # the monitor is the best so far
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the network said about a few samples."""
+
+    step: int
+    part: str
+    exhibits: tuple[Exhibit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSaved:
+    """A checkpoint is durable."""
+
+    step: int
+    path: str  # relative to the run
+    seconds: float
+
+
+@with_config(_numbers)
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """Statistics of the layers, measured between two steps."""
+
+    step: int
+    statistics: Mapping[str, Mapping[str, float]]
+
+
+@with_config(_numbers)
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The doctor's finding."""
+
+    step: int
+    finding: Finding
+
+
+@with_config(_numbers)
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """The attempt is over."""
+
+    step: int
+    outcome: str  # "finished" | "stopped" | "interrupted" | "failed"
+    reason: str
+    seconds: float
+    scores: Mapping[str, float] = field(default_factory=dict)  # "test/accuracy": 0.97
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+Event: TypeAlias = RunStarted | StepDone | EvalDone | Shown | CheckpointSaved | Probed | Found | RunEnded
+EVENTS: Mapping[str, type[Any]] = {
+    k.__name__: k for k in (RunStarted, StepDone, EvalDone, Shown, CheckpointSaved, Probed, Found, RunEnded)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The one thing an observer may ask for."""
+
+    reason: str
+    outcome: str = "stopped"
+
+
+Observer: TypeAlias = Callable[[Event], Stop | None]
+
+
+@cache
+def _adapter(name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(EVENTS[name])
+
+
+def dump(event: Event) -> str:
+    """One line of JSON; NaN and infinity as strings."""
+    body = _adapter(type(event).__name__).dump_json(event).decode()
+    name = f'{{"event":"{type(event).__name__}"'
+    return name + ("," + body[1:] if body != "{}" else "}")
+
+
+def load(line: str) -> Event:
+    """The inverse of `dump`."""
+    fields = json.loads(line)
+    event: Event = _adapter(fields.pop("event")).validate_python(fields)
+    return event
+
+
+@dataclass(slots=True)
+class View:
+    """A run as its events tell it: what a console, a plot, the studio and the doctor read."""
+
+    attempts: list[RunStarted] = field(default_factory=list)
+    losses: dict[int, float] = field(default_factory=dict)  # step -> mean loss
+    norms: dict[int, float] = field(default_factory=dict)
+    steps: list[StepDone] = field(default_factory=list)
+    evals: list[EvalDone] = field(default_factory=list)
+    shown: list[Shown] = field(default_factory=list)
+    probed: list[Probed] = field(default_factory=list)
+    checkpoints: list[CheckpointSaved] = field(default_factory=list)
+    findings: list[Found] = field(default_factory=list)
+    ended: RunEnded | None = None
+
+    @property
+    def step(self) -> int:
+        """The last step that counts."""
+        return max(self.losses, default=self.attempts[-1].from_step if self.attempts else 0)
+
+    def history(self) -> list[dict[str, Any]]:
+        """One row per evaluation step: ``{"step", "epoch", "lr", "train/loss", "valid/loss", "valid/accuracy", …}``.
+
+        ``train/loss`` is the mean over the steps since the previous row.
+        """
+        rows: dict[int, dict[str, Any]] = {}
+        for e in self.evals:
+            row = rows.setdefault(e.step, {"step": e.step, "epoch": e.epoch})
+            row.update({f"{e.part}/{k}": v for k, v in e.metrics.items()})
+        before = 0
+        for step in sorted(rows):
+            seen = [v for s, v in self.losses.items() if before < s <= step]
+            if seen:
+                rows[step]["train/loss"] = sum(seen) / len(seen)
+            before = step
+        return [rows[s] for s in sorted(rows)]
+
+
+def fold(events: Iterable[Event]) -> View:
+    """Events of all attempts, in the order they were logged, as one view."""
+    view = View()
+    for event in events:
+        _add(view, event)
+    return view
+
+
+def _add(view: View, event: Event) -> None:
+    match event:
+        case RunStarted():
+            _cut(view, event.from_step)
+            view.attempts.append(event)
+            view.ended = None
+        case StepDone():
+            first = event.step - len(event.losses) + 1
+            view.losses.update(zip(range(first, event.step + 1), event.losses, strict=True))
+            view.norms.update(zip(range(first, event.step + 1), event.norms, strict=False))
+            view.steps.append(event)
+        case EvalDone():
+            view.evals.append(event)
+        case Shown():
+            view.shown.append(event)
+        case Probed():
+            view.probed.append(event)
+        case CheckpointSaved():
+            view.checkpoints.append(event)
+        case Found():
+            view.findings.append(event)
+        case RunEnded():
+            view.ended = event
+
+
+def _cut(view: View, step: int) -> None:
+    """Forget what a resumed attempt does again."""
+    view.losses = {s: v for s, v in view.losses.items() if s <= step}
+    view.norms = {s: v for s, v in view.norms.items() if s <= step}
+    view.steps = [e for e in view.steps if e.step <= step]
+    view.evals = [e for e in view.evals if e.step <= step]
+    view.shown = [e for e in view.shown if e.step <= step]
+    view.probed = [e for e in view.probed if e.step <= step]
+    view.checkpoints = [e for e in view.checkpoints if e.step <= step]
+    view.findings = [e for e in view.findings if e.step <= step]
+
+
+def as_dict(event: Event) -> dict[str, Any]:
+    """An event as plain data."""
+    return {"event": type(event).__name__, **asdict(event)}

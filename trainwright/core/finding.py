@@ -1,0 +1,71 @@
+"""What the doctor says: a named trouble, its evidence, and what would cure it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from trainwright.core.events import View
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything a rule may look at; built live, or replayed from a finished run."""
+
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    view: View | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)  # facts measured on the data before step 1
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A change of the recipe: dotted key -> value."""
+
+    changes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A change of the model, the optimizer or the data that no recipe key expresses."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What a person should do or find out."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A trouble with its proof."""
+
+    rule: str
+    severity: Literal["note", "warning", "error"]
+    what: str  # one sentence a beginner understands
+    where: str = ""  # layer, column or part
+    evidence: Mapping[str, float] = field(default_factory=dict)  # the numbers that prove it
+    why: str = ""
+    fixes: tuple[Patch | Edit | Advice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """A trouble that is likely but not proved, and the trial that would decide it."""
+
+    rule: str
+    evidence: Mapping[str, float]
+    trial: str
+
+
+class Rule(NamedTuple):
+    """A pure check, with the patient it must catch and the one it must leave alone."""
+
+    name: str
+    check: Callable[[Evidence], Finding | Suspicion | None]
+    sick: Callable[[], Evidence]
+    healthy: Callable[[], Evidence]

@@ -1,0 +1,60 @@
+"""The few contracts a task may ask of a model.
+
+A model says at registration which it speaks; tasks ask the contract, never the class.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeAlias
+
+from torch import Tensor
+
+Cache: TypeAlias = Any  # what a decoder remembers between steps; only its model knows the inside
+
+
+class TokenModel(Protocol):
+    """Writes a sequence token by token."""
+
+    def start(self, **inputs: Tensor) -> Cache:
+        """A fresh cache for N sequences, with whatever they are conditioned on (a source sentence, a prompt)."""
+        ...
+
+    def step(self, token: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
+        """(N,) the newest tokens -> (N, vocab) logits of the next ones, and the cache that now knows them."""
+        ...
+
+    def reorder(self, cache: Cache, rows: Tensor) -> Cache:
+        """The cache with its sequences picked by ``rows`` (M,), as beam search does."""
+        ...
+
+
+class FrameModel(Protocol):
+    """Gives one output per frame of a shortened sequence."""
+
+    def lengths(self, lengths: Tensor) -> Tensor:
+        """(N,) input lengths -> (N,) output lengths."""
+        ...
+
+
+class Pyramid(Protocol):
+    """Gives maps of features at several scales."""
+
+    strides: tuple[int, ...]  # input pixels per cell of each map
+
+
+class Members(Protocol):
+    """An ensemble within one network: its outputs carry an axis of members at dim 1, (N, members, …)."""
+
+    members: int
+
+
+class Latent(Protocol):
+    """Has a code between encoder and decoder."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(N, …) -> (N, latent) code."""
+        ...
+
+    def decode(self, code: Tensor) -> Tensor:
+        """(N, latent) -> (N, …) reconstruction."""
+        ...

@@ -1,0 +1,148 @@
+"""What a task is: everything the engine does not know about the problem being solved."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+from torch import Tensor, nn
+
+from trainwright.core.batch import Batch, Draw
+from trainwright.core.rows import Column, Encoded, Rows, Windows
+
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+Record: TypeAlias = Mapping[str, Any]  # one raw example, as the source gives it
+Sample: TypeAlias = Mapping[str, "Tensor | bytes"]  # one encoded example, no batch dimension
+Outputs: TypeAlias = Mapping[str, Tensor]  # what the model said, one entry per head; dim 0 is the sample
+Answer: TypeAlias = Mapping[str, Any]  # one prediction a person can read, JSON-able
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One forward pass. ``sum`` is a scalar: the loss SUMMED over the batch's weight."""
+
+    sum: Tensor
+    outputs: Outputs = field(default_factory=dict)  # detached; what metrics with source "loss" read
+    each: Tensor | None = None  # (N,) detached, each sample's share of the sum
+    parts: Mapping[str, Tensor] = field(default_factory=dict)  # named summands, summed likewise, for the log
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the training is, for losses that warm up (KL terms, scheduled sampling)."""
+
+    step: int = 0
+    steps: int = 1  # of the whole budget
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number computed honestly over uneven batches and ranks.
+
+    With ``combine="add"``, ``count`` gives the sufficient statistics of one batch: a tensor of fixed shape, which adds
+    over batches and ranks; ``value`` turns the total into the number. With ``combine="rows"``, ``count`` gives one row
+    per sample (N, …); rows are kept in the order of record ids (narrower ones filled with NaN along dim 1), and
+    ``value`` reads all of them at once (AUROC, mAP, intervals). Totals and rows are float64, on the CPU.
+    """
+
+    count: Callable[[Outputs, Batch], Tensor]
+    value: Callable[[Tensor], float]
+    better: Literal["higher", "lower"]
+    combine: Literal["add", "rows"] = "add"
+    source: Literal["loss", "predict"] = "loss"  # which pass its outputs come from
+    when: Literal["each", "final"] = "each"  # at each evaluation, or only at the end
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """Something to look at beside the numbers: a prediction, boxes on an image, an alignment, a piano roll."""
+
+    kind: str  # "text", "table", "image", "boxes", …
+    title: str
+    data: Mapping[str, Any]  # JSON-able; pictures by digest in the run's media folder
+
+
+class Processor(ABC):
+    """Records to tensors and back. All it knows it learned from the training part."""
+
+    companions: int = 0  # further samples the loader gathers beside each (mosaic 3, mixup 1)
+    windows: Windows | None = None  # set when samples are windows over one stream of all records
+
+    @abstractmethod
+    def fit(self, records: Iterable[Record]) -> None:
+        """Learn vocabulary, scaling, labels, bin edges from the training records."""
+
+    @abstractmethod
+    def columns(self) -> Mapping[str, Column]:
+        """How each part of a sample is kept; known once fitted."""
+
+    @abstractmethod
+    def encode(self, record: Record) -> Sample:
+        """One record as tensors; deterministic; columns marked ``target`` may be absent from a served record.
+
+        Raises `DataError` for a record that cannot be used.
+        """
+
+    def unpack(self, column: str, data: bytes) -> Tensor:
+        """A ``bytes`` column's file as a tensor of the column's shape; runs in the loader's threads."""
+        raise NotImplementedError(f"{type(self).__name__} keeps no column of bytes, so '{column}' cannot be unpacked")
+
+    @abstractmethod
+    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
+        """Rows as a batch, on the rows' device: features, padding, masks, targets, weight.
+
+        With ``draw``, augmented; with None (evaluation, serving, export), as they are.
+        """
+
+    @abstractmethod
+    def decode(self, outputs: Outputs, batch: Batch) -> list[Answer]:
+        """One readable answer per sample of a prediction, in the original's coordinates."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, JSON]:
+        """Everything `fit` learned, as JSON."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, JSON]) -> None:
+        """The inverse of `state_dict`."""
+
+
+P = TypeVar("P", bound=Processor)
+
+
+class Task(ABC, Generic[P]):
+    """A problem: its processor, its loss, its metrics. Abstract here, final below."""
+
+    processor: P
+
+    @property
+    @abstractmethod
+    def monitor(self) -> str:
+        """The metric that decides which checkpoint is best; "loss" is always there."""
+
+    @abstractmethod
+    def sizes(self) -> dict[str, JSON]:
+        """What a model must know of the data: ``{"inputs": 8, "outputs": 10}``; known once the processor is fitted."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
+        """The forward pass and the loss, summed over the batch's weight."""
+
+    @abstractmethod
+    def predict(self, model: nn.Module, batch: Batch) -> Outputs:
+        """What serving and export run. Never reads targets."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, Metric]:
+        """The numbers of an evaluation, beside "loss"."""
+
+    def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
+        """What simple models reach on the same encoded data: ``{"constant": {"accuracy": 0.11}}``."""
+        return {}
+
+    def show(self, batch: Batch, outputs: Outputs) -> Sequence[Exhibit]:
+        """What a person should see of a few predictions."""
+        return ()

@@ -1,0 +1,1 @@
+"""First floor: where records come from, how they are split, encoded once, kept and gathered."""

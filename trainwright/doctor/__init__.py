@@ -1,0 +1,1 @@
+"""Second floor: pure rules over evidence."""

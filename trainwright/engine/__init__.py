@@ -1,0 +1,1 @@
+"""Second floor: how to learn; the step, the loop, the state, the checkpoints."""

@@ -1,0 +1,202 @@
+"""The training loop. It reads from top to bottom and calls nothing it does not import."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from trainwright.core.batch import Batch
+from trainwright.core.errors import NumericsError
+from trainwright.core.events import EvalDone, Observer, StepDone, Stop
+from trainwright.core.task import Progress, Task
+from trainwright.engine.runtime import Runtime
+from trainwright.engine.state import TrainState
+from trainwright.engine.step import Step, StepFn, train_step
+
+PATIENCE = 3  # steps in a row without a finite gradient that end a run (a float16 scale may take 20 to settle)
+
+
+class Groups(Protocol):
+    """What the loop asks of a loader: groups of micro-batches without end, one group per step."""
+
+    steps_per_epoch: int
+    epoch: int  # of the group handed out last
+    waited: float  # seconds
+
+    def __iter__(self) -> Iterator[list[Batch]]: ...
+    def __next__(self) -> list[Batch]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """When things happen, in optimizer steps."""
+
+    steps: int  # the whole budget
+    until: int | None = None  # stop here all the same, as an interruption would
+    log: int = 10
+    evaluate: int = 0  # 0: only at the end
+    save: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """How the run is judged while it learns: the evaluation, the metric that decides, and which way is better."""
+
+    evaluate: Callable[[], dict[str, float]]
+    monitor: str
+    better: str  # "higher" | "lower"
+
+
+def fit(
+    state: TrainState,
+    task: Task[Any],
+    train: Groups,
+    runtime: Runtime,
+    observe: Observer,
+    *,
+    cadence: Cadence,
+    schedule: Callable[[int, int], float],
+    clip: float | None = None,
+    judge: Judge | None = None,
+    save: Callable[[], None] | None = None,
+    asked: Callable[[], Stop | None] = lambda: None,
+    step_fn: StepFn = train_step,
+) -> Stop | None:
+    """Train until the budget is spent (None) or somebody asked to stop; the state tells how far it came.
+
+    Raises `NumericsError` when `PATIENCE` steps in a row had no finite gradient.
+
+    Args:
+        state: what changes, and all that does.
+        task: the problem.
+        train: this rank's groups of micro-batches.
+        runtime: device, precision, ranks.
+        observe: is told every event; may ask to stop, which all ranks then do at the same step.
+        cadence: when to log, evaluate, save and end.
+        schedule: (step, steps) -> multiplier of the base rates.
+        clip: largest norm of the whole gradient.
+        judge: evaluates on the validation part.
+        save: writes a checkpoint of the state.
+        asked: polled between steps: a person's wish to stop.
+        step_fn: the step itself.
+    """
+    counters = state.counters
+    log = _Log(runtime, train)
+    end = min(cadence.steps, cadence.until or cadence.steps)
+    stop: Stop | None = None
+    state.model.train()
+    while counters.step < end and stop is None:
+        group = next(train)
+        progress = Progress(counters.step, cadence.steps, train.epoch)
+        multiplier = schedule(counters.step, cadence.steps)
+        done = step_fn(state, task, group, runtime, clip=clip, multiplier=multiplier, progress=progress)
+        counters.epoch = train.epoch
+        log.add(done, group)
+        stop = asked()
+        last = counters.step == end
+        judged = judge is not None and (last or _due(counters.step, cadence.evaluate))
+        due = save is not None and _due(counters.step, cadence.save)
+        if last or judged or stop or due or _due(counters.step, cadence.log):
+            stop = observe(log.event(state)) or stop
+            _guard(state)
+        if judge is not None and judged:
+            stop = _judge(state, judge, observe) or stop
+        stop = _agreed(stop, runtime)
+        if save is not None and (last or stop or due or _just_best(state, judge)):
+            save()
+        if judged or stop:
+            log.restart()
+    return stop
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _just_best(state: TrainState, judge: Judge | None) -> bool:
+    return judge is not None and state.best.step == state.counters.step
+
+
+def _judge(state: TrainState, judge: Judge, observe: Observer) -> Stop | None:
+    """Evaluate aside, and remember the best."""
+    began = time.perf_counter()
+    with state.aside():
+        metrics = judge.evaluate()
+    step, value = state.counters.step, metrics[judge.monitor]
+    best = state.best.improves(value, judge.better)
+    if best:
+        state.best.value, state.best.step = value, step
+    return observe(EvalDone(step, state.counters.epoch, "valid", metrics, time.perf_counter() - began, best))
+
+
+def _agreed(stop: Stop | None, runtime: Runtime) -> Stop | None:
+    """All ranks stop when one does."""
+    if runtime.ranks.world == 1 or not runtime.ranks.agree(stop is not None):
+        return stop
+    told = runtime.ranks.gather_json([stop.reason, stop.outcome] if stop else None)
+    return Stop(*next(s for s in told if s))
+
+
+def _guard(state: TrainState) -> None:
+    """A run whose gradients are not finite must not look alive."""
+    patience = PATIENCE + (20 if state.scaler else 0)
+    if state.counters.in_a_row >= patience:
+        raise NumericsError(
+            f"the gradient was NaN or infinite in {state.counters.in_a_row} steps in a row, the last of them step "
+            f"{state.counters.step}; the weights are those of before. Lower optimizer.lr, set clip = 1.0, or look for "
+            "values that are not finite in the data"
+        )
+
+
+@dataclass(slots=True)
+class _Log:
+    """What happened since the last wait, left on the device until then."""
+
+    runtime: Runtime
+    train: Groups
+    steps: list[Step] = field(default_factory=list)
+    samples: int = 0
+    began: float = field(default_factory=time.perf_counter)
+    waited: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.waited = self.train.waited
+
+    def add(self, step: Step, group: Sequence[Batch]) -> None:
+        self.steps.append(step)
+        self.samples += sum(b.size for b in group)
+
+    def event(self, state: TrainState) -> StepDone:
+        """Wait for the device, once, and tell."""
+        names = list(self.steps[-1].parts)
+        shares: list[Tensor] = [s.loss for s in self.steps] + [self.steps[-1].parts[n] for n in names]
+        shares.append(self.runtime.scalar(float(self.samples)))
+        totals = self.runtime.ranks.total(torch.stack([s.to(self.runtime.wide) for s in shares])).tolist()  # the wait
+        norms = torch.stack([s.norm.to(self.runtime.wide) for s in self.steps]).tolist()
+        n = len(self.steps)
+        counters = state.counters
+        counters.samples += int(totals[-1])
+        event = StepDone(
+            step=counters.step,
+            epoch=counters.epoch,
+            samples=counters.samples,
+            losses=tuple(totals[:n]),
+            norms=tuple(norms),
+            lr=float(state.optimizer.param_groups[0]["lr"]),
+            seconds=(time.perf_counter() - self.began) / n,
+            waited=(self.train.waited - self.waited) / n,
+            parts=dict(zip(names, totals[n:-1], strict=True)),
+            skipped=counters.skipped,
+        )
+        self.steps, self.samples = [], 0
+        self.restart()
+        return event
+
+    def restart(self) -> None:
+        """Time goes on from here."""
+        self.began, self.waited = time.perf_counter(), self.train.waited

@@ -1,0 +1,196 @@
+"""The verbs of several processes; every one of them a no-op where there is one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+
+class Single:
+    """One process: rank 0 of 1."""
+
+    rank = 0
+    world = 1
+    mode: Literal["single", "ddp", "fsdp"] = "single"
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model as the training step calls it."""
+        return model
+
+    def bare(self, model: nn.Module) -> nn.Module:
+        """The model as its author wrote it."""
+        return model
+
+    def whole(self, model: nn.Module) -> AbstractContextManager[nn.Module]:
+        """The bare model with all its weights on this rank, for evaluation and inference: no rank waits for another."""
+        return nullcontext(model)
+
+    def sync(self, model: nn.Module, last: bool) -> AbstractContextManager[None]:
+        """Exchange gradients only in the last micro-batch of a step."""
+        return nullcontext()
+
+    def total(self, x: Tensor) -> Tensor:
+        """Sum over ranks, in place, without waiting for the host."""
+        return x
+
+    def agree(self, asked: bool) -> bool:
+        """Whether any rank asked."""
+        return asked
+
+    def gather(self, rows: Tensor) -> list[Tensor]:
+        """The (N, K) CPU tensor of every rank; N and K may differ."""
+        return [rows]
+
+    def gather_json(self, value: Any) -> list[Any]:
+        """A JSON value of every rank."""
+        return [value]
+
+    def full(self, x: Tensor) -> Tensor:
+        """A tensor that may be sharded, whole; every rank must call it."""
+        return x
+
+    def like(self, x: Tensor, model: Tensor) -> Tensor:
+        """A whole tensor laid out as ``model`` is."""
+        return x
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+
+    def close(self) -> None:
+        """Leave the group."""
+
+
+class Ranks(Single):
+    """Processes joined by torch.distributed: DDP (copies of the model) or FSDP2 (shards of it)."""
+
+    def __init__(self, mode: Literal["ddp", "fsdp"], device: torch.device) -> None:
+        import torch.distributed as dist
+
+        self.mode, self.device = mode, device
+        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+
+    @override
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """DDP around the model, or FSDP2 into it: each direct child is a unit, and the rest another."""
+        if self.mode == "ddp":
+            from torch.nn.parallel import DistributedDataParallel
+
+            return DistributedDataParallel(model) if any(p.requires_grad for p in model.parameters()) else model
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        mesh = init_device_mesh(self.device.type, (self.world,))
+        for child in model.children():
+            if not isinstance(child, nn.ModuleList) and any(True for _ in child.parameters()):
+                fully_shard(child, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        return model
+
+    @override
+    def bare(self, model: nn.Module) -> nn.Module:
+        from torch.nn.parallel import DistributedDataParallel
+
+        return model.module if isinstance(model, DistributedDataParallel) else model
+
+    @contextmanager
+    def _gathered(self, model: nn.Module) -> Iterator[nn.Module]:
+        from torch.distributed.fsdp import FSDPModule
+
+        units = [m for m in model.modules() if isinstance(m, FSDPModule)]
+        for unit in units:
+            unit.set_reshard_after_forward(False, recurse=False)
+            unit.unshard()
+        try:
+            yield model
+        finally:
+            for unit in units:
+                unit.set_reshard_after_forward(True, recurse=False)
+                unit.reshard()
+
+    @override
+    def whole(self, model: nn.Module) -> AbstractContextManager[nn.Module]:
+        return self._gathered(model) if self.mode == "fsdp" else nullcontext(self.bare(model))
+
+    @override
+    def sync(self, model: nn.Module, last: bool) -> AbstractContextManager[None]:
+        from torch.distributed.fsdp import FSDPModule
+        from torch.nn.parallel import DistributedDataParallel
+
+        if isinstance(model, DistributedDataParallel) and not last:
+            return model.no_sync()
+        if isinstance(model, FSDPModule):
+            model.set_requires_gradient_sync(last)
+        return nullcontext()
+
+    @override
+    def total(self, x: Tensor) -> Tensor:
+        import torch.distributed as dist
+
+        dist.all_reduce(x)
+        return x
+
+    @override
+    def agree(self, asked: bool) -> bool:
+        flag = torch.tensor(float(asked), device=self.device)
+        return bool(self.total(flag) > 0)  # the wait
+
+    @override
+    def gather(self, rows: Tensor) -> list[Tensor]:
+        import torch.distributed as dist
+
+        rows = rows.contiguous()
+        shape = torch.tensor(rows.shape, dtype=torch.int64, device=self.device)
+        shapes = [torch.empty_like(shape) for _ in range(self.world)]
+        dist.all_gather(shapes, shape)
+        sizes = [[int(n) for n in s] for s in shapes]  # the wait
+        longest = max(torch.Size(s).numel() for s in sizes)
+        flat = torch.zeros(longest, dtype=rows.dtype, device=self.device)
+        flat[: rows.numel()] = rows.flatten().to(self.device)
+        parts = [torch.empty_like(flat) for _ in range(self.world)]
+        dist.all_gather(parts, flat)
+        return [p[: torch.Size(s).numel()].view(s).cpu() for p, s in zip(parts, sizes, strict=True)]
+
+    @override
+    def gather_json(self, value: Any) -> list[Any]:
+        data = torch.tensor(list(json.dumps(value).encode()), dtype=torch.uint8)
+        return [json.loads(bytes(part.tolist()).decode()) for part in self.gather(data)]
+
+    @override
+    def full(self, x: Tensor) -> Tensor:
+        from torch.distributed.tensor import DTensor
+
+        return x.full_tensor() if isinstance(x, DTensor) else x
+
+    @override
+    def like(self, x: Tensor, model: Tensor) -> Tensor:
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        if not isinstance(model, DTensor) or x.shape != model.shape:
+            return x
+        return distribute_tensor(x.to(model.device), model.device_mesh, model.placements)
+
+    @override
+    def barrier(self) -> None:
+        self.agree(False)
+
+    @override
+    def close(self) -> None:
+        import torch.distributed as dist
+
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def join(mode: Literal["ddp", "fsdp"], device: torch.device) -> Ranks:
+    """Join the processes that torchrun (or its like) started; device is this rank's own."""
+    import torch.distributed as dist
+
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "xccl" if device.type == "xpu" else "gloo")
+    return Ranks(mode, device)

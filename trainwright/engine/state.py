@@ -1,0 +1,326 @@
+"""Everything that changes while training. Nothing else does."""
+
+from __future__ import annotations
+
+import base64
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from trainwright.core.batch import seed_of
+from trainwright.core.errors import CheckpointError
+from trainwright.engine.ranks import Single
+from trainwright.engine.runtime import Runtime
+
+
+class Stateful(Protocol):
+    """One part of the state. Its state_dict holds tensors, JSON values, and mappings and lists of them."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Everything that changes."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> Any:
+        """The inverse of `state_dict`."""
+        ...
+
+
+@dataclass(slots=True)
+class Counters:
+    """How far the training is."""
+
+    step: int = 0
+    epoch: int = 0
+    samples: int = 0
+    skipped: int = 0  # steps not taken, because the gradient was not finite
+    in_a_row: int = 0  # of these, the latest without one taken in between
+
+    def state_dict(self) -> dict[str, Any]:
+        """Five integers."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        for name in self.__slots__:
+            setattr(self, name, int(state[name]))
+
+
+@dataclass(slots=True)
+class Best:
+    """The best evaluation so far."""
+
+    value: float | None = None
+    step: int = 0
+
+    def improves(self, value: float, better: str) -> bool:
+        """Whether ``value`` beats the best; NaN never does."""
+        if value != value:
+            return False
+        return self.value is None or (value > self.value if better == "higher" else value < self.value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The value and its step."""
+        return {"value": self.value, "step": self.step}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.value, self.step = state["value"], int(state["step"])
+
+
+class Weights:
+    """A module as a part of the state: whole tensors under the names its author gave, whatever wraps it."""
+
+    def __init__(self, module: nn.Module, ranks: Single | None = None) -> None:
+        self.module, self.ranks = module, ranks or Single()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Name -> whole tensor; every rank must call it."""
+        state = self.ranks.bare(self.module).state_dict()
+        return {name: self.ranks.full(x) if isinstance(x, Tensor) else x for name, x in state.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse; RuntimeError of torch names missing keys and shapes that differ."""
+        bare = self.ranks.bare(self.module)
+        now = bare.state_dict()
+        bare.load_state_dict({k: self.ranks.like(v, now[k]) if k in now else v for k, v in state.items()})
+
+
+class Moments:
+    """An optimizer as a part of the state, keyed by the names of the weights, so that any number of ranks reads it."""
+
+    def __init__(self, optimizer: Optimizer, module: nn.Module, ranks: Single | None = None) -> None:
+        self.optimizer, self.module, self.ranks = optimizer, module, ranks or Single()
+
+    def state_dict(self) -> dict[str, Any]:
+        """``{"state": {weight: {moment: tensor}}, "groups": [{option: value, "params": [weights]}]}``."""
+        names = self._names()
+        state = {
+            names[p]: {k: self.ranks.full(v) if isinstance(v, Tensor) else v for k, v in entry.items()}
+            for p, entry in self.optimizer.state.items()
+        }
+        groups = [{**g, "params": [names[p] for p in g["params"]]} for g in self.optimizer.param_groups]
+        return {"state": state, "groups": groups}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse; ValueError where the groups hold other weights."""
+        weights = {name: p for p, name in self._names().items()}
+        mine = [[self._names()[p] for p in g["params"]] for g in self.optimizer.param_groups]
+        if mine != [list(g["params"]) for g in state["groups"]]:
+            raise ValueError("the optimizer's groups hold other weights than the checkpoint's")
+        number = {name: i for i, name in enumerate(n for names in mine for n in names)}
+        self.optimizer.load_state_dict(
+            {
+                "state": {
+                    number[name]: {k: self._laid(v, weights[name]) for k, v in entry.items()}
+                    for name, entry in state["state"].items()
+                },
+                "param_groups": [{**g, "params": [number[n] for n in g["params"]]} for g in state["groups"]],
+            }
+        )
+
+    def _names(self) -> dict[Any, str]:
+        return {p: name for name, p in self.ranks.bare(self.module).named_parameters()}
+
+    def _laid(self, value: Any, weight: Tensor) -> Any:
+        return self.ranks.like(value, weight) if isinstance(value, Tensor) else value
+
+
+class Randomness:
+    """The global generators of Python, NumPy and torch, on every rank."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+
+    def seed(self, seed: int) -> None:
+        """Start all generators; ranks differ, so that their dropout does."""
+        word = seed_of(seed, "global", self.runtime.ranks.rank)
+        random.seed(word)
+        np.random.seed(word % 2**32)
+        torch.manual_seed(word % 2**63)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The generators of every rank, as text."""
+        return {"ranks": self.runtime.ranks.gather_json(take_randomness(self.runtime.device))}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse; a rank the checkpoint does not know starts afresh."""
+        ranks = state["ranks"]
+        if self.runtime.ranks.rank < len(ranks):
+            give_randomness(ranks[self.runtime.ranks.rank], self.runtime.device)
+
+
+class TrainState:
+    """An open mapping of names to parts; its parts ARE the checkpoint.
+
+    ``model``, ``optimizer``, ``loader``, ``counters``, ``best`` and ``random`` are always there; a run adds what else
+    changes: a scaler, averaged weights, a second optimizer, a teacher.
+    """
+
+    def __init__(self, parts: Mapping[str, Stateful]) -> None:
+        self.parts: dict[str, Stateful] = dict(parts)
+
+    @classmethod
+    def of(cls, model: nn.Module, optimizer: Optimizer, runtime: Runtime | None = None) -> TrainState:
+        """The smallest state, for a loop of one's own around `train_step`; rates in the optimizer become base rates."""
+        runtime = runtime or Runtime()
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        state = cls(
+            {
+                "model": Weights(model, runtime.ranks),
+                "optimizer": Moments(optimizer, model, runtime.ranks),
+                "counters": Counters(),
+                "best": Best(),
+                "random": Randomness(runtime),
+            }
+        )
+        if runtime.precision == "float16":
+            state.parts["scaler"] = LossScale()
+        return state
+
+    @property
+    def model(self) -> nn.Module:
+        """The model as the step calls it."""
+        part = self.parts["model"]
+        assert isinstance(part, Weights)
+        return part.module
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The first optimizer."""
+        part = self.parts["optimizer"]
+        assert isinstance(part, Moments)
+        return part.optimizer
+
+    @property
+    def counters(self) -> Counters:
+        """How far the training is."""
+        part = self.parts["counters"]
+        assert isinstance(part, Counters)
+        return part
+
+    @property
+    def best(self) -> Best:
+        """The best evaluation so far."""
+        part = self.parts["best"]
+        assert isinstance(part, Best)
+        return part
+
+    @property
+    def scaler(self) -> LossScale | None:
+        """The loss scale of float16."""
+        part = self.parts.get("scaler")
+        assert part is None or isinstance(part, LossScale)
+        return part
+
+    def state_dict(self) -> dict[str, Mapping[str, Any]]:
+        """Every part's state; every rank must call it."""
+        return {name: part.state_dict() for name, part in self.parts.items()}
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Any]]) -> None:
+        """All parts or none: CheckpointError where a part is missing or unknown."""
+        if differing := self.parts.keys() ^ state.keys():
+            missing = ", ".join(sorted(differing))
+            raise CheckpointError(f"checkpoint and run do not have the same parts of the state: {missing}")
+        for name, part in self.parts.items():
+            try:
+                part.load_state_dict(state[name])
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                raise CheckpointError(f"the checkpoint's '{name}' does not fit this run: {error}") from error
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Evaluate, sample or probe without leaving a trace: randomness, buffers and modes are put back."""
+        random_part = self.parts["random"]
+        assert isinstance(random_part, Randomness)
+        device = random_part.runtime.device
+        before = take_randomness(device)
+        modes = {m: m.training for m in self.model.modules()}
+        buffers = {b: b.detach().clone() for b in self.model.buffers()}
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for buffer, value in buffers.items():
+                    buffer.copy_(value)
+            for module, training in modes.items():
+                module.training = training
+            give_randomness(before, device)
+
+
+class LossScale:
+    """Keeps float16 gradients above the smallest number: doubled after ``patience`` good steps, halved after a bad one.
+
+    Source: Micikevicius et al. 2018, "Mixed precision training", section 3.2.
+    """
+
+    def __init__(self, scale: float = 2.0**16, patience: int = 2000) -> None:
+        self.scale, self.patience, self.good = scale, patience, 0
+
+    def update(self, finite: bool) -> None:
+        """After each step."""
+        self.good = self.good + 1 if finite else 0
+        if not finite:
+            self.scale = max(self.scale / 2, 1.0)
+        elif self.good >= self.patience:
+            self.scale, self.good = self.scale * 2, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scale, and the good steps since it changed."""
+        return {"scale": self.scale, "patience": self.patience, "good": self.good}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.scale, self.patience, self.good = float(state["scale"]), int(state["patience"]), int(state["good"])
+
+
+def take_randomness(device: torch.device) -> dict[str, Any]:
+    """The global generators of this process, as JSON."""
+    _, keys, position, has_gauss, gauss = np.random.get_state()
+    version, words, following = random.getstate()
+    taken = {
+        "python": [version, list(words), following],
+        "numpy": [_text(np.asarray(keys).tobytes()), position, has_gauss, gauss],
+        "torch": _text(torch.get_rng_state().numpy().tobytes()),
+    }
+    if device.type in ("cuda", "xpu", "mps"):
+        taken["device"] = _text(_generator(device).get_state().numpy().tobytes())
+    return taken
+
+
+def give_randomness(taken: Mapping[str, Any], device: torch.device) -> None:
+    """The inverse of `take_randomness`."""
+    version, words, following = taken["python"]
+    random.setstate((version, tuple(words), following))
+    keys, position, has_gauss, gauss = taken["numpy"]
+    np.random.set_state(("MT19937", np.frombuffer(base64.b64decode(keys), dtype=np.uint32), position, has_gauss, gauss))
+    torch.set_rng_state(_bytes(taken["torch"]))
+    if "device" in taken and device.type in ("cuda", "xpu", "mps"):
+        _generator(device).set_state(_bytes(taken["device"]))
+
+
+def _generator(device: torch.device) -> torch.Generator:
+    if device.type == "mps":
+        generator: torch.Generator = torch.mps._get_default_mps_generator()
+        return generator
+    module: Any = torch.cuda if device.type == "cuda" else torch.xpu
+    module.init()
+    found: torch.Generator = module.default_generators[
+        module.current_device() if device.index is None else device.index
+    ]
+    return found
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _bytes(text: str) -> Tensor:
+    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)

@@ -1,0 +1,129 @@
+"""One optimizer step, from micro-batches to moved weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from trainwright.core.batch import Batch
+from trainwright.core.task import Progress, Task
+from trainwright.engine.runtime import Runtime
+from trainwright.engine.state import TrainState
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step did; every number is a 0-d tensor left on the device.
+
+    ``loss`` and ``parts`` are this rank's share: summed over ranks they are the mean over the whole batch.
+    """
+
+    loss: Tensor
+    norm: Tensor  # of the whole gradient, over all ranks, before clipping
+    finite: Tensor  # bool; False: the step was not taken
+    parts: Mapping[str, Tensor]
+
+
+class StepFn(Protocol):
+    """Replace the whole step (GAN, SAM, distillation) rather than hooking into it."""
+
+    def __call__(
+        self,
+        state: TrainState,
+        task: Task[Any],
+        group: Sequence[Batch],
+        runtime: Runtime,
+        /,
+        *,
+        clip: float | None,
+        multiplier: float,
+        progress: Progress,
+    ) -> Step:
+        """Take one step; advance ``state.counters``."""
+        ...
+
+
+def train_step(
+    state: TrainState,
+    task: Task[Any],
+    group: Sequence[Batch],
+    runtime: Runtime,
+    *,
+    clip: float | None = None,
+    multiplier: float = 1.0,
+    progress: Progress = Progress(),  # noqa: B008 - frozen
+) -> Step:
+    """Move the weights once by the gradient of the mean loss over all micro-batches of all ranks.
+
+    The loss of each micro-batch is a sum; the total weight over micro-batches and ranks divides it once. DDP and FSDP
+    average gradients over ranks, hence ``world``. A batch that weighs nothing in all counts by its sum alone. A step
+    whose gradient is not finite is not taken.
+
+    Args:
+        state: what changes; the model is in training mode.
+        task: gives the summed loss.
+        group: this rank's micro-batches, as many as every other rank's.
+        runtime: device, precision, ranks.
+        clip: largest norm of the whole gradient.
+        multiplier: of every group's base rate, from the schedule.
+        progress: for losses that warm up.
+    """
+    total = runtime.ranks.total(torch.stack([b.weight.to(runtime.device, runtime.wide) for b in group]).sum())
+    scale = runtime.ranks.world / torch.where(total > 0, total, torch.ones_like(total))
+    up = state.scaler.scale if state.scaler else 1.0
+    sums: list[Tensor] = []
+    parts: dict[str, Tensor] = {}
+    for i, batch in enumerate(group):
+        counts = float(batch.size > 0)
+        with runtime.ranks.sync(state.model, last=i == len(group) - 1):
+            with runtime.autocast():
+                loss = task.loss(state.model, runtime.take(batch), progress)
+            (_full(loss.sum) * (scale * (counts * up))).backward()
+        sums.append(loss.sum.detach().to(runtime.wide) * counts)
+        for name, part in loss.parts.items():
+            parts[name] = parts.get(name, 0.0) + part.detach().to(runtime.wide) * counts
+    norm = _gradient(state.model, runtime, clip=clip, down=up)
+    finite = torch.isfinite(norm)
+    _move(state, finite, multiplier, runtime)
+    mean = scale / runtime.ranks.world
+    return Step(torch.stack(sums).sum() * mean, norm, finite, {k: v * mean for k, v in parts.items()})
+
+
+def _full(x: Tensor) -> Tensor:
+    """At least float32: a scaled loss would overflow float16."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _gradient(model: nn.Module, runtime: Runtime, *, clip: float | None, down: float) -> Tensor:
+    """Undo the loss scale, clip, and return the norm before clipping."""
+    weights = [p for p in model.parameters() if p.grad is not None]
+    gradients = [p.grad for p in weights if p.grad is not None]
+    if down != 1.0:
+        torch._foreach_mul_(gradients, 1.0 / down)
+    norm = runtime.ranks.full(torch.nn.utils.get_total_norm(gradients))
+    if clip is not None:
+        torch.nn.utils.clip_grads_with_norm_(weights, clip, norm)
+    return norm.to(runtime.device)
+
+
+def _move(state: TrainState, finite: Tensor, multiplier: float, runtime: Runtime) -> None:
+    """The update itself, and what is counted."""
+    optimizer = state.optimizer
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * multiplier
+    good = bool(finite)  # the wait: free on the CPU; on an accelerator the price of never moving by NaN
+    if good:
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    if state.scaler:
+        state.scaler.update(good)
+    counters = state.counters
+    counters.step += 1
+    if not (good or state.scaler):
+        counters.skipped += 1
+    counters.in_a_row = 0 if good else counters.in_a_row + 1
+    runtime.flush()

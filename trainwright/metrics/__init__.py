@@ -1,0 +1,1 @@
+"""First floor: numbers that judge predictions."""

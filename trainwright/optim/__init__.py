@@ -1,0 +1,1 @@
+"""First floor: losses, update rules and schedules."""

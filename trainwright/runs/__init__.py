@@ -1,0 +1,1 @@
+"""Third floor: where tasks, models and the engine meet, once."""

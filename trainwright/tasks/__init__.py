@@ -1,0 +1,1 @@
+"""Second floor: problems, one file each; they know neither the engine, nor the models, nor each other."""
