@@ -1,0 +1,67 @@
+"""Trainwright trains neural networks without failing silently."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+__version__ = version("trainwright")
+
+if TYPE_CHECKING:
+    from trainwright.core.batch import Batch, Draw
+    from trainwright.core.criterion import Criterion
+    from trainwright.core.errors import TrainwrightError, UserError
+    from trainwright.core.events import Stop
+    from trainwright.core.finding import Finding
+    from trainwright.core import kinds
+    from trainwright.core.task import Loss, Metric, Processor, Progress, Task
+    from trainwright.engine.runtime import Runtime
+    from trainwright.engine.state import TrainState
+    from trainwright.engine.step import train_step
+    from trainwright.runs.conformance import check_task
+    from trainwright.runs.run import Run, list_runs
+    from trainwright.runs.run import open_run as open
+    from trainwright.runs.fit import fit
+    from trainwright.runs.train import resume, train
+
+# Where each public name lives: torch is imported when one is first used, so that `import trainwright` is instant.
+_HOMES = {
+    "Batch": "core.batch",
+    "Criterion": "core.criterion",
+    "Draw": "core.batch",
+    "Finding": "core.finding",
+    "Loss": "core.task",
+    "Metric": "core.task",
+    "Processor": "core.task",
+    "Progress": "core.task",
+    "Run": "runs.run",
+    "Runtime": "engine.runtime",
+    "Stop": "core.events",
+    "Task": "core.task",
+    "TrainState": "engine.state",
+    "TrainwrightError": "core.errors",
+    "UserError": "core.errors",
+    "check_task": "runs.conformance",
+    "fit": "runs.fit",
+    "kinds": "core.kinds",
+    "list_runs": "runs.run",
+    "open": "runs.run",
+    "resume": "runs.train",
+    "train": "runs.train",
+    "train_step": "engine.step",
+}
+_OTHER_NAMES = {"open": "open_run"}
+
+__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - all are names
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'trainwright' has no attribute '{name}'")
+    home = import_module(f"trainwright.{_HOMES[name]}")
+    return home if name == "kinds" else getattr(home, _OTHER_NAMES.get(name, name))
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,14 +1,14 @@
-"""Detection in small: light and dark squares on grey, images without any included, mosaic, boxes in the original's pixels."""
+"""Detection in small: squares on grey images, images without any, mosaic, answers in the original's pixels."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, final
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, interpolate, relu
+from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, interpolate, pad, relu
 
 from trainwright.core.batch import Batch, Draw
 from trainwright.core.errors import DataError
@@ -83,7 +83,7 @@ class BoxProcessor(Processor):
         return {"mean": self.mean}
 
     def load_state_dict(self, state: Mapping[str, JSON]) -> None:
-        self.mean = float(str(state["mean"]))
+        self.mean = cast(float, state["mean"])
 
 
 def _mosaic(rows: Rows, draw: Draw) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -147,9 +147,8 @@ class Detection(Task[BoxProcessor]):
 
     def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
         boxes, logits, stride, centre = _cells(model, batch)
-        true, kinds, real = batch.targets["boxes"], batch.targets["kinds"], batch.targets["real"]
-        if true.shape[1] == 0:  # no image of this batch has a box
-            true, kinds, real = true.new_zeros(len(true), 1, 4), kinds.new_zeros(len(true), 1), real.new_zeros(len(true), 1)
+        true = pad(batch.targets["boxes"], (0, 0, 0, 1))  # one more that is not real: maybe no image here has a box
+        kinds, real = pad(batch.targets["kinds"], (0, 1)), pad(batch.targets["real"], (0, 1))
         middle, side = (true[..., :2] + true[..., 2:]) / 2, (true[..., 2:] - true[..., :2]).amax(-1)
         away = (centre[None, :, None] - middle[:, None]).abs().amax(-1)  # (N, A, M)
         level = (stride > stride.min())[None, :, None] == (side > LARGE)[:, None]
@@ -186,8 +185,9 @@ class Detection(Task[BoxProcessor]):
         """Always the mean box of the training part, once for each kind."""
         mean = train.rows(0, len(train)).ragged("boxes").values.mean(0)
         batch = self.processor.batch(test.rows(0, len(test)), None)
-        n, kinds = batch.size, torch.arange(len(KINDS))
-        same = {"boxes": mean.expand(n, len(KINDS), 4), "scores": torch.ones(n, len(KINDS)), "kinds": kinds.expand(n, -1)}
+        each = (batch.size, len(KINDS))
+        kinds = torch.arange(len(KINDS)).expand(each)
+        same = {"boxes": mean.expand(*each, 4), "scores": torch.ones(each), "kinds": kinds}
         return {"constant": {"ap50": _average_precision(_matches(same, batch).double())}}
 
 
@@ -258,7 +258,7 @@ class SmallDetector(nn.Module):
         self.high = nn.Conv2d(2 * width, 2 * width, 3, padding=1)
         self.heads = nn.ModuleList(nn.Conv2d(2 * width, 4 + kinds, 1) for _ in self.strides)
         for head in self.heads:
-            nn.init.constant_(head.bias[4:], -3.0)  # type: ignore[index,arg-type]  # few cells have a box
+            nn.init.constant_(head.bias[4:], -3.0)  # type: ignore[index]  # few cells have a box
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """(N, channels, S, S) -> one (N, 4 + C, S / stride, S / stride) for each stride."""

@@ -186,11 +186,12 @@ def fold(events: Iterable[Event]) -> View:
     """Events of all attempts, in the order they were logged, as one view."""
     view = View()
     for event in events:
-        _add(view, event)
+        advance(view, event)
     return view
 
 
-def _add(view: View, event: Event) -> None:
+def advance(view: View, event: Event) -> None:
+    """One more event into the view."""
     match event:
         case RunStarted():
             _cut(view, event.from_step)

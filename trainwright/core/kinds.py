@@ -9,7 +9,6 @@ from torch import nn
 from torch.optim import Optimizer
 
 from trainwright.core.criterion import Criterion
-from trainwright.core.finding import Rule
 from trainwright.core.registry import Registry
 from trainwright.core.task import Task
 
@@ -21,6 +20,5 @@ losses: Registry[Callable[..., Criterion]] = Registry("loss", "trainwright.optim
 optimizers: Registry[Callable[..., Optimizer]] = Registry("optimizer", "trainwright.optim")
 schedules: Registry[Callable[..., Schedule]] = Registry("schedule", "trainwright.optim")
 sources: Registry[Callable[..., Any]] = Registry("source", "trainwright.data")
-rules: Registry[Callable[[], Rule]] = Registry("rule", "trainwright.doctor")
 
-KINDS: Mapping[str, Registry[Any]] = {r.kind: r for r in (tasks, models, losses, optimizers, schedules, sources, rules)}
+KINDS: Mapping[str, Registry[Any]] = {r.kind: r for r in (tasks, models, losses, optimizers, schedules, sources)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -29,22 +29,32 @@ class Option:
     doc: str
 
 
-def shape_of(target: Callable[..., Any]) -> type[BaseModel]:
-    """A pydantic model with one field per keyword-only parameter of ``target``."""
+def shape_of(target: Callable[..., Any], later: Collection[str] = ()) -> type[BaseModel]:
+    """A pydantic model with one field per keyword-only parameter of ``target``, but for those given ``later``."""
     body = vars(target).get("__init__", target) if isinstance(target, type) else target
     hints = get_type_hints(body, include_extras=True)
     fields: dict[str, Any] = {}
     for p in inspect.signature(target).parameters.values():
-        if p.kind is p.KEYWORD_ONLY:
+        if p.kind is p.KEYWORD_ONLY and p.name not in later:
             fields[p.name] = (_lenient(hints.get(p.name, Any)), ... if p.default is p.empty else p.default)
     name = getattr(target, "__name__", "options")
     config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, protected_namespaces=())
     return create_model(name, __config__=config, **fields)
 
 
-def check(target: Callable[..., Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """``given`` completed with every default; UserError unless ``target(**given)`` is a legal call."""
-    return validate(shape_of(target), given, where)
+def check(
+    target: Callable[..., Any], given: Mapping[str, Any], where: str, later: Collection[str] = ()
+) -> dict[str, Any]:
+    """``given`` completed with every default; UserError unless ``target(**given)`` is a legal call.
+
+    Options named in ``later`` are the caller's to add.
+    """
+    return validate(shape_of(target, later), given, where)
+
+
+def required(target: Callable[..., Any]) -> list[str]:
+    """The options of ``target`` that have no default."""
+    return [name for name, field in shape_of(target).model_fields.items() if field.is_required()]
 
 
 def validate(shape: type[BaseModel], given: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -214,6 +214,13 @@ class TrainState:
         return part
 
     @property
+    def random(self) -> Randomness:
+        """The global generators."""
+        part = self.parts["random"]
+        assert isinstance(part, Randomness)
+        return part
+
+    @property
     def scaler(self) -> LossScale | None:
         """The loss scale of float16."""
         part = self.parts.get("scaler")
@@ -238,21 +245,18 @@ class TrainState:
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Evaluate, sample or probe without leaving a trace: randomness, buffers and modes are put back."""
-        random_part = self.parts["random"]
-        assert isinstance(random_part, Randomness)
-        device = random_part.runtime.device
-        before = take_randomness(device)
+        device = self.random.runtime.device
         modes = {m: m.training for m in self.model.modules()}
         buffers = {b: b.detach().clone() for b in self.model.buffers()}
         try:
-            yield
+            with randomness_kept(device):
+                yield
         finally:
             with torch.no_grad():
                 for buffer, value in buffers.items():
                     buffer.copy_(value)
             for module, training in modes.items():
                 module.training = training
-            give_randomness(before, device)
 
 
 class LossScale:
@@ -279,6 +283,16 @@ class LossScale:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self.scale, self.patience, self.good = float(state["scale"]), int(state["patience"]), int(state["good"])
+
+
+@contextmanager
+def randomness_kept(device: torch.device) -> Iterator[None]:
+    """The global generators are afterwards what they were before."""
+    before = take_randomness(device)
+    try:
+        yield
+    finally:
+        give_randomness(before, device)
 
 
 def take_randomness(device: torch.device) -> dict[str, Any]:

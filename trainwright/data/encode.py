@@ -1,0 +1,339 @@
+"""Encoding: every record through the processor once, into a store, with worker processes, progress and a cache."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from trainwright.core.errors import DataError, UserError
+from trainwright.core.rows import Ragged, Rows
+from trainwright.core.task import Processor, Record, Sample
+from trainwright.data.cache import (
+    key_of,
+    mapped,
+    new_folder,
+    publish,
+    read_index,
+    unwritable,
+    write_durably,
+    write_index,
+)
+from trainwright.data.columns import Growing, MisfitError, Packed, absence, pack, shaped, unpacked
+from trainwright.data.source import Source
+from trainwright.data.store import Kept, Store
+
+_CHUNK = 512  # records packed at once, at most
+_CHUNK_SECONDS = 0.5
+_CHUNK_BYTES = 8 << 20  # a worker's answer travels through a pipe
+_WORTH_WORKERS = 10.0  # seconds of encoding below which starting processes does not pay
+_PROBES = 4  # records encoded again to see whether a cache still tells the truth
+
+Chunk = dict[str, Packed]
+Progress = Callable[[int, int], None]
+
+
+def encode(
+    source: Source,
+    processor: Processor,
+    *,
+    workers: int | Literal["auto"] = "auto",
+    where: Literal["auto", "memory", "device", "file"] = "auto",
+    device: torch.device | None = None,
+    cache: Path | None = None,
+    on_progress: Progress | None = None,
+    key: str = "",
+) -> Store:
+    """Encode every record once, in record order.
+
+    Args:
+        source: the records.
+        processor: fitted.
+        workers: processes; 0 is this one; "auto" starts some when more than about 10 s remain after the first chunk.
+        where: RAM, ``device``, or mapped files; "auto" is RAM when that takes under a quarter of what is free.
+        device: for ``where="device"``.
+        cache: folder that keeps encoded data between runs; None keeps nothing. With one, "auto" maps its files.
+        on_progress: called with (records done, records in all); not called when the cache is used.
+        key: whatever else decides how records are encoded (the task's options), as text; part of the cache's key.
+
+    Raises DataError naming the place of a record that cannot be used, UserError for a folder that cannot be written.
+    """
+    if not len(source):
+        raise DataError("data", "the source holds no record", "check its path and options")
+    assert where != "device" or device is not None
+    encoder = _Encoder(source, processor)
+    name = "" if cache is None else key_of(source, processor, key)
+    store = None if cache is None else _from_cache(cache / name, name, encoder)
+    if store is None:
+        store = _encoded(encoder, workers, where, None if cache is None else cache / name, on_progress)
+    if where == "device" and device is not None:
+        return store.on(device)
+    return store.on(torch.device("cpu")) if where == "memory" and cache is not None else store
+
+
+def encode_records(records: Sequence[Record], processor: Processor) -> Rows:
+    """A few records as rows, to be served; on the CPU, ids counting from 0, bytes unpacked, absent targets absent.
+
+    A processor with windows gets each record whole, as context of what is to be predicted: a window column is
+    (N, longest + length, *shape), and its `Rows.lengths` are the rows of each record; behind them comes only padding,
+    ``length`` rows of it or more, where the rows to predict would stand. That is a training window with no target row
+    there, so a mask made from the lengths gives weight 0. A language model continues after its prompt, the first
+    ``lengths[i]`` rows; a forecaster takes the ``lead`` rows that end at row ``lengths[i]`` (in a training window they
+    end at row ``lead``; the two widths differ unless both are the same row). Records shorter than ``lead`` raise
+    DataError. Dense columns of such a processor describe the first target row, which is not there: they are left out.
+    """
+    if not records:
+        raise DataError("records", "there is none to predict", "give at least one")
+    encoder = _Encoder(records, processor)
+    _, chunk = encoder.span(0, len(records), seconds=float("inf"))
+    kept = {
+        name: Kept(encoder.columns[name], unpacked(p, encoder.columns[name], len(records)), _offsets(p))
+        for name, p in chunk.items()
+    }
+    ids = torch.arange(len(records))
+    if processor.windows is None:
+        return Store(kept, len(records), unpack=processor.unpack).gather(ids)
+    columns, lengths = {}, {}
+    for name, k in kept.items():
+        if k.column.kind == "window":
+            assert k.offsets is not None
+            lengths[name] = torch.from_numpy(np.diff(k.offsets))
+            if int(lengths[name].min()) < processor.windows.lead:
+                short = int(lengths[name].argmin())
+                what = f"has {int(lengths[name][short])} rows of '{name}', too few to continue"
+                raise DataError(encoder.where(short), what, f"give at least {processor.windows.lead}")
+            width = int(lengths[name].max()) + processor.windows.length
+            columns[name] = Ragged(k.values, lengths[name]).padded(k.column.padding, width)
+    return Rows(columns, ids, lengths)
+
+
+class _Encoder:
+    """Records to chunks; a mistake of a record names its place."""
+
+    def __init__(self, source: Source | Sequence[Record], processor: Processor) -> None:
+        self.source, self.processor = source, processor
+        self.columns = dict(processor.columns())
+        self.windowed = processor.windows is not None
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def where(self, index: int) -> str:
+        return self.source.where(index) if isinstance(self.source, Source) else f"record {index}"
+
+    def span(self, start: int, stop: int, seconds: float) -> tuple[int, Chunk]:
+        """Records from ``start`` to ``stop``, or as many as ``seconds`` allow: (first one not done, their columns)."""
+        samples: list[Sample] = []
+        until = time.perf_counter() + seconds
+        for i in range(start, stop):
+            samples.append(self._one(i))
+            if time.perf_counter() > until:
+                break
+        try:
+            return start + len(samples), pack(samples, self.columns, self.windowed)
+        except MisfitError as error:
+            raise DataError(self.where(start + error.index), error.what) from error
+
+    def _one(self, index: int) -> Sample:
+        try:
+            record = self.source[index]
+        except (DataError, MemoryError):
+            raise
+        except Exception as error:
+            raise DataError(self.where(index), f"cannot be read: {type(error).__name__}: {error}") from error
+        try:
+            return self.processor.encode(record)
+        except MemoryError:
+            raise
+        except DataError as error:
+            place = ", ".join(p for p in (self.where(index), error.where) if p)
+            raise DataError(place, error.what, error.instead) from error
+        except Exception as error:
+            raise DataError(self.where(index), f"cannot be encoded: {type(error).__name__}: {error}") from error
+
+
+def _encoded(
+    encoder: _Encoder, workers: int | Literal["auto"], where: str, target: Path | None, on_progress: Progress | None
+) -> Store:
+    total, done = len(encoder), 0
+    chunks = _chunks(encoder, workers)
+    folder: Path | None = None
+    growing: dict[str, Growing] = {}
+    try:
+        for stop, chunk in chunks:
+            if not done:
+                folder = _folder(chunk, stop, total, where, target)
+                paths = {name: None if folder is None else folder / f"{k}.values" for k, name in enumerate(chunk)}
+                growing = {n: Growing(encoder.columns[n], total, p, paths[n]) for n, p in chunk.items()}
+            for name in sorted(growing.keys() ^ chunk.keys()):
+                raise DataError(encoder.where(done), absence(name, name in chunk))
+            for name, packed in chunk.items():
+                growing[name].add(packed)
+            done = stop
+            if on_progress is not None:
+                on_progress(done, total)
+        return _finished(encoder, growing, folder, target)
+    except BaseException as error:
+        for column in growing.values():
+            column.close()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError) and folder is not None:
+            raise unwritable(folder.parent, error) from error
+        raise
+    finally:
+        chunks.close()
+
+
+def _finished(encoder: _Encoder, growing: dict[str, Growing], folder: Path | None, target: Path | None) -> Store:
+    windows, unpack = encoder.processor.windows, encoder.processor.unpack
+    if folder is None:
+        kept = {n: Kept(g.column, shaped(g.data(), g.column, g.rows()), g.offsets()) for n, g in growing.items()}
+        return Store(kept, len(encoder), windows=windows, unpack=unpack)
+    files: dict[str, tuple[int, Path, Path | None]] = {}
+    for name, column in growing.items():
+        column.close()
+        offsets, path = column.offsets(), column.path
+        assert path is not None
+        if offsets is not None:
+            write_durably(path.with_suffix(".offsets"), offsets.tobytes())
+        files[name] = (column.rows(), path, None if offsets is None else path.with_suffix(".offsets"))
+    write_index(folder, "" if target is None else target.name, len(encoder), files)
+    if target is not None:
+        publish(folder, target)
+    content = read_index(folder if target is None else target)
+    assert content is not None
+    kept = mapped(folder if target is None else target, content, encoder.columns)
+    store = Store(kept, len(encoder), windows=windows, unpack=unpack)
+    if target is None:
+        store.release = weakref.finalize(store, shutil.rmtree, folder, True)
+    return store
+
+
+def _folder(chunk: Chunk, records: int, total: int, where: str, target: Path | None) -> Path | None:
+    """Where files are written to; None for memory."""
+    if target is not None:
+        return new_folder(target.parent, target.name)
+    estimate = sum(p.data.nbytes for p in chunk.values()) / records * total
+    if where == "file" or (where == "auto" and estimate > _free_memory() / 4):
+        return new_folder(Path(tempfile.gettempdir()), "trainwright")
+    return None
+
+
+def _chunks(encoder: _Encoder, workers: int | Literal["auto"]) -> Generator[tuple[int, Chunk], None, None]:
+    """(first record not done, columns) in record order; the first chunk is timed to decide how to go on."""
+    total, began = len(encoder), time.perf_counter()
+    stop, chunk = encoder.span(0, min(_CHUNK, total), _CHUNK_SECONDS)
+    each = (time.perf_counter() - began) / stop
+    size = sum(p.data.nbytes for p in chunk.values()) / stop
+    yield stop, chunk
+    if workers == "auto":
+        workers = _cores() if _cores() > 1 and each * (total - stop) > _WORTH_WORKERS else 0
+    if workers and stop < total:
+        step = max(1, min(_CHUNK, int(_CHUNK_SECONDS / each), int(_CHUNK_BYTES / max(1.0, size))))
+        yield from _by_workers(encoder, stop, step, workers)
+        return
+    while stop < total:
+        stop, chunk = encoder.span(stop, min(stop + _CHUNK, total), _CHUNK_SECONDS)
+        yield stop, chunk
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    where: str
+    what: str
+    instead: str
+
+
+class _Spans(Dataset[Any]):
+    """Chunks by (start, stop), for torch's workers. A mistake comes back as a value: exceptions lose their form."""
+
+    def __init__(self, encoder: _Encoder) -> None:
+        self.encoder = encoder
+
+    def __getitem__(self, span: tuple[int, int]) -> Chunk | _Failure:
+        try:
+            return self.encoder.span(*span, seconds=float("inf"))[1]
+        except DataError as error:
+            return _Failure(error.where, error.what, error.instead)
+
+
+def _by_workers(encoder: _Encoder, start: int, step: int, workers: int) -> Iterator[tuple[int, Chunk]]:
+    total = len(encoder)
+    spans = [(a, min(a + step, total)) for a in range(start, total, step)]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: as the user wrote
+        loader = DataLoader(
+            _Spans(encoder),
+            batch_size=None,
+            sampler=spans,
+            num_workers=min(workers, len(spans)),
+            collate_fn=_same,
+            generator=torch.Generator(),  # else it would draw from the run's randomness
+        )
+        answers = iter(loader)
+    for begin, stop in spans:
+        try:
+            answer = next(answers)
+        except RuntimeError as error:
+            what = f"a process that encodes records died: {error}"
+            raise UserError("workers", what, "encode in this process with workers = 0 to see why") from error
+        if isinstance(answer, _Failure):
+            encoder.span(begin, stop, seconds=float("inf"))  # fails here as well, with its cause
+            raise DataError(answer.where, answer.what, answer.instead)
+        yield stop, answer
+
+
+def _same(chunk: Any) -> Any:
+    return chunk
+
+
+def _from_cache(folder: Path, key: str, encoder: _Encoder) -> Store | None:
+    """The stored columns when they are whole and a few records still encode to the same bytes."""
+    content = read_index(folder, key)
+    if content is None or content["records"] != len(encoder) or not content["columns"].keys() <= encoder.columns.keys():
+        return None
+    kept = mapped(folder, content, encoder.columns)
+    store = Store(kept, len(encoder), windows=encoder.processor.windows, unpack=encoder.processor.unpack)
+    for record in sorted({len(encoder) * k // _PROBES for k in range(_PROBES)}):
+        _, chunk = encoder.span(record, record + 1, seconds=float("inf"))
+        if chunk.keys() != kept.keys() or any(
+            not np.array_equal(p.data, store.raw(n, record)) for n, p in chunk.items()
+        ):
+            return None
+    return store
+
+
+def _offsets(packed: Packed) -> Any:
+    return None if packed.lengths is None else np.concatenate([[0], np.cumsum(packed.lengths)])
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _free_memory() -> float:
+    """Bytes of RAM that can be had, within the container's limit where there is one; infinity when nothing says."""
+    free = float("inf")
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+        group = Path("/sys/fs/cgroup")
+        limit = (group / "memory.max").read_text().strip()
+        if limit != "max":
+            free = min(free, float(limit) - float((group / "memory.current").read_text()))
+    except (OSError, StopIteration, ValueError):
+        pass
+    return free

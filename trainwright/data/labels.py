@@ -1,0 +1,82 @@
+"""Class labels as numbers and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias, final
+
+import numpy as np
+
+from trainwright.core.errors import DataError, did_you_mean
+from trainwright.core.task import JSON
+
+Label: TypeAlias = bool | int | str
+
+
+def is_missing(value: Any) -> bool:
+    """None, NaN, or text with nothing in it."""
+    if isinstance(value, float | np.floating):
+        return math.isnan(value)
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def label_of(value: Any, where: str) -> Label:
+    """A label as truth value, whole number or text; `DataError` for anything else."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool | int):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str):
+        return value.strip()
+    what = f"the label {value!r} is no class"
+    raise DataError(where, what, "labels are text, whole numbers, or true and false; numbers belong to a regression")
+
+
+@final
+class Labels:
+    """The classes of the training part, sorted, numbered from 0.
+
+    ``1``, ``1.0`` and ``"1"`` are the same label, as a table may be read with another type the next time.
+    """
+
+    def __init__(self, values: Iterable[Label] = ()) -> None:
+        unique = {_key(v): v for v in reversed(list(values))}
+        self.values: list[Label] = sorted(unique.values(), key=lambda v: (isinstance(v, str), v))
+        self._index = {_key(v): i for i, v in enumerate(self.values)}
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def index(self, value: Any, where: str) -> int:
+        """The number of a label; `DataError` for one that the training part does not have."""
+        key = _key(label_of(value, where))
+        if key not in self._index:
+            known = did_you_mean(key, self._index) if len(self) <= 20 else f"{len(self)} others do"
+            raise DataError(where, f"the label {value!r} occurs in no training record", known)
+        return self._index[key]
+
+    def checked(self, where: str, records: int) -> Labels:
+        """Itself; `DataError` where there is nothing to tell apart, or nothing to learn a class from."""
+        if len(self) < 2:
+            what = f"every training record has the label {self.values[0]!r}" if self.values else "there are no labels"
+            raise DataError(where, what, "a classification needs at least two classes")
+        if records >= 50 and len(self) > records / 2:
+            what = f"{len(self)} different labels in {records} training records"
+            raise DataError(where, what, "if it is a quantity, use a regression; if it is an id, choose another target")
+        return self
+
+    def state_dict(self) -> dict[str, JSON]:
+        """The labels in order."""
+        return {"values": list(self.values)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.values = list(state["values"])
+        self._index = {_key(v): i for i, v in enumerate(self.values)}
+
+
+def _key(value: Label) -> str:
+    return str(value)

@@ -1,0 +1,233 @@
+"""The loader: batches in an order that is a pure function of (seed, epoch), gathered one step ahead."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Generic, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from trainwright.core.batch import Batch, Draw, seed_of
+from trainwright.core.errors import CheckpointError
+from trainwright.core.rows import Rows
+from trainwright.core.task import Processor
+from trainwright.data.part import Part
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Loader:
+    """Endless groups of micro-batches, one group for each optimizer step, for one rank.
+
+    Batch b of an epoch is ``order[b * batch_size : (b + 1) * batch_size]``; the last one may be smaller. Its samples
+    are shared out over ranks, then over micro-batches, as evenly as possible (see `shares`), so which samples a step
+    sees depends on neither. Every rank gets as many micro-batches; where one has no sample left it gets a filler.
+
+    A thread gathers the next group's rows while the caller trains; `Processor.batch` runs on the device, in the
+    caller's thread. Reading ahead changes neither results nor `state_dict`, which counts groups handed out.
+
+    Args:
+        part: the training samples.
+        processor: makes batches of rows.
+        batch_size: samples per step over all ranks; "all" is the whole part.
+        micro: samples per micro-batch, at most; "all" is a rank's whole share.
+        seed: of the order, the window shift, the companions and the augmentation.
+        shuffle: a new order each epoch; otherwise the part's order.
+        rank: this process.
+        world: how many processes train together.
+        device: where batches are wanted.
+    """
+
+    exact = True  # resumes at the very sample
+    why = ""
+
+    def __init__(
+        self,
+        part: Part,
+        processor: Processor,
+        *,
+        batch_size: int | Literal["all"],
+        micro: int | Literal["all"] = "all",
+        seed: int = 0,
+        shuffle: bool = True,
+        rank: int = 0,
+        world: int = 1,
+        device: torch.device | None = None,
+    ) -> None:
+        self.part, self.processor = part, processor
+        self.seed, self.shuffle, self.rank, self.world = seed, shuffle, rank, world
+        self.device = device or torch.device("cpu")
+        self.samples = len(part.positions(seed, 0))
+        self.batch_size = self.samples if batch_size == "all" else min(batch_size, self.samples)
+        self.micro = micro
+        self.steps_per_epoch = -(-self.samples // self.batch_size)
+        self.epoch = 0  # of the next group; as many are complete
+        self.index = 0  # of the next group in its epoch
+        self.waited = 0.0  # seconds that __next__ stood waiting for rows
+        self._plan: tuple[int, Tensor, Tensor] | None = None
+        self._ahead = _Ahead(self._gathered, threaded=part.store.waits)
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        return self
+
+    def __next__(self) -> list[Batch]:
+        """The next step's micro-batches, on the device. Raises what gathering or `Processor.batch` raised."""
+        epoch, began = self.epoch, time.perf_counter()
+        gathered = self._ahead.take((epoch, self.index))
+        self.waited += time.perf_counter() - began
+        following = (epoch, self.index + 1) if self.index + 1 < self.steps_per_epoch else (epoch + 1, 0)
+        self._ahead.begin(following)
+        group = []
+        for rows, real in gathered:
+            there = rows.to(self.device)
+            batch = self.processor.batch(there, Draw(self.seed, epoch, there.ids))
+            group.append(batch if real else batch.filler())
+        self.epoch, self.index = following
+        return group
+
+    def state_dict(self) -> dict[str, int]:
+        """The position: epoch, and groups handed out in it."""
+        return {"epoch": self.epoch, "index": self.index}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on exactly there. CheckpointError when this part and batch size have no such position."""
+        epoch, index = int(state["epoch"]), int(state["index"])
+        if epoch < 0 or not 0 <= index < self.steps_per_epoch:
+            raise CheckpointError(
+                f"the checkpoint stands at step {index} of an epoch, but the data now gives {self.steps_per_epoch} "
+                "steps: resume with the data and batch_size it was trained with"
+            )
+        self.epoch, self.index = epoch, index
+
+    def close(self) -> None:
+        """End the thread; the store stays open."""
+        self._ahead.close()
+
+    def _gathered(self, key: tuple[int, int]) -> list[tuple[Rows, bool]]:
+        """This rank's micro-batches of group (epoch, index), and whether each is real or the rows of a filler."""
+        epoch, index = key
+        base, order = self._order(epoch)
+        picked = order[index * self.batch_size : (index + 1) * self.batch_size]
+        out = []
+        for start, stop in shares(len(picked), self.rank, self.world, self.micro):
+            positions = picked[start:stop] if stop > start else filling(picked)
+            rows = self.part.gather(positions, pin=self.device.type == "cuda")
+            out.append((self._accompanied(rows, positions, base, epoch), stop > start))
+        return out
+
+    def _accompanied(self, rows: Rows, positions: Tensor, base: Tensor, epoch: int) -> Rows:
+        """With `Processor.companions` further samples beside each, drawn from the part by (seed, epoch, id)."""
+        count = self.processor.companions
+        if not count:
+            return rows
+        drawn = Draw(self.seed, epoch, positions).integers("companions", len(base), count)
+        pin = self.device.type == "cuda"
+        return replace(rows, companions=tuple(self.part.gather(base[drawn[:, c]], pin=pin) for c in range(count)))
+
+    def _order(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """The part's positions in an epoch, (S,), as they lie and in the order of training."""
+        if self._plan is None or self._plan[0] != epoch:
+            base = self.part.positions(self.seed, epoch)
+            order = base
+            if self.shuffle:
+                dice = torch.Generator().manual_seed(seed_of(self.seed, epoch, "order"))
+                order = base[torch.randperm(len(base), generator=dice)]
+            self._plan = (epoch, base, order)
+        return self._plan[1:]
+
+
+def batches(
+    part: Part,
+    processor: Processor,
+    *,
+    batch_size: int | Literal["all"],
+    rank: int = 0,
+    world: int = 1,
+    device: torch.device | None = None,
+) -> Iterator[Batch]:
+    """Every sample of a part exactly once over all ranks, in order, without augmentation, for evaluation.
+
+    Rank r gets one stretch of the part, cut into batches of at most ``batch_size``. All ranks get as many batches:
+    where one has no sample left (a part may be smaller than the number of ranks) it gets fillers.
+    """
+    device = device or torch.device("cpu")
+    order, pin = part.positions(), device.type == "cuda"
+    cuts = shares(len(order), rank, world, batch_size)
+
+    def gathered(k: int) -> Rows:
+        start, stop = cuts[k]
+        return part.gather(order[start:stop] if stop > start else filling(order), pin=pin)
+
+    ahead = _Ahead(gathered, threaded=part.store.waits and len(cuts) > 1)
+    try:
+        for k, (start, stop) in enumerate(cuts):
+            rows = ahead.take(k)
+            if k + 1 < len(cuts):
+                ahead.begin(k + 1)
+            batch = processor.batch(rows.to(device), None)
+            yield batch if stop > start else batch.filler()
+    finally:
+        ahead.close()
+
+
+def shares(count: int, rank: int, world: int, micro: int | Literal["all"]) -> list[tuple[int, int]]:
+    """(start, stop) of a rank's micro-batches out of ``count`` samples; empty ones (start = stop) need a filler.
+
+    Ranks get neighbouring shares that differ by at most one sample, the first ones the larger; each share is cut
+    likewise into as many micro-batches as the largest share needs.
+    """
+    largest = -(-count // world)
+    pieces = 1 if micro == "all" or not count else -(-largest // micro)
+    start, stop = _share(count, rank, world)
+    cuts = [_share(stop - start, k, pieces) for k in range(pieces)]
+    return [(start + a, start + b) for a, b in cuts]
+
+
+def filling(real: Tensor) -> Tensor:
+    """The samples a filler is made of: real ones, and two where there are, since batch norm refuses a single one."""
+    return real[:2]
+
+
+def _share(count: int, k: int, n: int) -> tuple[int, int]:
+    least, more = divmod(count, n)
+    start = k * least + min(k, more)
+    return start, start + least + (k < more)
+
+
+class _Ahead(Generic[K, V]):
+    """Work done one key ahead, in one thread; without ``threaded``, when it is asked for."""
+
+    def __init__(self, work: Callable[[K], V], *, threaded: bool) -> None:
+        self._work = work
+        self._thread = ThreadPoolExecutor(1, "ahead") if threaded else None
+        self._pending: tuple[K, Future[V]] | None = None
+
+    def take(self, key: K) -> V:
+        """The work's result; what was begun for another key is thrown away."""
+        pending, self._pending = self._pending, None
+        if pending is not None and pending[0] == key:
+            return pending[1].result()
+        self._drop(pending)
+        return self._work(key)
+
+    def begin(self, key: K) -> None:
+        """Start on a key without waiting."""
+        if self._thread is not None and self._pending is None:
+            self._pending = (key, self._thread.submit(self._work, key))
+
+    def close(self) -> None:
+        """Wait for the thread and end it."""
+        pending, self._pending = self._pending, None
+        self._drop(pending)
+        if self._thread is not None:
+            self._thread.shutdown(wait=True)
+            self._thread = None
+
+    def _drop(self, pending: tuple[K, Future[V]] | None) -> None:
+        if pending is not None and not pending[1].cancel():
+            pending[1].exception()  # waits; nobody asked for this result

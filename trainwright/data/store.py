@@ -1,0 +1,191 @@
+"""The store: every encoded sample of a data set, column by column, in memory, on a device, or in mapped files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainwright.core.errors import DataError
+from trainwright.core.rows import Column, Ragged, Rows, Windows
+from trainwright.data.gather import Ints, Raw, raw, take, take_ragged, take_windows
+
+_THREADS = 8  # that unpack bytes, at most
+Unpack = Callable[[str, bytes], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One column as it lies.
+
+    ``values`` is (R, *shape) in the column's dtype: R is the number of records for dense columns, of rows for ragged
+    and window columns, and of bytes (uint8, no shape) for columns of bytes. ``offsets`` (records + 1,) say where each
+    record's rows begin; None for dense columns.
+    """
+
+    column: Column
+    values: Tensor
+    offsets: Ints | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Of values and offsets."""
+        return self.values.nbytes + (0 if self.offsets is None else int(self.offsets.nbytes))
+
+
+class Store:
+    """Columns of encoded samples by record number; read-only.
+
+    In a store with ``windows`` all records form one stream: record i has the rows ``row_offsets[i]`` to
+    ``row_offsets[i + 1]`` of it, and samples are addressed by stream rows. Columns of bytes stay in the memory of the
+    host whatever the device. A target that no record has is no column of the store.
+    """
+
+    def __init__(
+        self,
+        kept: Mapping[str, Kept],
+        records: int,
+        *,
+        windows: Windows | None = None,
+        unpack: Unpack | None = None,
+        release: Callable[[], None] | None = None,
+    ) -> None:
+        self._kept = dict(kept)
+        self._records = records
+        self.windows = windows
+        self._unpack, self.release = unpack, release
+        self._pool: ThreadPoolExecutor | None = None
+        self.row_offsets: Tensor | None = None
+        if windows is not None:
+            offsets = next(k.offsets for k in self._kept.values())
+            assert offsets is not None
+            self.row_offsets = torch.from_numpy(offsets)
+
+    def __len__(self) -> int:
+        """The number of records."""
+        return self._records
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        """The columns that are there."""
+        return {name: kept.column for name, kept in self._kept.items()}
+
+    @property
+    def rows(self) -> int:
+        """How many positions there are: stream rows with windows, records without."""
+        return self._records if self.row_offsets is None else int(self.row_offsets[-1])
+
+    @property
+    def nbytes(self) -> int:
+        """Memory or file space of all columns."""
+        return sum(kept.nbytes for kept in self._kept.values())
+
+    @property
+    def device(self) -> torch.device:
+        """Where gathered rows are."""
+        devices = [k.values.device for k in self._kept.values() if k.column.kind != "bytes"]
+        return devices[0] if devices else torch.device("cpu")
+
+    @property
+    def waits(self) -> bool:
+        """Whether gathering takes the host's time, so that a thread should do it ahead."""
+        return self.device.type == "cpu" or any(c.kind == "bytes" for c in self.columns.values())
+
+    def gather(
+        self,
+        positions: Tensor,
+        device: torch.device | None = None,
+        *,
+        stops: Tensor | None = None,
+        pin: bool = False,
+    ) -> Rows:
+        """The samples at ``positions`` (N,), int64 on the CPU, in that order, on ``device`` or where the store is.
+
+        Positions are record numbers; with windows, stream rows of the first target, and ``stops`` (N,) are the rows
+        before which each window must end (the stream's end when left out). ``pin`` gives page-locked CPU tensors.
+        Raises DataError when a record's bytes cannot be unpacked.
+        """
+        at = positions.numpy()
+        assert at.dtype == np.int64
+        low = 0 if self.windows is None else self.windows.lead
+        assert not len(at) or low <= at.min() <= at.max() < self.rows, "position outside of the store"
+        columns: dict[str, Tensor | Ragged] = {}
+        lengths: dict[str, Tensor] = {}
+        for name, kept in self._kept.items():
+            if kept.column.kind == "bytes":
+                columns[name] = self._unpacked(name, kept, at, pin).to(self.device, non_blocking=True)
+            elif kept.column.kind == "ragged":
+                assert kept.offsets is not None
+                columns[name] = take_ragged(kept.values, kept.offsets, at, pin)
+            elif kept.column.kind == "window":
+                assert self.windows is not None
+                ends = np.full_like(at, self.rows) if stops is None else stops.numpy()
+                columns[name], lengths[name] = take_windows(
+                    kept.values, at, ends, self.windows, kept.column.padding, pin
+                )
+            else:
+                columns[name] = take(kept.values, at, pin)
+        rows = Rows(columns, positions.to(self.device, non_blocking=True), lengths)
+        return rows if device is None or device == self.device else rows.to(device)
+
+    def raw(self, name: str, record: int) -> Raw:
+        """The bytes of one record's part of a column, as they lie; the column must be in the host's memory."""
+        kept = self._kept[name]
+        start, stop = (record, record + 1) if kept.offsets is None else kept.offsets[record : record + 2].tolist()
+        return raw(kept.values[start:stop]).reshape(-1)
+
+    def on(self, device: torch.device) -> Store:
+        """This store with its columns on ``device`` (a copy in RAM for the CPU); this one is closed."""
+
+        def moved(kept: Kept) -> Kept:
+            if kept.column.kind == "bytes" or device.type == "cpu":
+                return replace(kept, values=kept.values.clone())
+            return replace(kept, values=kept.values.to(device))
+
+        there = {name: moved(kept) for name, kept in self._kept.items()}
+        store = Store(there, self._records, windows=self.windows, unpack=self._unpack)
+        self.close()
+        return store
+
+    def close(self) -> None:
+        """End the threads, unmap and remove temporary files. The store is empty afterwards."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+        self._kept = {}
+        if self.release is not None:
+            self.release()
+            self.release = None
+
+    def _unpacked(self, name: str, kept: Kept, records: Ints, pin: bool) -> Tensor:
+        """(N, *shape): each record's bytes through ``unpack``, in threads, order kept."""
+        assert kept.offsets is not None
+        assert self._unpack is not None
+        column, unpack, offsets = kept.column, self._unpack, kept.offsets
+        source = kept.values.numpy()
+        out = torch.empty((len(records), *column.shape), dtype=column.dtype, pin_memory=pin)
+        target = raw(out)
+
+        def one(k: int) -> None:
+            record = int(records[k])
+            data = source[offsets[record] : offsets[record + 1]].tobytes()
+            try:
+                tensor = unpack(name, data)
+                if tensor.dtype != column.dtype or tuple(tensor.shape) != column.shape:
+                    raise ValueError(
+                        f"unpacked to {tensor.dtype} {tuple(tensor.shape)} instead of {column.dtype} {column.shape}"
+                    )
+            except Exception as error:
+                raise DataError(f"record {record}, {name}", f"cannot be unpacked: {error}") from error
+            target[k] = raw(tensor.detach().unsqueeze(0).contiguous())[0]
+
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1), "unpack")
+        for _ in self._pool.map(one, range(len(records))):
+            pass
+        return out

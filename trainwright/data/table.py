@@ -1,0 +1,217 @@
+"""Tables: CSV, TSV, Parquet and JSON lines, one record per row."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from trainwright.core.errors import DataError, UserError, did_you_mean
+from trainwright.core.kinds import sources
+from trainwright.core.task import Record
+from trainwright.data import delimited, jsonlines, paths
+from trainwright.data.cells import Cells, Kind, of_series
+from trainwright.data.fingerprint import digest
+from trainwright.data.source import Source
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+_LINES = (".jsonl", ".ndjson")
+_PARQUET = (".parquet", ".pq")
+
+
+@sources.add("table")
+class Table(Source):
+    """One record per row of a CSV, TSV, Parquet or JSON lines file: ``{column: value}``, None where one is missing.
+
+    A column of text is whole numbers, numbers, or text: whichever keeps every cell. Codes with leading zeros (00501)
+    stay text. Spaces around a cell do not count, nor do blank lines; NaN counts as missing; dates are text in ISO form.
+    A record's place is named by its line as an editor shows it. CSV, TSV and JSON lines may be gzipped (.csv.gz).
+
+    Args:
+        path: the file; a relative path is also looked up under $TRAINWRIGHT_DATA.
+        separator: the character between cells; left out, a comma in .csv and a tab in .tsv files.
+        header: whether the first line of a CSV or TSV file names the columns; without, they are column_1, column_2, …
+        quote: the character around cells that hold separators or line ends; "" when none does.
+        missing: texts that stand for a missing value in any column; left out, in CSV and TSV files the usual ones:
+            an empty cell, ?, NA, N/A, n/a, #N/A, <NA>, NaN, nan, null, NULL. Empty cells of those are always missing.
+        decimal: the decimal mark of numbers in a CSV or TSV file.
+        encoding: of a CSV, TSV or JSON lines file, by Python's name: utf-8, latin-1, cp1252, utf-16.
+        text: columns of a CSV or TSV file that are text even where every cell looks like a number, such as codes.
+        columns: the columns to keep; all when left out.
+        drop: columns to leave out.
+
+    Source: RFC 4180, "Common format and MIME type for CSV files".
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        separator: str | None = None,
+        header: bool = True,
+        quote: str = '"',
+        missing: tuple[str, ...] | None = None,
+        decimal: Literal[".", ","] = ".",
+        encoding: str = "utf-8",
+        text: tuple[str, ...] = (),
+        columns: tuple[str, ...] | None = None,
+        drop: tuple[str, ...] = (),
+    ) -> None:
+        self.path = paths.find(path, "data.path")
+        if not self.path.is_file():
+            raise DataError("data.path", f"{self.path} is a folder", "name one file of it")
+        suffix = _suffix(self.path, separator)
+        dialect = delimited.Dialect(
+            separator or _SEPARATORS.get(suffix, ","),
+            quote,
+            header,
+            (*missing, "") if missing is not None else delimited.MISSING,
+            decimal,
+        )
+        _check(dialect, suffix, encoding)
+        cells, lines = _read(self.path, suffix, dialect, missing, encoding)
+        if separator is None and suffix in _SEPARATORS:
+            _separated(list(cells), dialect.separator, self.path.name)
+        self._cells = _kept(cells, columns, drop, self.path.name)
+        self._lines = lines
+        self._options = (separator, header, quote, missing, decimal, encoding, text, columns, drop)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __getitem__(self, index: int) -> Record:
+        if not 0 <= index < len(self._lines):
+            raise IndexError(index)
+        return {name: cells.item(index) for name, cells in self._cells.items()}
+
+    def fingerprint(self) -> str:
+        """Of the file's content and every option."""
+        return digest("table", self.path, self._options)
+
+    def fields(self) -> Sequence[str]:
+        """The columns that are kept, in the file's order."""
+        return list(self._cells)
+
+    def values(self, field: str) -> Sequence[Any]:
+        """One column."""
+        return self._column(field).tolist()
+
+    def kinds(self) -> Mapping[str, Kind]:
+        """What each column holds: numbers, text, …"""
+        return {name: cells.kind for name, cells in self._cells.items()}
+
+    def where(self, index: int) -> str:
+        """``adult.csv, row 17``, counted as an editor counts lines."""
+        return f"{self.path.name}, row {int(self._lines[index])}"
+
+    def _column(self, field: str) -> Cells:
+        if field not in self._cells:
+            raise DataError(self.path.name, f"no column is named '{field}'", did_you_mean(field, self._cells))
+        return self._cells[field]
+
+
+def _suffix(path: Path, separator: str | None) -> str:
+    """What the file is by its name; a file of unknown kind is text when a separator is given."""
+    suffix = path.suffix.lower()
+    if suffix == ".gz":
+        suffix = Path(path.stem).suffix.lower()
+    if suffix in _SEPARATORS or suffix in _LINES or suffix in _PARQUET:
+        return suffix
+    if separator is None:
+        what = f"{path.name} is not named .csv, .tsv, .parquet or .jsonl"
+        raise DataError("data.path", what, 'name the separator of its cells, such as separator = ","')
+    return ".csv"
+
+
+def _check(dialect: delimited.Dialect, suffix: str, encoding: str) -> None:
+    """Options that say nothing legal, or nothing about this kind of file."""
+    ascii_only = dialect.separator.isascii() and dialect.quote.isascii()
+    if len(dialect.separator) != 1 or not ascii_only or dialect.separator in ("\n", "\r", dialect.quote):
+        raise UserError(
+            "data.separator", f"{dialect.separator!r} cannot separate cells", 'write one character, such as ";"'
+        )
+    if len(dialect.quote) > 1 or dialect.quote in ("\n", "\r"):
+        raise UserError("data.quote", f"{dialect.quote!r} cannot quote a cell", 'write one character, or "" for none')
+    if dialect.decimal == dialect.separator:
+        raise UserError(
+            "data.decimal", f"{dialect.decimal!r} also separates the cells", 'name another separator, such as ";"'
+        )
+    try:
+        b"".decode(encoding)
+    except LookupError:
+        raise UserError("data.encoding", f"no encoding is named {encoding!r}", 'write "utf-8" or "latin-1"') from None
+    if suffix in _SEPARATORS:
+        return
+    told = {"header": not dialect.header, "quote": dialect.quote != '"', "decimal": dialect.decimal != "."}
+    told["encoding"] = suffix in _PARQUET and encoding != "utf-8"
+    for name in [n for n, given in told.items() if given]:
+        raise UserError(f"data.{name}", f"says nothing about a {suffix} file", "leave it out")
+
+
+def _read(
+    path: Path, suffix: str, dialect: delimited.Dialect, missing: Sequence[str] | None, encoding: str
+) -> tuple[dict[str, Cells], np.ndarray[Any, Any]]:
+    """The columns, and the line of each record."""
+    if suffix in _PARQUET:
+        return _parquet(path, missing or ())
+    data = _bytes(path, encoding)
+    if suffix in _LINES:
+        return jsonlines.read(data, missing or (), path.name)
+    return delimited.read(data, dialect, path.name)
+
+
+def _bytes(path: Path, encoding: str) -> bytes:
+    """The file's text as UTF-8 without a byte-order mark. Text said to be UTF-8 is checked where it is parsed."""
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(path.name, f"cannot be read ({error})", "check the file and its permissions") from None
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) and "16" not in encoding:
+        raise DataError(path.name, "the text is UTF-16", 'write encoding = "utf-16"')
+    if encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig"):
+        try:
+            data = data.decode(encoding).encode()
+        except UnicodeError as error:
+            raise DataError(path.name, f"the text is not {encoding} ({error})", "name its encoding") from None
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
+def _parquet(path: Path, missing: Sequence[str]) -> tuple[dict[str, Cells], np.ndarray[Any, Any]]:
+    import polars as pl
+
+    try:
+        frame = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        what = f"is not a Parquet file that can be read ({str(error).splitlines()[0]})"
+        raise DataError(path.name, what, "write it again") from None
+    if not frame.height:
+        raise DataError(path.name, "the file has no records", "give a file with records")
+    if missing:
+        frame = frame.with_columns(pl.col(pl.String).replace(list(missing), None))
+    return {c: of_series(frame[c]) for c in frame.columns}, np.arange(1, frame.height + 1)
+
+
+def _separated(names: Sequence[str], separator: str, name: str) -> None:
+    """One single column whose name holds another separator is a table read with the wrong one."""
+    others = {";": ";", "\t": "\\t", "|": "|", ",": ","}  # and how a recipe writes them
+    for other, written in others.items():
+        if len(names) == 1 and other in names[0] and other != separator:
+            what = f"only one column, named {names[0]!r}, is found"
+            raise DataError(name, what, f'write separator = "{written}"')
+
+
+def _kept(cells: dict[str, Cells], columns: Sequence[str] | None, drop: Sequence[str], name: str) -> dict[str, Cells]:
+    for option, words in (("columns", columns or ()), ("drop", drop)):
+        for word in words:
+            if word not in cells:
+                raise DataError(f"data.{option}", f"{name} has no column '{word}'", did_you_mean(word, cells))
+    kept = {n: c for n, c in cells.items() if (columns is None or n in columns) and n not in drop}
+    if not kept:
+        raise DataError(
+            "data.columns" if columns is not None else "data.drop", "no column is left", "keep one at least"
+        )
+    return kept

@@ -1,1 +1,0 @@
-"""Second floor: pure rules over evidence."""

@@ -1,0 +1,78 @@
+"""What simple models say on the same encoded data: the constant, and the linear one of scikit-learn.
+
+Predictions come in the form a network gives them (logits, values), so that a task judges them by its own metrics.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainwright.core.batch import Batch
+from trainwright.core.rows import Encoded, Rows
+from trainwright.core.task import Metric, Outputs
+
+CHUNK = 4096
+
+
+def read_part(
+    part: Encoded, read: Callable[[Rows], tuple[Tensor, Tensor]], *, limit: int | None = None, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Inputs (N, F) and targets (N, …) of a part, or of ``limit`` samples of it chosen by ``seed``."""
+    n = len(part)
+    keep = torch.ones(n, dtype=torch.bool)
+    if limit is not None and n > limit:
+        chosen = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:limit]
+        keep = torch.zeros(n, dtype=torch.bool).index_fill_(0, chosen, True)
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for start in range(0, n, CHUNK):
+        stop = min(n, start + CHUNK)
+        x, y = read(part.rows(start, stop))
+        pairs.append((x[keep[start:stop]], y[keep[start:stop]]))
+    return torch.cat([x for x, _ in pairs]), torch.cat([y for _, y in pairs])
+
+
+def score(metrics: Mapping[str, Metric], outputs: Outputs, targets: Mapping[str, Tensor]) -> dict[str, float]:
+    """Every metric of one set of predictions."""
+    n = len(next(iter(outputs.values())))
+    batch = Batch({}, targets, torch.tensor(float(n)), torch.arange(n), n)
+    return {name: float(m.value(m.count(outputs, batch).double())) for name, m in metrics.items()}
+
+
+def constant_logits(y: Tensor, classes: int, n: int) -> Tensor:
+    """(n, classes) the log-frequencies of the training labels (N,), for each of ``n`` samples."""
+    frequency = torch.bincount(y, minlength=classes).double() / len(y)
+    return frequency.log().expand(n, classes)
+
+
+def linear_logits(x: Tensor, y: Tensor, x_test: Tensor, classes: int) -> Tensor:
+    """(M, classes) log-probabilities by multinomial logistic regression on (N, F); needs two classes in ``y``.
+
+    A class that a subsample misses gets half of one sample's share.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    rounds = max(10, min(200, int(2e8 / max(1, x.shape[0] * x.shape[1] * max(1, classes - 1)))))
+    model = LogisticRegression(max_iter=rounds)
+    with warnings.catch_warnings():  # a baseline stopped early is still an honest baseline
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(x.numpy(), y.numpy())
+    logs = np.full((len(x_test), classes), np.log(0.5 / len(y)))
+    logs[:, model.classes_] = model.predict_log_proba(x_test.numpy())
+    return torch.from_numpy(logs)
+
+
+def linear_values(x: Tensor, y: Tensor, x_test: Tensor) -> Tensor:
+    """(M, …) predictions of ridge regression on (N, F) with targets (N, …)."""
+    from sklearn.linear_model import Ridge
+
+    model = Ridge(alpha=1.0).fit(
+        x.double().numpy(), y.double().flatten(1).numpy() if y.ndim > 1 else y.double().numpy()
+    )
+    said = torch.from_numpy(np.asarray(model.predict(x_test.double().numpy())))
+    return said.reshape(len(x_test), *y.shape[1:])

@@ -1,0 +1,226 @@
+"""The composition root: the one place where names become objects and objects meet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from trainwright.core.batch import Batch, seed_of
+from trainwright.core.config import Budget, RunConfig
+from trainwright.core.errors import DataError, UserError, did_you_mean
+from trainwright.core.finding import Finding
+from trainwright.core.kinds import Schedule, models, optimizers, schedules, sources, tasks
+from trainwright.core.rows import Encoded
+from trainwright.core.schema import options, required
+from trainwright.core.task import Task
+from trainwright.data.arrays import Joined
+from trainwright.data.copies import copies, finding
+from trainwright.data.encode import encode
+from trainwright.data.loader import Loader, batches
+from trainwright.data.part import Part
+from trainwright.data.source import Source
+from trainwright.data.split import Split, split
+from trainwright.engine.loop import Groups
+from trainwright.engine.runtime import Runtime
+from trainwright.engine.state import TrainState, randomness_kept
+from trainwright.runs.recipe import Recipe
+
+PARTS = ("train", "valid", "test")
+Report = Callable[[str, int, int], None]  # (what, done, of how many)
+
+
+@dataclass(slots=True)
+class Pieces:
+    """Everything one attempt needs, assembled."""
+
+    config: RunConfig
+    runtime: Runtime
+    task: Task[Any]
+    state: TrainState
+    groups: Groups
+    schedule: Schedule
+    evaluations: Mapping[str, Callable[[], Iterable[Batch]]]  # by part
+    encoded: Mapping[str, Encoded] = field(default_factory=dict)  # by part, where baselines can be fitted
+    facts: dict[str, Any] = field(default_factory=dict)  # of the data, for the manifest
+    findings: list[Finding] = field(default_factory=list)
+    close: Callable[[], None] = lambda: None
+
+    @property
+    def per_epoch(self) -> int:
+        """Optimizer steps of an epoch."""
+        return self.groups.steps_per_epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Records, split and encoded."""
+
+    source: Source
+    split: Split
+    parts: Mapping[str, Part]
+    findings: list[Finding]
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of the data."""
+        return {
+            "fingerprint": self.source.fingerprint(),
+            "records": len(self.source),
+            "split": self.split.how,
+            "samples": {name: len(part) for name, part in self.parts.items()},
+        }
+
+
+def open_source(recipe: Recipe) -> Source:
+    """The source a recipe names; files named as ``valid`` or ``test`` are further sources of the same kind."""
+    factory = sources[recipe.config.data["source"]]
+    first: Source = factory(**recipe.source)
+    others = {name: recipe.split[name] for name in ("valid", "test") if isinstance(recipe.split[name], str)}
+    if not others:
+        return first
+    if "path" not in recipe.source:
+        key = next(iter(others))
+        raise UserError(f"data.{key}", f"{others[key]!r} is text, but this source reads no files", "write a share: 0.1")
+    return Joined({"train": first, **{n: factory(**{**recipe.source, "path": p}) for n, p in others.items()}})
+
+
+def gather_data(
+    recipe: Recipe, task: Task[Any], runtime: Runtime, report: Report, learned: Mapping[str, Any] | None = None
+) -> Data:
+    """Read, split, learn from the training part, encode once, and look for copies.
+
+    Args:
+        recipe: its data section and seed.
+        task: its processor is fitted here.
+        runtime: where a store "device" is.
+        report: told about progress.
+        learned: the processor's state of an earlier attempt, instead of fitting it.
+    """
+    source = open_source(recipe)
+    if not len(source):
+        raise DataError("data", "there are no records")
+    division = split(source, seed=recipe.config.seed, strata=task.strata, **recipe.split)
+    if learned is None:
+        task.processor.fit(source[int(i)] for i in division.parts["train"])
+    else:
+        task.processor.load_state_dict(learned)
+    config = recipe.config
+    store = encode(
+        source,
+        task.processor,
+        workers=config.workers,
+        where=config.store,
+        device=runtime.device,
+        cache=cache_folder(),
+        on_progress=lambda done, total: report("encoding", done, total),
+    )
+    windows = task.processor.windows
+    parts = {n: Part(store, ids, windows, task.processor, name=n) for n, ids in division.parts.items() if len(ids)}
+    found = finding(copies(store, division.parts)) if windows is None and len(parts) > 1 else None
+    return Data(source, division, parts, [found] if found else [])
+
+
+def assemble(recipe: Recipe, runtime: Runtime, report: Report, learned: Mapping[str, Any] | None = None) -> Pieces:
+    """Names become objects: the whole of a recipe, ready for its first step."""
+    config = recipe.config
+    task = tasks[config.task["name"]](**recipe.task)
+    data = gather_data(recipe, task, runtime, report, learned)
+    model = runtime.place(build_model(recipe, task))
+    optimizer = optimizers[config.optimizer["name"]](learnable(model), **recipe.optimizer)
+    return joined(config, runtime, task, data, model, optimizer, schedules[config.schedule["name"]](**recipe.schedule))
+
+
+def joined(
+    config: RunConfig,
+    runtime: Runtime,
+    task: Task[Any],
+    data: Data,
+    model: nn.Module,
+    optimizer: Optimizer,
+    schedule: Schedule,
+) -> Pieces:
+    """A loader over the training part, evaluations over the others, and the state they all move."""
+    ranks = {"rank": runtime.ranks.rank, "world": runtime.ranks.world, "device": runtime.device}
+    loader = Loader(
+        data.parts["train"],
+        task.processor,
+        batch_size=config.batch_size,
+        micro=config.micro_batch,
+        seed=config.seed,
+        shuffle=config.shuffle,
+        **ranks,
+    )
+    size = evaluation_size(config, len(data.parts["train"]), runtime)
+
+    def over(name: str) -> Callable[[], Iterable[Batch]]:
+        return lambda: batches(data.parts[name], task.processor, batch_size=size, **ranks)
+
+    state = TrainState.of(model, optimizer, runtime)
+    state.parts["loader"] = loader
+    return Pieces(
+        config=config,
+        runtime=runtime,
+        task=task,
+        state=state,
+        groups=loader,
+        schedule=schedule,
+        evaluations={name: over(name) for name in data.parts if name != "train"},
+        encoded=data.parts,
+        facts=data.facts(),
+        findings=data.findings,
+        close=loader.close,
+    )
+
+
+def build_model(recipe: Recipe, task: Task[Any]) -> nn.Module:
+    """The network, with what it must know of the data; its first weights depend on the seed alone."""
+    name = recipe.config.model["name"]
+    factory, sizes = models[name], task.sizes()
+    if missing := [n for n in required(factory) if n not in sizes]:
+        fitting = [m for m in models.names() if set(required(models[m])) <= set(sizes)]
+        raise UserError(
+            "model",
+            f"'{name}' needs {', '.join(missing)}, which the task '{recipe.config.task['name']}' does not give",
+            f"choose one of: {', '.join(fitting)}" if fitting else did_you_mean(name, models.names()),
+        )
+    known = options(factory)
+    fitted = {k: v for k, v in sizes.items() if k in known}
+    with randomness_kept(torch.device("cpu")):  # alike on every rank, whatever was drawn before
+        torch.manual_seed(seed_of(recipe.config.seed, "weights") % 2**63)
+        return factory(**{**recipe.model, **fitted})
+
+
+def learnable(model: nn.Module) -> list[nn.Parameter]:
+    """The weights an optimizer moves; UserError where there are none."""
+    weights = [p for p in model.parameters() if p.requires_grad]
+    if not weights:
+        raise UserError("model", "has no weights that can learn", "set requires_grad on some of its parameters")
+    return weights
+
+
+def evaluation_size(config: RunConfig, samples: int, runtime: Runtime) -> int:
+    """Samples of an evaluation batch per rank: as many as a training step computes at once, without gradients."""
+    whole = samples if config.batch_size == "all" else config.batch_size
+    micro = whole if config.micro_batch == "all" else min(config.micro_batch, whole)
+    return max(1, min(2 * micro, 1024) if micro < 1024 else micro)
+
+
+def in_steps(text: str, per_epoch: int, seconds_per_step: float | None) -> int:
+    """An amount of training in optimizer steps."""
+    amount = Budget.read(text)
+    if amount.unit != "seconds":
+        return amount.steps(per_epoch)
+    assert seconds_per_step is not None
+    return max(1, int(amount.amount / seconds_per_step))
+
+
+def cache_folder() -> Path:
+    """Where encoded data is kept between runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "trainwright" / "encoded"

@@ -1,0 +1,198 @@
+"""One attempt at a run: the loop with everything around it, from the first event to the final scores."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from trainwright.core.errors import CheckpointError
+from trainwright.core.events import CheckpointSaved, Event, Found, Observer, RunEnded, RunStarted, Stop
+from trainwright.core.task import Metric
+from trainwright.engine import checkpoint
+from trainwright.engine.evaluate import evaluate
+from trainwright.engine.loop import Cadence, Judge, fit
+from trainwright.engine.state import randomness_kept
+from trainwright.engine.step import StepFn, train_step
+from trainwright.runs.assemble import Pieces, in_steps
+from trainwright.runs.directory import CHECKPOINTS, MANIFEST, PROCESSOR, Lock, write_json
+from trainwright.runs.manifest import manifest
+from trainwright.runs.pace import seconds_per_step
+from trainwright.runs.recorder import Recorder
+from trainwright.runs.score import baselines, scores
+from trainwright.runs.signals import Interruption
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What one attempt is told beside its pieces."""
+
+    pieces: Pieces
+    folder: Path
+    config: Callable[[int], None]  # writes config.toml, told the budget in steps
+    facts: Mapping[str, Any] = field(default_factory=dict)  # of the run, for the manifest
+    observers: Sequence[Observer] = ()
+    console: Any = None  # a runs.console.Console, or None for silence
+    resumed: bool = False
+    note: str = ""
+    step_fn: StepFn = train_step
+
+
+def attempt(a: Attempt) -> RunEnded:
+    """Train to the end of the budget or to a stop, then score; the folder tells the same story afterwards."""
+    with _writing(a), randomness_kept(a.pieces.runtime.device):
+        return _attempt(a)
+
+
+def _attempt(a: Attempt) -> RunEnded:
+    pieces, runtime = a.pieces, a.pieces.runtime
+    began = time.perf_counter()
+    pieces.state.random.seed(pieces.config.seed)
+    earlier = restore(pieces, a.folder) if a.resumed else 0
+    cadence = _cadence(pieces)
+    tell, close = _teller(a)
+    first = pieces.state.counters.step
+    monitor, better = _monitor(pieces)
+    if runtime.first:
+        a.config(cadence.steps)
+        write_json(manifest(pieces, cadence, monitor, better, a.facts), a.folder / MANIFEST)
+        write_json(pieces.task.processor.state_dict(), a.folder / PROCESSOR)
+        if a.console:
+            a.console.start(a, cadence, monitor, better)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    tell(RunStarted(earlier + 1, first, cadence.steps, pieces.per_epoch, now, a.note))
+    for finding in pieces.findings if not a.resumed else ():
+        tell(Found(first, finding))
+    outcome, reason = "failed", ""
+    final: dict[str, float] = {}
+    simple: dict[str, dict[str, float]] = {}
+    try:
+        with Interruption(runtime.first) as interruption:
+            stop = fit(
+                pieces.state,
+                pieces.task,
+                pieces.groups,
+                runtime,
+                tell,
+                cadence=cadence,
+                schedule=pieces.schedule,
+                clip=None if pieces.config.clip == "none" else pieces.config.clip,
+                judge=_judge(pieces, monitor, better),
+                save=lambda: _save(a, tell),
+                asked=interruption.asked,
+                step_fn=a.step_fn,
+            )
+            outcome, reason = (stop.outcome, stop.reason) if stop else ("finished", "the budget is spent")
+            if outcome != "interrupted":
+                final, simple = _scored(a)
+    except BaseException as error:
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        raise
+    finally:
+        seconds = time.perf_counter() - began
+        ended = RunEnded(pieces.state.counters.step, outcome, reason, seconds, final, simple)
+        tell(ended)
+        close()
+    return ended
+
+
+def restore(pieces: Pieces, folder: Path) -> int:
+    """The newest sound checkpoint into the state; the number of earlier attempts."""
+    found = checkpoint.newest(folder / CHECKPOINTS)
+    if found is None:
+        raise CheckpointError(f"{folder} has no checkpoint to resume from; train it again from its config.toml")
+    path, state, troubles = found
+    for trouble in troubles:
+        pieces.facts.setdefault("damaged", []).append(trouble)
+    pieces.state.load_state_dict(state)
+    return len(json.loads((folder / MANIFEST).read_text())["attempts"])
+
+
+def _cadence(pieces: Pieces) -> Cadence:
+    """All amounts of training in steps; seconds are measured once, and become steps for good."""
+    config, per_epoch = pieces.config, pieces.per_epoch
+    texts = (config.budget, config.eval_every, config.save_every)
+    timed = any("steps" not in t and "epoch" not in t and "step" not in t for t in texts)
+    seconds = seconds_per_step(pieces) if timed else None
+    steps, evaluate_every, save_every = (in_steps(t, per_epoch, seconds) for t in texts)
+    return Cadence(steps=steps, log=config.log_every, evaluate=evaluate_every, save=save_every)
+
+
+def _monitor(pieces: Pieces) -> tuple[str, str]:
+    name = pieces.task.monitor
+    metrics: Mapping[str, Metric] = pieces.task.metrics()
+    return name, metrics[name].better if name in metrics else "lower"
+
+
+def _judge(pieces: Pieces, monitor: str, better: str) -> Judge | None:
+    """The validation part decides which weights are best; without one nothing does."""
+    if "valid" not in pieces.evaluations:
+        return None
+    state, task, runtime = pieces.state, pieces.task, pieces.runtime
+    return Judge(lambda: evaluate(state.model, task, pieces.evaluations["valid"](), runtime), monitor, better)
+
+
+def _save(a: Attempt, tell: Observer) -> None:
+    """A checkpoint; the best and the last are kept."""
+    began = time.perf_counter()
+    state, folder = a.pieces.state, a.folder / CHECKPOINTS
+    content, step = state.state_dict(), state.counters.step
+    if a.pieces.runtime.first:
+        path = checkpoint.save(content, folder, step)
+        checkpoint.prune(folder, [step, state.best.step])
+        tell(CheckpointSaved(step, str(path.relative_to(a.folder)), time.perf_counter() - began))
+    a.pieces.runtime.ranks.barrier()
+
+
+def _scored(a: Attempt) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """The scores of the best weights, which the model then holds, and the baselines'."""
+    pieces, best = a.pieces, a.pieces.state.best.step
+    pieces.runtime.ranks.barrier()
+    if best and best != pieces.state.counters.step:
+        weights = checkpoint.load_part(checkpoint.at(a.folder / CHECKPOINTS, best), "model")
+        pieces.state.parts["model"].load_state_dict(weights)
+    parts = [p for p in ("valid", "test") if p in pieces.evaluations]
+    final = scores(pieces, parts)
+    if not parts or not pieces.runtime.first:
+        return final, {}
+    found, _ = baselines(pieces, parts[-1])
+    return final, found
+
+
+def _teller(a: Attempt) -> tuple[Observer, Callable[[], None]]:
+    """One observer that records, shows, and asks the user's observers; only the first rank has it."""
+    if not a.pieces.runtime.first:
+        return (lambda event: None), (lambda: None)
+    recorder = Recorder(a.folder)
+
+    def tell(event: Event) -> Stop | None:
+        recorder(event)
+        if a.console:
+            a.console(event)
+        asked = [stop for observer in a.observers if (stop := observer(event))]
+        return asked[0] if asked else None
+
+    def close() -> None:
+        recorder.close()
+        if a.console:
+            a.console.close()
+
+    return tell, close
+
+
+@contextmanager
+def _writing(a: Attempt) -> Iterator[None]:
+    """One writer holds the folder; whatever happens, it and the loader's thread are let go."""
+    lock = Lock(a.folder) if a.pieces.runtime.first else None
+    try:
+        yield
+    finally:
+        a.pieces.close()
+        if lock:
+            lock.release()

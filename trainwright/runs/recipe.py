@@ -1,0 +1,187 @@
+"""Recipes: read from TOML, YAML, JSON, a dict or a built-in name; checked whole; written out with every default."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from trainwright.core.config import RunConfig, patched, read_recipe, split_spec
+from trainwright.core.errors import UserError, did_you_mean
+from trainwright.core.kinds import models, optimizers, schedules, sources, tasks
+from trainwright.core.schema import check, options, required
+from trainwright.runs.examples import EXAMPLES
+from trainwright.runs.plugins import load_plugins
+
+_LARGEST = 1_000_000  # bytes; a recipe is written by a person
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A recipe in which every name is known and every option checked."""
+
+    config: RunConfig
+    task: dict[str, Any]  # options, complete
+    source: dict[str, Any]
+    split: dict[str, Any]
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+
+    def written(self) -> dict[str, Any]:
+        """The recipe with every default spelled out, as config.toml has it; a None is left out."""
+        whole = self.config.model_dump()
+        whole["task"] = {"name": self.config.task["name"], **self.task}
+        whole["data"] = {"source": self.config.data["source"], **self.source, **self.split}
+        whole["model"] = {"name": self.config.model["name"], **self.model}
+        whole["optimizer"] = {"name": self.config.optimizer["name"], **self.optimizer}
+        whole["schedule"] = {"name": self.config.schedule["name"], **self.schedule}
+        return plain(whole)
+
+
+def read(recipe: str | Path | Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe of a file, a built-in name or a dict, with changes, checked against every signature."""
+    raw, where, folder = _raw(recipe)
+    if not isinstance(raw, Mapping):
+        raise UserError(where, "a recipe is a table of keys", "see `trainwright explain recipe`")
+    config = read_recipe(_placed(patched(raw, changes or {}), folder))
+    load_plugins(config.plugins, folder)
+    return checked(config)
+
+
+def checked(config: RunConfig) -> Recipe:
+    """Every section against the signature it names."""
+    from trainwright.data.split import split_options
+
+    task, task_options = split_spec(config.task, "task")
+    task_options = check(tasks[task], task_options, "task")
+    if not config.model:
+        config = config.model_copy(update={"model": {"name": _default_model(task)}})
+    model, model_options = split_spec(config.model, "model")
+    factory = models[model]
+    given = [n for n in required(factory) if n in model_options]
+    if given:
+        raise UserError(f"model.{given[0]}", "follows from the data", "leave it out")
+    optimizer, optimizer_options = split_spec(config.optimizer, "optimizer")
+    schedule, schedule_options = split_spec(config.schedule, "schedule")
+    source, source_options, how = _data(config.data, split_options)
+    del source
+    return Recipe(
+        config=config,
+        task=task_options,
+        source=source_options,
+        split=how,
+        model=check(factory, model_options, "model", later=required(factory)),
+        optimizer=check(optimizers[optimizer], optimizer_options, "optimizer"),
+        schedule=check(schedules[schedule], schedule_options, "schedule"),
+    )
+
+
+def write(values: Mapping[str, Any], path: Path) -> None:
+    """A recipe as TOML."""
+    path.write_text(tomli_w.dumps(dict(values)), encoding="utf-8")
+
+
+def plain(value: Any) -> Any:
+    """Only what TOML knows: tuples as lists, no None."""
+    if isinstance(value, Mapping):
+        return {k: plain(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value if v is not None]
+    return value
+
+
+def _default_model(task: str) -> str:
+    name = models.default_for(task)
+    if name is None:
+        raise UserError(
+            "model", "required, but missing", f'write model = {{ name = "…" }}; {did_you_mean("", models.names())}'
+        )
+    return name
+
+
+def _data(spec: Mapping[str, Any], split_options: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """The data section in two: what the source takes, and how records are split."""
+    name = spec.get("source")
+    if not isinstance(name, str) or not name:
+        raise UserError(
+            "data", "names no source", f'write data = {{ source = "…" }}; known: {", ".join(sources.names())}'
+        )
+    if name not in sources:
+        raise UserError("data.source", f"no source is named '{name}'", did_you_mean(name, sources.names()))
+    factory = sources[name]
+    known, splits = options(factory), options(split_options)
+    rest = {k: v for k, v in spec.items() if k != "source"}
+    for key in rest:
+        if key not in known and key not in splits:
+            raise UserError(f"data.{key}", "unknown option", did_you_mean(key, [*known, *splits]))
+    own = check(factory, {k: v for k, v in rest.items() if k in known}, "data")
+    return name, own, check(split_options, {k: v for k, v in rest.items() if k in splits}, "data")
+
+
+def _raw(recipe: str | Path | Mapping[str, Any]) -> tuple[Any, str, Path | None]:
+    """The uninterpreted recipe, what to call it, and the folder its paths may be relative to."""
+    if isinstance(recipe, Mapping):
+        return recipe, "recipe", None
+    path = Path(recipe).expanduser()
+    if path.is_dir() and (path / "config.toml").is_file():
+        path = path / "config.toml"
+    if not path.exists():
+        if str(recipe) in EXAMPLES:
+            return EXAMPLES[str(recipe)], str(recipe), None
+        near = [*EXAMPLES, *(str(p) for p in _siblings(path))]
+        raise UserError(str(recipe), "no such recipe file or built-in example", did_you_mean(str(recipe), near))
+    if path.is_dir():
+        raise UserError(str(recipe), "is a folder, not a recipe", "write a recipe.toml for it")
+    return _parsed(path), str(path), path.resolve().parent
+
+
+def _siblings(path: Path) -> list[Path]:
+    folder = path.parent
+    return [p for p in folder.iterdir() if p.suffix in (".toml", ".yaml", ".yml", ".json")] if folder.is_dir() else []
+
+
+def _parsed(path: Path) -> Any:
+    if path.stat().st_size > _LARGEST:
+        raise UserError(str(path), f"is larger than {_LARGEST // 1000} kB", "a recipe is a short text file")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(str(path), "is not a text file in UTF-8", "a recipe is TOML, YAML or JSON") from None
+    except OSError as error:
+        raise UserError(str(path), f"cannot be read: {error.strerror}") from None
+    try:
+        if path.suffix == ".json":
+            return json.loads(text)
+        if path.suffix in (".yaml", ".yml"):
+            from ruamel.yaml import YAML
+
+            return YAML(typ="safe", pure=True).load(text)
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(str(path), f"is not valid {path.suffix.lstrip('.').upper() or 'TOML'}: {error}") from None
+    except Exception as error:  # the YAML reader's errors share no narrower class with anything else of ours
+        if type(error).__module__.startswith("ruamel"):
+            raise UserError(str(path), "is not valid YAML: " + " ".join(str(error).split())) from None
+        raise
+
+
+def _placed(raw: dict[str, Any], folder: Path | None) -> dict[str, Any]:
+    """Paths that are there become absolute, so that config.toml works from anywhere; others are the source's to find."""
+    data = raw.get("data")
+    if not isinstance(data, Mapping):
+        return raw
+    out = dict(data)
+    for key in ("path", "train", "valid", "test", "images", "labels"):
+        value = out.get(key)
+        if isinstance(value, str) and value:
+            for base in (Path.cwd(), folder):
+                if base is not None and (base / Path(value).expanduser()).exists():
+                    out[key] = str((base / Path(value).expanduser()).resolve())
+                    break
+    return {**raw, "data": out}

@@ -1,0 +1,45 @@
+"""Writes what happens into the run folder: events.jsonl, and metrics.csv beside it."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+from trainwright.core.events import EvalDone, Event, RunEnded, View, advance, dump, fold, load
+from trainwright.runs.directory import EVENTS, whole_lines
+
+
+class Recorder:
+    """An observer that appends every event, whole lines only, and keeps the view of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = folder / EVENTS
+        self.view: View = fold(load(line) for line in whole_lines(path))
+        torn = path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
+        self.file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        if torn:  # what a crash left of a line stays, ended, and readers pass over it
+            os.write(self.file, b"\n")
+
+    def __call__(self, event: Event) -> None:
+        """Append one line in one write."""
+        advance(self.view, event)
+        os.write(self.file, (dump(event) + "\n").encode())
+        if isinstance(event, EvalDone | RunEnded):
+            self._table()
+
+    def close(self) -> None:
+        """Flush to the disk."""
+        os.fsync(self.file)
+        os.close(self.file)
+
+    def _table(self) -> None:
+        rows = self.view.history()
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        draft = self.folder / ".metrics.csv"
+        with draft.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        draft.replace(self.folder / "metrics.csv")

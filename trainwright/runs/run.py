@@ -1,0 +1,135 @@
+"""A training run as a person holds it: its numbers, its model, its answers."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from trainwright.core.errors import UserError, did_you_mean
+from trainwright.core.events import View
+from trainwright.core.finding import Finding
+from trainwright.runs.directory import CONFIG, MANIFEST, locked, read_manifest, read_view
+from trainwright.runs.plot import curves
+from trainwright.runs.predict import Predictor
+from trainwright.runs.summary import summary
+
+
+class Run:
+    """A training run, finished or not, read from its folder.
+
+    Args:
+        path: the folder.
+        model: the module, for a run that trained the user's own.
+    """
+
+    def __init__(self, path: Path, model: nn.Module | None = None) -> None:
+        self.path = path
+        self._own = model
+        self._predictor: Predictor | None = None
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path} {self.state}>"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The recipe with every default spelled out."""
+        return tomllib.loads((self.path / CONFIG).read_text(encoding="utf-8"))
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Versions, hardware, plan, data and weights of the run."""
+        return read_manifest(self.path)
+
+    @property
+    def view(self) -> View:
+        """Everything that happened, folded."""
+        return read_view(self.path)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One row per evaluation."""
+        return self.view.history()
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The final scores, such as ``{"test/accuracy": 0.98}``; of a run without them, the last evaluation's."""
+        view = self.view
+        if view.ended and view.ended.scores:
+            return dict(view.ended.scores)
+        return {f"{e.part}/{k}": v for e in view.evals[-1:] for k, v in e.metrics.items()}
+
+    @property
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """What simple models reach on the same data."""
+        ended = self.view.ended
+        return {k: dict(v) for k, v in ended.baselines.items()} if ended else {}
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What the doctor found."""
+        return [f.finding for f in self.view.findings]
+
+    @property
+    def state(self) -> str:
+        """``running``, ``finished``, ``stopped``, ``interrupted`` or ``failed``."""
+        if locked(self.path):
+            return "running"
+        ended = self.view.ended
+        return ended.outcome if ended else "interrupted"
+
+    @property
+    def predictor(self) -> Predictor:
+        """The trained model with its processor."""
+        if self._predictor is None:
+            self._predictor = Predictor.of(self.path, self._own)
+        return self._predictor
+
+    @property
+    def model(self) -> nn.Module:
+        """The network with the weights that were scored, in evaluation mode."""
+        return self.predictor.model
+
+    def predict(self, records: Any) -> list[Any]:
+        """One answer per record.
+
+        Args:
+            records: a list of mappings, as the source gives them; for a run of the user's own module also what it was
+                trained on: an array or tensor (N, …), or a tuple or dict of them.
+        """
+        return self.predictor(records)
+
+    def plot(self, path: str | Path | None = None) -> Path:
+        """Draw the curves; returns the picture's path, ``curves.png`` in the run unless given."""
+        target = Path(path) if path is not None else self.path / "curves.png"
+        curves(self.view, self.manifest.get("monitor", {}).get("name", "loss"), target)
+        return target
+
+    def summary(self) -> str:
+        """The model's layers, shapes and parameters as text."""
+        return summary(self.model)
+
+
+def open_run(path: str | Path, model: nn.Module | None = None) -> Run:
+    """The run in a folder.
+
+    Args:
+        path: the run folder.
+        model: the module, built as it was for training, when the run trained the user's own.
+    """
+    folder = Path(path).expanduser()
+    if not (folder / MANIFEST).is_file():
+        what = "is not a run folder (it has no manifest.json)" if folder.is_dir() else "does not exist"
+        near = [str(r.path) for r in list_runs(folder.parent)] if folder.parent.is_dir() else []
+        raise UserError(str(path), what, did_you_mean(str(path), near) if near else "see `trainwright runs`")
+    return Run(folder, model)
+
+
+def list_runs(root: str | Path = "runs") -> list[Run]:
+    """All runs directly under a folder, oldest first."""
+    folder = Path(root)
+    if not folder.is_dir():
+        return []
+    return [Run(p) for p in sorted(folder.iterdir()) if (p / MANIFEST).is_file()]

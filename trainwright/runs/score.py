@@ -1,0 +1,93 @@
+"""The final scores of a run, beside those of simple models on the same encoded data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from trainwright.core.batch import Batch
+from trainwright.core.errors import UserError
+from trainwright.core.kinds import sources
+from trainwright.core.task import Progress
+from trainwright.data.encode import encode
+from trainwright.data.loader import batches
+from trainwright.data.part import Part
+from trainwright.engine import checkpoint
+from trainwright.engine.evaluate import evaluate
+from trainwright.engine.runtime import Runtime
+from trainwright.runs.assemble import Pieces, gather_data
+from trainwright.runs.run import Run
+from trainwright.runs.predict import reopened, served
+from trainwright.runs.recipe import read
+
+
+def scores(pieces: Pieces, parts: Iterable[str]) -> dict[str, float]:
+    """``{"test/accuracy": …}`` of the state's present weights, over the named parts."""
+    out: dict[str, float] = {}
+    counters = pieces.state.counters
+    progress = Progress(counters.step, max(counters.step, 1), counters.epoch)
+    with pieces.state.aside():
+        for part in parts:
+            data = pieces.evaluations[part]()
+            found = evaluate(pieces.state.model, pieces.task, data, pieces.runtime, progress, final=True)
+            out.update({f"{part}/{name}": value for name, value in found.items()})
+    return out
+
+
+def baselines(pieces: Pieces, part: str) -> tuple[dict[str, dict[str, float]], float]:
+    """What simple models reach on ``part``, and the seconds that took; nothing where the data is not ours to read."""
+    began = time.perf_counter()
+    train, test = pieces.encoded.get("train"), pieces.encoded.get(part)
+    found = pieces.task.baselines(train, test) if train is not None and test is not None else {}
+    return found, time.perf_counter() - began
+
+
+def evaluate_run(run: Run, *, data: str | None = None, part: str | None = None) -> dict[str, float]:
+    """The scores of a finished run's model on one of its own parts, or on another file of the same kind.
+
+    Args:
+        run: the run.
+        data: a file or folder read as the run's own data; all its records are evaluated.
+        part: "train", "valid" or "test" of the run's data; "test" where there is one, unless given.
+    """
+    if run.manifest["kind"] == "own":
+        raise UserError(
+            str(run.path),
+            "this run trained a module of your own, which its files cannot name",
+            f'in Python, write tw.open("{run.path}", model=net).predict(x)',
+        )
+    if data is not None and part is not None:
+        raise UserError("evaluate", "either a file or a part of the run's data is evaluated", "give one of the two")
+    task, model = reopened(run.path, None)
+    model.load_state_dict(checkpoint.load_part(served(run.path), "model"))
+    runtime = Runtime()
+    over, name = _elsewhere(run, task, data) if data else _own_part(run, task, part, runtime)
+    found = evaluate(model, task, over(), runtime, final=True)
+    return {f"{name}/{key}": value for key, value in found.items()}
+
+
+def _own_part(run: Run, task: Any, part: str | None, runtime: Runtime) -> tuple[Callable[[], Iterable[Batch]], str]:
+    recipe = read(run.path)
+    learned = task.processor.state_dict()
+    parts = gather_data(recipe, task, runtime, lambda what, done, total: None, learned).parts
+    name = part or ("test" if "test" in parts else "valid")
+    if name not in parts:
+        raise UserError("part", f"the run has no part '{name}'", f"it has: {', '.join(parts)}")
+    return lambda: batches(parts[name], task.processor, batch_size=256, rank=0, world=1, device=runtime.device), name
+
+
+def _elsewhere(run: Run, task: Any, data: str) -> tuple[Callable[[], Iterable[Batch]], str]:
+    import torch
+
+    recipe = read(run.path)
+    name = recipe.config.data["source"]
+    if "path" not in recipe.source:
+        raise UserError("data", f"the source '{name}' of this run reads no files", "leave --data out")
+    source = sources[name](**{**recipe.source, "path": data})
+    if not len(source):
+        raise UserError(data, "there are no records")
+    device = torch.device("cpu")
+    store = encode(source, task.processor, workers=0, where="memory", device=device, cache=None, on_progress=None)
+    everything = Part(store, torch.arange(len(source)), task.processor.windows, task.processor, name=data)
+    return lambda: batches(everything, task.processor, batch_size=256, rank=0, world=1, device=device), "data"

@@ -1,0 +1,230 @@
+"""Training from a recipe: a new run, or an interrupted one taken up again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trainwright.core.config import Budget
+from trainwright.core.errors import TrainwrightError, UserError
+from trainwright.core.events import Observer
+from trainwright.engine.ranks import launched, torchrun
+from trainwright.engine.runtime import Runtime, start
+from trainwright.runs.assemble import Pieces, assemble
+from trainwright.runs.attempt import Attempt, attempt
+from trainwright.runs.console import Console
+from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, Lock, new_folder
+from trainwright.runs.recipe import Recipe, read, write
+from trainwright.runs.run import Run, open_run
+
+
+def train(
+    recipe: str | Path | Mapping[str, Any],
+    changes: Mapping[str, Any] | None = None,
+    *,
+    out: str | Path | None = None,
+    observers: Sequence[Observer] = (),
+    quiet: bool = False,
+    to_stderr: bool = False,
+) -> Run:
+    """Train what a recipe says, and return the run.
+
+    Args:
+        recipe: a file (.toml, .yaml, .json), the name of a built-in example, or a dict.
+        changes: dotted keys to set: ``{"optimizer.lr": 3e-4}``.
+        out: the run folder, empty or not there yet; ``runs/DATE-NAME-xxxx`` unless given.
+        observers: are told every event; may ask to stop by returning a `Stop`.
+        quiet: say nothing but warnings and errors.
+        to_stderr: speak on standard error.
+    """
+    checked = read(recipe, changes)
+    config = checked.config
+    if config.ranks > 1 and launched() is None:
+        return _launch(checked, out, observers, quiet)
+    runtime = start(config.device, config.precision, config.parallel)
+    try:
+        console = None if quiet or not runtime.first else Console(stderr=to_stderr)
+        pieces = assemble(checked, runtime, console.progress if console else _silent)
+        folder = _agreed_folder(out, config.name or config.task["name"], runtime)
+        a = Attempt(
+            pieces=pieces,
+            folder=folder,
+            config=lambda steps: write(_recorded(checked, pieces, steps), folder / CONFIG),
+            facts={"kind": "recipe", "attempts": [{"from_step": 0}]},
+            observers=observers,
+            console=console,
+        )
+        return _finished(a)
+    finally:
+        runtime.ranks.close()
+
+
+def resume(
+    folder: str | Path,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    observers: Sequence[Observer] = (),
+    quiet: bool = False,
+    to_stderr: bool = False,
+) -> Run:
+    """Take a run up again where its newest sound checkpoint left it.
+
+    Args:
+        folder: the run.
+        changes: dotted keys to set, such as a larger budget; they are written into the run's config.toml.
+        observers: are told every event.
+        quiet: say nothing but warnings and errors.
+        to_stderr: speak on standard error.
+    """
+    run = open_run(folder)
+    facts = run.manifest
+    if facts["kind"] == "own":
+        raise UserError(
+            str(folder),
+            f"this run trained a module of your own ({facts['model']['class']}), which its files cannot name",
+            f'in Python, call tw.fit(net, data, …, resume="{folder}") with what it was called with',
+        )
+    checked = read(run.path, changes)
+    config = checked.config
+    if config.ranks > 1 and launched() is None:
+        return _relaunch(run, changes, quiet)
+    learned = json.loads((run.path / PROCESSOR).read_text(encoding="utf-8"))
+    Lock(run.path).release()
+    runtime = start(config.device, config.precision, config.parallel)
+    try:
+        console = None if quiet or not runtime.first else Console(stderr=to_stderr)
+        pieces = assemble(checked, runtime, console.progress if console else _silent, learned)
+        same_data(facts["data"], pieces.facts, run.path)
+        spent(run, pieces)
+        a = Attempt(
+            pieces=pieces,
+            folder=run.path,
+            config=lambda steps: _rewrite(run.path, _recorded(checked, pieces, steps), len(facts["attempts"])),
+            facts={"kind": "recipe", "attempts": [*facts["attempts"], {"from_step": run.view.step}]},
+            observers=observers,
+            console=console,
+            resumed=True,
+            note=", ".join(f"{k} = {v}" for k, v in (changes or {}).items()),
+        )
+        return _finished(a)
+    finally:
+        runtime.ranks.close()
+
+
+def _finished(a: Attempt) -> Run:
+    """Run the attempt, draw its curves, and say what comes next."""
+    attempt(a)
+    run = Run(a.folder)
+    if a.pieces.runtime.first:
+        if run.view.losses:
+            run.plot()
+        if a.console:
+            a.console.end(run)
+    return run
+
+
+def same_data(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    """A run goes on only with the data it began with."""
+    if before["fingerprint"] != now["fingerprint"]:
+        raise UserError(
+            str(folder),
+            "the data is not what this run began with (its content or the options that read it changed)",
+            "put the data back, or start a new run with `trainwright train`",
+        )
+
+
+def spent(run: Run, pieces: Pieces) -> None:
+    """A finished run has nothing to resume unless its budget grew."""
+    ended = run.view.ended
+    amount = Budget.read(pieces.config.budget)
+    if (
+        ended
+        and ended.outcome == "finished"
+        and amount.unit != "seconds"
+        and amount.steps(pieces.per_epoch) <= ended.step
+    ):
+        raise UserError(
+            str(run.path),
+            f"is finished: its budget of {pieces.config.budget} is spent",
+            f"give it more: trainwright resume {run.path} --set budget='{int(amount.amount) * 2} {amount.unit}'",
+        )
+
+
+def _recorded(recipe: Recipe, pieces: Pieces, steps: int) -> dict[str, Any]:
+    """The recipe as the run's config.toml has it: a budget in time has become one in steps."""
+    values = recipe.written()
+    if Budget.read(recipe.config.budget).unit == "seconds":
+        values["budget"] = f"{steps} steps"
+    return values
+
+
+def _rewrite(folder: Path, values: Mapping[str, Any], attempts: int) -> None:
+    """A changed config.toml; what earlier attempts ran with stays beside it."""
+    before = folder / CONFIG
+    kept = folder / f"config-{attempts}.toml"
+    draft = folder / f".{CONFIG}"
+    write(values, draft)
+    if draft.read_bytes() == before.read_bytes():
+        draft.unlink()
+        return
+    kept.write_bytes(before.read_bytes())
+    draft.replace(before)
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Nobody is told."""
+
+
+def _agreed_folder(out: str | Path | None, label: str, runtime: Runtime) -> Path:
+    """The first rank makes the folder; all learn its name, or that it could not be made."""
+    made: list[str] = []
+    trouble: UserError | None = None
+    if runtime.first:
+        try:
+            made = [str(new_folder(out, label))]
+        except UserError as error:
+            trouble = error
+    told = runtime.ranks.gather_json(made)[0]
+    if trouble:
+        raise trouble
+    if not told:
+        raise TrainwrightError("the first rank could not make the run folder")
+    return Path(told[0])
+
+
+def _launch(recipe: Recipe, out: str | Path | None, observers: Sequence[Observer], quiet: bool) -> Run:
+    """Start the ranks as processes of this machine, wait for them, and open the run they made."""
+    if observers:
+        raise UserError("observers", "functions cannot be sent to other processes", "start the script with torchrun")
+    folder = new_folder(out, recipe.config.name or recipe.config.task["name"])
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "recipe.toml"
+        write(recipe.written(), file)
+        arguments = ["train", str(file), "--out", str(folder)] + (["--quiet"] if quiet else [])
+        code = subprocess.run(torchrun(recipe.config.ranks, "trainwright", arguments), check=False).returncode
+    return _opened(folder, code)
+
+
+def _relaunch(run: Run, changes: Mapping[str, Any] | None, quiet: bool) -> Run:
+    import tomli_w
+
+    settings = [a for k, v in (changes or {}).items() for a in ("--set", tomli_w.dumps({k: v}).strip())]
+    arguments = ["resume", str(run.path), *settings] + (["--quiet"] if quiet else [])
+    ranks = int(read(run.path, changes).config.ranks)
+    code = subprocess.run(torchrun(ranks, "trainwright", arguments), check=False).returncode
+    return _opened(run.path, code)
+
+
+def _opened(folder: Path, code: int) -> Run:
+    if not (folder / MANIFEST).is_file():
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise TrainwrightError(f"the ranks ended with exit code {code} before the first step; their message is above")
+    run = Run(folder)
+    if code and run.state == "failed":
+        raise TrainwrightError(f"the ranks ended with exit code {code}; {folder} tells how far they came")
+    return run
