@@ -80,7 +80,7 @@ class Forecasting(Task[SeriesProcessor]):
 
     monitor = "mse"
 
-    def __init__(self, *, context: Annotated[int, Field(ge=1)] = 24, horizon: Annotated[int, Field(ge=1)] = 6) -> None:
+    def __init__(self, *, context: Annotated[int, Field(ge=1)] = 10, horizon: Annotated[int, Field(ge=1)] = 3) -> None:
         self.processor = SeriesProcessor(context, horizon)
 
     def sizes(self) -> dict[str, JSON]:
@@ -146,19 +146,19 @@ def model_for(sizes: Mapping[str, Any]) -> nn.Module:
 
 
 def records(n: int = 400, seed: int = 0) -> list[Record]:
-    """Waves of 24 and 12 steps, a slow rise and a little noise, in units far from 1."""
+    """Waves of 12 and 6 steps, a slow rise and a little noise, in units far from 1."""
     rng = torch.Generator().manual_seed(seed)
     noise = torch.randn(n, 2, generator=rng).tolist()
     return [
         {
-            "load": 500 + 80 * math.sin(2 * math.pi * t / 24) + 0.1 * t + 4 * noise[t][0],
-            "heat": 20 + 6 * math.cos(2 * math.pi * t / 24) + 2 * math.sin(2 * math.pi * t / 12) + 0.3 * noise[t][1],
+            "load": 500 + 80 * math.sin(2 * math.pi * t / 12) + 0.1 * t + 4 * noise[t][0],
+            "heat": 20 + 6 * math.cos(2 * math.pi * t / 12) + 2 * math.sin(2 * math.pi * t / 6) + 0.3 * noise[t][1],
         }
         for t in range(n)
     ]
 
 
 def unlabelled(record: Record) -> Record:
-    """What is served is a stretch of time: here 24 to 28 steps that rise from the record's."""
-    steps = 24 + int(record["load"]) % 5
+    """What is served is a stretch of time: here 10 to 14 steps that rise from the record's."""
+    steps = 10 + int(record["load"]) % 5
     return {v: [float(record[v]) + 0.1 * t for t in range(steps)] for v in VARIABLES}

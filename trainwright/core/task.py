@@ -123,6 +123,11 @@ class Task(ABC, Generic[P]):
     def monitor(self) -> str:
         """The metric that decides which checkpoint is best; "loss" is always there."""
 
+    @property
+    def strata(self) -> str | None:
+        """The record field whose values a split keeps in proportion: the label of a classification; None for none."""
+        return None
+
     @abstractmethod
     def sizes(self) -> dict[str, JSON]:
         """What a model must know of the data: ``{"inputs": 8, "outputs": 10}``; known once the processor is fitted."""

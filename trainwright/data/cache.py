@@ -11,12 +11,14 @@ import hashlib
 import inspect
 import json
 import os
+import re
 import shutil
 import socket
 import sys
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from trainwright.data.store import Kept
 
 FORMAT = 1
 _HOUR = 3600.0
+_KEPT = 30 * 24 * _HOUR  # since it was last used
 _WHOLE = 1 << 30  # files up to this size are digested whole
 _BLOCKS, _BLOCK = 64, 1 << 24  # of larger ones, this many blocks of this size, evenly spaced: checking stays quick
 
@@ -53,8 +56,10 @@ def new_folder(beside: Path, label: str) -> Path:
     return folder
 
 
-def write_index(folder: Path, key: str, records: int, rows: Mapping[str, tuple[int, Path, Path | None]]) -> None:
-    """Describe the columns of ``folder``: name -> (rows, values file, offsets file); all is durable afterwards."""
+def write_index(
+    folder: Path, key: str, records: int, rows: Mapping[str, tuple[int, Path, Path | None]]
+) -> dict[str, Any]:
+    """Describe the columns of ``folder``, name -> (rows, values file, offsets file); all is durable afterwards."""
     columns = {
         name: {"rows": n, "values": _described(values), "offsets": None if offsets is None else _described(offsets)}
         for name, (n, values, offsets) in rows.items()
@@ -63,6 +68,7 @@ def write_index(folder: Path, key: str, records: int, rows: Mapping[str, tuple[i
     index = {"format": FORMAT, "digest": _digest_of(content), "content": content}
     write_durably(folder / "index.json", json.dumps(index, indent=1).encode())
     _sync(folder)
+    return content
 
 
 def publish(folder: Path, target: Path) -> None:
@@ -78,13 +84,27 @@ def publish(folder: Path, target: Path) -> None:
         if read_index(target) is not None:
             shutil.rmtree(folder, ignore_errors=True)
             return
-        aside = target.with_name(f".damaged-{uuid.uuid4().hex}")
-        try:
-            target.rename(aside)
-        except FileNotFoundError:  # another process put it aside
-            continue
-        shutil.rmtree(aside, ignore_errors=True)
+        discard(target)
     raise UserError(str(target), "cannot be replaced: another process keeps writing a damaged one", "remove it by hand")
+
+
+def prune(cache: Path) -> None:
+    """Remove what no run has used for a month."""
+    for index in cache.glob("*/index.json"):
+        if re.fullmatch("[0-9a-f]{32}", index.parent.name) and time.time() - index.stat().st_mtime > _KEPT:
+            discard(index.parent)
+
+
+def discard(folder: Path) -> None:
+    """Remove a damaged or outdated folder, at once for other processes; those that have mapped it keep their data."""
+    aside = folder.with_name(f".discarded-{uuid.uuid4().hex}")
+    try:
+        folder.rename(aside)
+    except FileNotFoundError:  # another process was first, or there never was one
+        return
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def read_index(folder: Path, key: str | None = None) -> dict[str, Any] | None:
@@ -101,6 +121,8 @@ def read_index(folder: Path, key: str | None = None) -> dict[str, Any] | None:
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    with suppress(OSError):  # a cache that others may only read
+        os.utime(folder / "index.json")  # used now: see `prune`
     return dict(content)
 
 

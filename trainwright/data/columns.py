@@ -41,8 +41,9 @@ def pack(samples: Sequence[Sample], columns: Mapping[str, Column], windowed: boo
     """
     packed: dict[str, Packed] = {}
     known = columns.keys()
+    partial = bool(samples) and samples[0].keys() != known
     for i, sample in enumerate(samples):
-        if sample.keys() != known:
+        if partial or sample.keys() != known:
             _check_keys(i, sample, columns, samples[0])
     for name, column in columns.items():
         if samples and name in samples[0]:
@@ -62,6 +63,8 @@ def shaped(data: Raw, column: Column, rows: int) -> Tensor:
     """(rows, *shape) in the column's dtype, sharing the memory of ``data``."""
     if column.kind == "bytes":
         return torch.from_numpy(data)
+    if not data.size:  # whose strides torch refuses to view as another dtype
+        return torch.empty((rows, *column.shape), dtype=column.dtype)
     return torch.from_numpy(data).view(column.dtype).reshape(rows, *column.shape)
 
 
@@ -113,7 +116,7 @@ def _packed_bytes(values: list[Any], name: str) -> Packed:
     for i, value in enumerate(values):
         if not isinstance(value, bytes):
             raise MisfitError(i, f"'{name}' is {type(value).__name__}, not bytes")
-    data = np.frombuffer(b"".join(values), dtype=np.uint8)
+    data = np.frombuffer(bytearray().join(values), dtype=np.uint8)  # writable, unlike bytes
     return Packed(data, np.fromiter(map(len, values), np.int64, len(values)))
 
 

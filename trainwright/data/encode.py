@@ -21,9 +21,11 @@ from trainwright.core.errors import DataError, UserError
 from trainwright.core.rows import Ragged, Rows
 from trainwright.core.task import Processor, Record, Sample
 from trainwright.data.cache import (
+    discard,
     key_of,
     mapped,
     new_folder,
+    prune,
     publish,
     read_index,
     unwritable,
@@ -34,9 +36,9 @@ from trainwright.data.columns import Growing, MisfitError, Packed, absence, pack
 from trainwright.data.source import Source
 from trainwright.data.store import Kept, Store
 
-_CHUNK = 512  # records packed at once, at most
+_FIRST, _CHUNK = 64, 512  # records packed at once: before their size is known, and at most
 _CHUNK_SECONDS = 0.5
-_CHUNK_BYTES = 8 << 20  # a worker's answer travels through a pipe
+_CHUNK_BYTES = 8 << 20  # each chunk is copied once, by workers through a pipe
 _WORTH_WORKERS = 10.0  # seconds of encoding below which starting processes does not pay
 _PROBES = 4  # records encoded again to see whether a cache still tells the truth
 
@@ -86,12 +88,13 @@ def encode_records(records: Sequence[Record], processor: Processor) -> Rows:
     """A few records as rows, to be served; on the CPU, ids counting from 0, bytes unpacked, absent targets absent.
 
     A processor with windows gets each record whole, as context of what is to be predicted: a window column is
-    (N, longest + length, *shape), and its `Rows.lengths` are the rows of each record; behind them comes only padding,
-    ``length`` rows of it or more, where the rows to predict would stand. That is a training window with no target row
-    there, so a mask made from the lengths gives weight 0. A language model continues after its prompt, the first
-    ``lengths[i]`` rows; a forecaster takes the ``lead`` rows that end at row ``lengths[i]`` (in a training window they
-    end at row ``lead``; the two widths differ unless both are the same row). Records shorter than ``lead`` raise
-    DataError. Dense columns of such a processor describe the first target row, which is not there: they are left out.
+    (N, longest + length, *shape), and its `Rows.lengths` are the rows of each record. Behind them comes only padding,
+    ``length`` rows or more of it, where the rows to predict would stand: a window none of whose target rows is there,
+    so that a mask made of the lengths gives weight 0. A language model goes on after its prompt, the first
+    ``lengths[i]`` rows. A forecaster's context is the ``lead`` rows before row ``lengths[i]``; in training it is the
+    rows before row ``lead``. (Widths tell the two apart, except when all records are ``lead`` rows long: then they are
+    the same.) Records shorter than ``lead`` raise DataError. Dense columns of such a processor belong to the first
+    target row, which is not there: they are left out.
     """
     if not records:
         raise DataError("records", "there is none to predict", "give at least one")
@@ -209,11 +212,11 @@ def _finished(encoder: _Encoder, growing: dict[str, Growing], folder: Path | Non
         if offsets is not None:
             write_durably(path.with_suffix(".offsets"), offsets.tobytes())
         files[name] = (column.rows(), path, None if offsets is None else path.with_suffix(".offsets"))
-    write_index(folder, "" if target is None else target.name, len(encoder), files)
-    if target is not None:
+    content = write_index(folder, "" if target is None else target.name, len(encoder), files)
+    if target is not None:  # by now, perhaps of another process with the same key
         publish(folder, target)
-    content = read_index(folder if target is None else target)
-    assert content is not None
+        prune(target.parent)
+        content = read_index(target) or {}
     kept = mapped(folder if target is None else target, content, encoder.columns)
     store = Store(kept, len(encoder), windows=windows, unpack=unpack)
     if target is None:
@@ -232,20 +235,23 @@ def _folder(chunk: Chunk, records: int, total: int, where: str, target: Path | N
 
 
 def _chunks(encoder: _Encoder, workers: int | Literal["auto"]) -> Generator[tuple[int, Chunk], None, None]:
-    """(first record not done, columns) in record order; the first chunk is timed to decide how to go on."""
-    total, began = len(encoder), time.perf_counter()
-    stop, chunk = encoder.span(0, min(_CHUNK, total), _CHUNK_SECONDS)
-    each = (time.perf_counter() - began) / stop
-    size = sum(p.data.nbytes for p in chunk.values()) / stop
-    yield stop, chunk
+    """(first record not done, columns) in record order; the first two chunks tell how to go on."""
+    total, stop, each, size = len(encoder), 0, 0.0, 0.0
+    for _ in range(2 if workers == "auto" else 1):  # the first of all pays for imports, so it is not the one to time
+        if stop < total:
+            start, began = stop, time.perf_counter()
+            stop, chunk = encoder.span(start, min(start + _FIRST, total), _CHUNK_SECONDS)
+            each = (time.perf_counter() - began) / (stop - start)
+            size = sum(p.data.nbytes for p in chunk.values()) / (stop - start)
+            yield stop, chunk
     if workers == "auto":
         workers = _cores() if _cores() > 1 and each * (total - stop) > _WORTH_WORKERS else 0
+    step = max(1, min(_CHUNK, int(_CHUNK_BYTES / max(1.0, size))))
     if workers and stop < total:
-        step = max(1, min(_CHUNK, int(_CHUNK_SECONDS / each), int(_CHUNK_BYTES / max(1.0, size))))
-        yield from _by_workers(encoder, stop, step, workers)
+        yield from _by_workers(encoder, stop, max(1, min(step, int(_CHUNK_SECONDS / max(each, 1e-6)))), workers)
         return
     while stop < total:
-        stop, chunk = encoder.span(stop, min(stop + _CHUNK, total), _CHUNK_SECONDS)
+        stop, chunk = encoder.span(stop, min(stop + step, total), _CHUNK_SECONDS)
         yield stop, chunk
 
 
@@ -283,16 +289,18 @@ def _by_workers(encoder: _Encoder, start: int, step: int, workers: int) -> Itera
             generator=torch.Generator(),  # else it would draw from the run's randomness
         )
         answers = iter(loader)
-    for begin, stop in spans:
-        try:
+    try:
+        for begin, stop in spans:
             answer = next(answers)
-        except RuntimeError as error:
-            what = f"a process that encodes records died: {error}"
-            raise UserError("workers", what, "encode in this process with workers = 0 to see why") from error
-        if isinstance(answer, _Failure):
-            encoder.span(begin, stop, seconds=float("inf"))  # fails here as well, with its cause
-            raise DataError(answer.where, answer.what, answer.instead)
-        yield stop, answer
+            if isinstance(answer, _Failure):
+                encoder.span(begin, stop, seconds=float("inf"))  # fails here as well, with its cause
+                raise DataError(answer.where, answer.what, answer.instead)
+            yield stop, answer
+    except RuntimeError as error:
+        what = f"a process that encodes records died: {error}"
+        raise UserError("workers", what, "encode in this process with workers = 0 to see why") from error
+    finally:
+        del answers  # ends the processes, even while an exception keeps this frame
 
 
 def _same(chunk: Any) -> Any:
@@ -308,9 +316,9 @@ def _from_cache(folder: Path, key: str, encoder: _Encoder) -> Store | None:
     store = Store(kept, len(encoder), windows=encoder.processor.windows, unpack=encoder.processor.unpack)
     for record in sorted({len(encoder) * k // _PROBES for k in range(_PROBES)}):
         _, chunk = encoder.span(record, record + 1, seconds=float("inf"))
-        if chunk.keys() != kept.keys() or any(
-            not np.array_equal(p.data, store.raw(n, record)) for n, p in chunk.items()
-        ):
+        same = (n in kept and np.array_equal(p.data, store.raw(n, record)) for n, p in chunk.items())
+        if len(chunk) != len(kept) or not all(same):  # something decides the samples that the key does not know
+            discard(folder)
             return None
     return store
 
@@ -333,7 +341,10 @@ def _free_memory() -> float:
         group = Path("/sys/fs/cgroup")
         limit = (group / "memory.max").read_text().strip()
         if limit != "max":
-            free = min(free, float(limit) - float((group / "memory.current").read_text()))
+            used = float((group / "memory.current").read_text())
+            lines = (group / "memory.stat").read_text().splitlines()
+            used -= next(float(line.split()[1]) for line in lines if line.startswith("inactive_file"))  # file cache
+            free = min(free, float(limit) - used)
     except (OSError, StopIteration, ValueError):
         pass
     return free

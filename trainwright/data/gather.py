@@ -26,7 +26,10 @@ _LONG = 512
 
 def raw(values: Tensor) -> Raw:
     """(R, *shape) on the CPU -> the same memory as (R, bytes of one row)."""
-    flat = values.reshape(values.shape[0], prod(values.shape[1:]))
+    width = prod(values.shape[1:])
+    if not values.numel():  # whose strides torch refuses to view as bytes
+        return np.empty((values.shape[0], width * values.itemsize), np.uint8)
+    flat = values.reshape(values.shape[0], width)
     array: Raw = flat.view(torch.uint8).numpy()
     return array
 

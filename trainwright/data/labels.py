@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias, final
 
@@ -43,9 +44,12 @@ class Labels:
     """
 
     def __init__(self, values: Iterable[Label] = ()) -> None:
-        unique = {_key(v): v for v in reversed(list(values))}
+        values = list(values)
+        unique = {_key(v): v for v in reversed(values)}
         self.values: list[Label] = sorted(unique.values(), key=lambda v: (isinstance(v, str), v))
         self._index = {_key(v): i for i, v in enumerate(self.values)}
+        tally = Counter(_key(v) for v in values)
+        self.counts = [tally[_key(v)] for v in self.values]  # in the training part
 
     def __len__(self) -> int:
         return len(self.values)
@@ -58,8 +62,9 @@ class Labels:
             raise DataError(where, f"the label {value!r} occurs in no training record", known)
         return self._index[key]
 
-    def checked(self, where: str, records: int) -> Labels:
+    def checked(self, where: str) -> Labels:
         """Itself; `DataError` where there is nothing to tell apart, or nothing to learn a class from."""
+        records = sum(self.counts)
         if len(self) < 2:
             what = f"every training record has the label {self.values[0]!r}" if self.values else "there are no labels"
             raise DataError(where, what, "a classification needs at least two classes")
@@ -69,12 +74,12 @@ class Labels:
         return self
 
     def state_dict(self) -> dict[str, JSON]:
-        """The labels in order."""
-        return {"values": list(self.values)}
+        """The labels in order, and how often training had each."""
+        return {"values": list(self.values), "counts": list(self.counts)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
-        self.values = list(state["values"])
+        self.values, self.counts = list(state["values"]), list(state["counts"])
         self._index = {_key(v): i for i, v in enumerate(self.values)}
 
 

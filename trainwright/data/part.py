@@ -31,7 +31,8 @@ class Part:
             raise DataError(name, "this part is empty", "give it a larger share of the records")
         assert ids.dtype == torch.int64
         assert 0 <= ids.min() <= ids.max() < len(store)
-        assert windows == store.windows, "a store is gathered with the windows it was encoded with"
+        kept = store.windows
+        assert (windows and (windows.lead, windows.length)) == (kept and (kept.lead, kept.length)), "not of this store"
         self._stretches = [] if windows is None else _stretches(ids, store, windows.lead, name)
         self._positions = self._eval_positions()
         if not len(self._positions):

@@ -65,19 +65,15 @@ class Table(Source):
         if not self.path.is_file():
             raise DataError("data.path", f"{self.path} is a folder", "name one file of it")
         suffix = _suffix(self.path, separator)
-        dialect = delimited.Dialect(
-            separator or _SEPARATORS.get(suffix, ","),
-            quote,
-            header,
-            (*missing, "") if missing is not None else delimited.MISSING,
-            decimal,
-        )
-        _check(dialect, suffix, encoding)
-        cells, lines = _read(self.path, suffix, dialect, missing, encoding)
+        markers = delimited.MISSING if missing is None else (*missing, "")
+        mark = _SEPARATORS.get(suffix, ",") if separator is None else separator
+        dialect = delimited.Dialect(mark, quote, header, markers, decimal, text)
+        _check(dialect, suffix, encoding, separator)
+        cells, self._lines = _read(self.path, suffix, dialect, missing, encoding)
         if separator is None and suffix in _SEPARATORS:
-            _separated(list(cells), dialect.separator, self.path.name)
+            _separated(list(cells), mark, self.path.name)
+        _known("text", text, cells, self.path.name)
         self._cells = _kept(cells, columns, drop, self.path.name)
-        self._lines = lines
         self._options = (separator, header, quote, missing, decimal, encoding, text, columns, drop)
 
     def __len__(self) -> int:
@@ -127,26 +123,24 @@ def _suffix(path: Path, separator: str | None) -> str:
     return ".csv"
 
 
-def _check(dialect: delimited.Dialect, suffix: str, encoding: str) -> None:
+def _check(dialect: delimited.Dialect, suffix: str, encoding: str, separator: str | None) -> None:
     """Options that say nothing legal, or nothing about this kind of file."""
-    ascii_only = dialect.separator.isascii() and dialect.quote.isascii()
-    if len(dialect.separator) != 1 or not ascii_only or dialect.separator in ("\n", "\r", dialect.quote):
-        raise UserError(
-            "data.separator", f"{dialect.separator!r} cannot separate cells", 'write one character, such as ";"'
-        )
-    if len(dialect.quote) > 1 or dialect.quote in ("\n", "\r"):
-        raise UserError("data.quote", f"{dialect.quote!r} cannot quote a cell", 'write one character, or "" for none')
-    if dialect.decimal == dialect.separator:
-        raise UserError(
-            "data.decimal", f"{dialect.decimal!r} also separates the cells", 'name another separator, such as ";"'
-        )
+    mark, quote = dialect.separator, dialect.quote
+    if len(mark) != 1 or not mark.isascii() or mark in ("\n", "\r", quote):
+        raise UserError("data.separator", f"{mark!r} cannot separate cells", 'write one character, such as ";"')
+    if len(quote) > 1 or not quote.isascii() or quote in ("\n", "\r"):
+        raise UserError("data.quote", f"{quote!r} cannot quote a cell", 'write one character, or "" for none')
+    if dialect.decimal == mark and suffix in _SEPARATORS:
+        instead = 'name another separator, such as ";"'
+        raise UserError("data.decimal", f"{mark!r} also separates the cells", instead)
     try:
         b"".decode(encoding)
     except LookupError:
         raise UserError("data.encoding", f"no encoding is named {encoding!r}", 'write "utf-8" or "latin-1"') from None
     if suffix in _SEPARATORS:
         return
-    told = {"header": not dialect.header, "quote": dialect.quote != '"', "decimal": dialect.decimal != "."}
+    told = {"separator": separator is not None, "header": not dialect.header, "quote": quote != '"'}
+    told |= {"decimal": dialect.decimal != ".", "text": bool(dialect.text)}
     told["encoding"] = suffix in _PARQUET and encoding != "utf-8"
     for name in [n for n, given in told.items() if given]:
         raise UserError(f"data.{name}", f"says nothing about a {suffix} file", "leave it out")
@@ -205,13 +199,17 @@ def _separated(names: Sequence[str], separator: str, name: str) -> None:
 
 
 def _kept(cells: dict[str, Cells], columns: Sequence[str] | None, drop: Sequence[str], name: str) -> dict[str, Cells]:
-    for option, words in (("columns", columns or ()), ("drop", drop)):
-        for word in words:
-            if word not in cells:
-                raise DataError(f"data.{option}", f"{name} has no column '{word}'", did_you_mean(word, cells))
+    _known("columns", columns or (), cells, name)
+    _known("drop", drop, cells, name)
     kept = {n: c for n, c in cells.items() if (columns is None or n in columns) and n not in drop}
     if not kept:
         raise DataError(
             "data.columns" if columns is not None else "data.drop", "no column is left", "keep one at least"
         )
     return kept
+
+
+def _known(option: str, words: Sequence[str], cells: Mapping[str, Cells], name: str) -> None:
+    for word in words:
+        if word not in cells:
+            raise DataError(f"data.{option}", f"{name} has no column '{word}'", did_you_mean(word, cells))

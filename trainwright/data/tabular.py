@@ -123,7 +123,7 @@ class Inputs:
         return out
 
     def flat(self, rows: Rows, limit: int = 256) -> Tensor:
-        """(N, D) float64 for linear models: numbers, then a 0/1 column for each of the first levels, ``limit`` in all."""
+        """(N, D) float64 for linear models: numbers, then 0/1 columns for the first levels, ``limit`` in all."""
         parts = [rows.dense("x").double()] if self.numbers else []
         room = max(0, limit - self.width)
         for i, column in enumerate(self.categories):

@@ -86,11 +86,13 @@ def verify(path: Path) -> dict[str, Any]:
     """The manifest, after every file's size and sha256 were compared with it."""
     try:
         manifest = json.loads((path / "manifest.json").read_text())
-        version, files = manifest["format"], manifest["files"]
+        version, files, seal = manifest["format"], manifest["files"], manifest.pop("seal")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is not a whole checkpoint: {error}") from error
     if version != FORMAT:
         raise CheckpointError(f"{path} is of format {version}; this version reads format {FORMAT}")
+    if seal != _seal(manifest):
+        raise CheckpointError(f"{path} is damaged: manifest.json is not what was written")
     for name, promised in files.items():
         file = path / name
         if not file.is_file():
@@ -158,7 +160,7 @@ def _write(state: Mapping[str, Mapping[str, Any]], folder: Path, step: int) -> N
         _flush(file)
         files[file.name] = {"size": file.stat().st_size, "sha256": _digest(file)}
     manifest = {"format": FORMAT, "step": step, "torch": torch.__version__, "parts": list(state), "files": files}
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "seal": _seal(manifest)}, indent=1))
     _flush(folder / "manifest.json")
     _flush(folder)
 
@@ -202,6 +204,11 @@ def _unpacked(value: Any, tensors: Mapping[str, Tensor]) -> Any:
         case "pairs":
             return dict(zip(value["keys"], (_unpacked(v, tensors) for v in value["values"]), strict=True))
     return {k: _unpacked(v, tensors) for k, v in value.items()}
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    """The manifest's own sha256, since no other file vouches for it."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(file: Path) -> str:

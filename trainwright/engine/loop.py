@@ -98,16 +98,16 @@ def fit(
         counters.epoch = train.epoch
         log.add(done, group)
         stop = asked()
-        last = counters.step == end
+        last, pausing = counters.step == cadence.steps, counters.step == end
         judged = judge is not None and (last or _due(counters.step, cadence.evaluate))
         due = save is not None and _due(counters.step, cadence.save)
-        if last or judged or stop or due or _due(counters.step, cadence.log):
+        if pausing or judged or stop or due or _due(counters.step, cadence.log):
             stop = observe(log.event(state)) or stop
             _guard(state)
         if judge is not None and judged:
             stop = _judge(state, judge, observe) or stop
         stop = _agreed(stop, runtime)
-        if save is not None and (last or stop or due or _just_best(state, judge)):
+        if save is not None and (pausing or stop or due or _just_best(state, judge)):
             save()
         if judged or stop:
             log.restart()

@@ -6,7 +6,7 @@ Predictions come in the form a network gives them (logits, values), so that a ta
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -24,16 +24,18 @@ def read_part(
 ) -> tuple[Tensor, Tensor]:
     """Inputs (N, F) and targets (N, …) of a part, or of ``limit`` samples of it chosen by ``seed``."""
     n = len(part)
-    keep = torch.ones(n, dtype=torch.bool)
-    if limit is not None and n > limit:
-        chosen = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:limit]
-        keep = torch.zeros(n, dtype=torch.bool).index_fill_(0, chosen, True)
-    pairs: list[tuple[Tensor, Tensor]] = []
-    for start in range(0, n, CHUNK):
-        stop = min(n, start + CHUNK)
-        x, y = read(part.rows(start, stop))
-        pairs.append((x[keep[start:stop]], y[keep[start:stop]]))
+    if limit is None or n <= limit:
+        spans = [(a, min(n, a + CHUNK)) for a in range(0, n, CHUNK)]
+    else:
+        chosen = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:limit].sort().values.tolist()
+        spans = [(i, i + 1) for i in chosen]
+    pairs = [read(part.rows(a, b)) for a, b in spans]
     return torch.cat([x for x, _ in pairs]), torch.cat([y for _, y in pairs])
+
+
+def rows_for(features: int, classes: int, most: int = 20_000) -> int:
+    """How many samples a logistic regression of that size can read in a second or so."""
+    return min(most, max(500, int(1.5e7 / (max(1, features) * classes))))
 
 
 def score(metrics: Mapping[str, Metric], outputs: Outputs, targets: Mapping[str, Tensor]) -> dict[str, float]:
@@ -43,10 +45,10 @@ def score(metrics: Mapping[str, Metric], outputs: Outputs, targets: Mapping[str,
     return {name: float(m.value(m.count(outputs, batch).double())) for name, m in metrics.items()}
 
 
-def constant_logits(y: Tensor, classes: int, n: int) -> Tensor:
-    """(n, classes) the log-frequencies of the training labels (N,), for each of ``n`` samples."""
-    frequency = torch.bincount(y, minlength=classes).double() / len(y)
-    return frequency.log().expand(n, classes)
+def constant_logits(counts: Sequence[int], n: int) -> Tensor:
+    """(n, classes) the log-frequencies of the training labels, for each of ``n`` samples."""
+    frequency = torch.tensor(counts, dtype=torch.float64) / sum(counts)
+    return frequency.log().expand(n, len(counts))
 
 
 def linear_logits(x: Tensor, y: Tensor, x_test: Tensor, classes: int) -> Tensor:

@@ -26,8 +26,7 @@ class CNN(nn.Module):
 
     Args:
         channels: of the images; given by the data.
-        height: of the images in pixels; given by the data.
-        width: of the images in pixels; given by the data.
+        size: height and width of the images in pixels; given by the data.
         outputs: numbers that come out; given by the data.
         filters: channels of each convolution.
         kernel: height and width of each convolution's window.
@@ -45,8 +44,7 @@ class CNN(nn.Module):
         self,
         *,
         channels: Size,
-        height: Size,
-        width: Size,
+        size: tuple[Size, Size],
         outputs: Size,
         filters: tuple[Size, ...] = (32, 64),
         kernel: Size = 3,
@@ -57,13 +55,16 @@ class CNN(nn.Module):
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     ) -> None:
         super().__init__()
+        if padding == "same" and kernel % 2 == 0:
+            raise UserError("model.kernel", f"{kernel} is even: no padding keeps the size", "use an odd kernel")
+        height, width = size
         self.shape = (channels, height, width)
         maps: list[nn.Module] = []
         before, sides = channels, (height, width)
-        for i, size in enumerate(filters):
-            maps += [conv(before, size, kernel, same=padding == "same", activation=activation)]
+        for i, maps_out in enumerate(filters):
+            maps += [conv(before, maps_out, kernel, same=padding == "same", activation=activation)]
             maps += [activation_of(activation)] + ([nn.MaxPool2d(pool)] if pool > 1 else [])
-            before, sides = size, _shrunk(sides, kernel, padding, pool, i, (height, width))
+            before, sides = maps_out, _shrunk(sides, kernel, padding, pool, i, (height, width))
         self.features = nn.Sequential(*maps)
         self.top = nn.Sequential(*_top(before * sides[0] * sides[1], dense, outputs, activation, dropout))
 

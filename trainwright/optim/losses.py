@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, TypeAlias, final
 
@@ -71,8 +71,8 @@ def binary_cross_entropy() -> Criterion:
 def criterion_of(loss: str | Mapping[str, Any] | Criterion | Callable[..., Any], where: str = "loss") -> Criterion:
     """Whatever a person gives as a loss, as a `Criterion`.
 
-    A name or a spec goes through the registry. Torch's own loss modules mean the number torch computes with
-    ``reduction="mean"`` on the whole batch, whatever the micro-batches. Any other callable ``(output, target)`` must
+    A name or a spec goes through the registry. Torch's own loss modules and functions mean the number torch computes
+    with ``reduction="mean"`` on the whole batch, whatever the micro-batches. Any other callable ``(output, target)`` must
     return one number per sample (N,), or a scalar, which is taken for the mean over the samples it was given; what
     its target is cannot be known, ``expects`` then says ``numbers``.
 
@@ -86,10 +86,12 @@ def criterion_of(loss: str | Mapping[str, Any] | Criterion | Callable[..., Any],
         name, options = split_spec(loss, where)
         factory = losses[name]
         return factory(**check(factory, options, where))
-    if isinstance(loss, nn.Module) and type(loss) in _TORCH:
+    if type(loss) in _MODULES:
         if getattr(loss, "reduction", "mean") == "sum":
             raise UserError(where, f"{type(loss).__name__} has reduction='sum'", "leave it at 'mean'")
-        return _TORCH[type(loss)](loss)
+        return _MODULES[type(loss)](loss)
+    if loss in _FUNCTIONS:
+        return _MODULES[_FUNCTIONS[loss]](_FUNCTIONS[loss]())
     if not callable(loss):
         raise UserError(where, f"{loss!r} is no loss", "give a name such as 'mse', or a callable (output, target)")
     return Criterion(_Own(loss, where), "numbers")
@@ -97,7 +99,12 @@ def criterion_of(loss: str | Mapping[str, Any] | Criterion | Callable[..., Any],
 
 def is_known(loss: object) -> bool:
     """Whether what the loss expects of its target is known: not so for a person's own callable."""
-    return isinstance(loss, str | Mapping | Criterion) or type(loss) in _TORCH
+    return isinstance(loss, str | Mapping | Criterion) or type(loss) in _MODULES or loss in _FUNCTIONS
+
+
+def wants_probabilities(loss: object) -> bool:
+    """Whether a binary loss compares probabilities (`nn.BCELoss`) where the others compare logits."""
+    return type(loss) is nn.BCELoss or loss is F.binary_cross_entropy
 
 
 def aligned(output: Tensor, target: Tensor, where: str = "loss") -> Tensor:
@@ -110,6 +117,16 @@ def aligned(output: Tensor, target: Tensor, where: str = "loss") -> Tensor:
     if _core(target.shape) != _core(output.shape):
         raise _unlike(output, target, where)
     return target.reshape(output.shape)
+
+
+def first_tensor(x: Any) -> Tensor:
+    """The first tensor of what a model returns: a tensor, or the first entry of a mapping or a tuple."""
+    given = type(x).__name__
+    while not isinstance(x, Tensor):
+        if not isinstance(x, Mapping | Sequence) or isinstance(x, str) or not x:
+            raise UserError("model", f"it returned {given} without a tensor", "return a tensor, a mapping or a tuple")
+        x = next(iter(x.values() if isinstance(x, Mapping) else x))
+    return x
 
 
 def _core(shape: torch.Size) -> tuple[int, ...]:
@@ -211,9 +228,9 @@ class _Own:
             raise UserError(where, what, "put them into the model, or freeze them with requires_grad_(False)")
 
     def __call__(self, output: Any, target: Any) -> Tensor:
-        n = len(_first(target))
+        n = len(first_tensor(target))
         if isinstance(self.loss, nn.Module):
-            self.loss.to(_first(output).device)
+            self.loss.to(first_tensor(output).device)
         value = self.loss(output, target)
         if not isinstance(value, Tensor):
             raise UserError(self.where, f"{self.name} returned {type(value).__name__}", "return a tensor")
@@ -221,13 +238,6 @@ class _Own:
             what = f"{self.name} returned shape {tuple(value.shape)} for {n} samples"
             raise UserError(self.where, what, f"return one number per sample ({n},), or their mean")
         return value if value.ndim else value.expand(n)
-
-
-def _first(x: Any) -> Tensor:
-    """The first tensor in a tensor, mapping or sequence."""
-    while not isinstance(x, Tensor):
-        x = next(iter(x.values() if isinstance(x, Mapping) else x))
-    return x
 
 
 def _of_cross_entropy(m: Any) -> Criterion:
@@ -278,7 +288,7 @@ def _weighted_probability(weight: _Factors, output: Tensor, target: Tensor) -> T
     return _own_mean(F.binary_cross_entropy(output, target, weight.like(output), reduction="none"))
 
 
-_TORCH: Mapping[type[nn.Module], Callable[[Any], Criterion]] = {
+_MODULES: Mapping[type[nn.Module], Callable[[Any], Criterion]] = {
     nn.CrossEntropyLoss: _of_cross_entropy,
     nn.NLLLoss: _of_nll,
     nn.BCEWithLogitsLoss: _of_bce_logits,
@@ -287,4 +297,15 @@ _TORCH: Mapping[type[nn.Module], Callable[[Any], Criterion]] = {
     nn.L1Loss: lambda m: mae(),
     nn.HuberLoss: lambda m: huber(delta=m.delta),
     nn.SmoothL1Loss: lambda m: Criterion(partial(_elements, partial(F.smooth_l1_loss, beta=m.beta)), "numbers"),
+}
+
+_FUNCTIONS: Mapping[object, type[nn.Module]] = {
+    F.cross_entropy: nn.CrossEntropyLoss,
+    F.nll_loss: nn.NLLLoss,
+    F.binary_cross_entropy_with_logits: nn.BCEWithLogitsLoss,
+    F.binary_cross_entropy: nn.BCELoss,
+    F.mse_loss: nn.MSELoss,
+    F.l1_loss: nn.L1Loss,
+    F.huber_loss: nn.HuberLoss,
+    F.smooth_l1_loss: nn.SmoothL1Loss,
 }

@@ -77,7 +77,12 @@ class Ranks(Single):
 
     @override
     def wrap(self, model: nn.Module) -> nn.Module:
-        """DDP around the model, or FSDP2 into it: each direct child is a unit, and the rest another."""
+        """DDP around the model, or FSDP2 into it.
+
+        Under FSDP2 each member of a stack (a `ModuleList` or `Sequential` directly in the model) is a unit, and all
+        the rest one more: a unit's weights are gathered by all ranks at once, so it must be called equally often on
+        all of them. That holds for stacks of blocks, not for a decoder's cell, which runs once per token.
+        """
         if self.mode == "ddp":
             from torch.nn.parallel import DistributedDataParallel
 
@@ -86,11 +91,20 @@ class Ranks(Single):
         from torch.distributed.fsdp import fully_shard
 
         mesh = init_device_mesh(self.device.type, (self.world,))
+        self._alike(model)
         for child in model.children():
-            if not isinstance(child, nn.ModuleList) and any(True for _ in child.parameters()):
-                fully_shard(child, mesh=mesh)
+            for block in child if isinstance(child, nn.ModuleList | nn.Sequential) else ():
+                if any(True for _ in block.parameters()):
+                    fully_shard(block, mesh=mesh)
         fully_shard(model, mesh=mesh)
         return model
+
+    def _alike(self, model: nn.Module) -> None:
+        """Every rank begins with the first one's weights; DDP sees to that itself."""
+        import torch.distributed as dist
+
+        for tensor in (*model.parameters(), *model.buffers()):
+            dist.broadcast(tensor.detach(), 0)
 
     @override
     def bare(self, model: nn.Module) -> nn.Module:

@@ -1,0 +1,93 @@
+"""What each of several ranks runs for the tests: every task trained a little, and what came out, written by rank 0.
+
+Started as ``python -m tests.engine.rank_worker MODE PRECISION FOLDER`` with RANK, WORLD_SIZE and the like set.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from tests.training import Case, Class, cases, enrol, losses, weights
+from trainwright.core.events import Event, StepDone, Stop
+from trainwright.engine import checkpoint
+from trainwright.engine.runtime import Runtime, start
+
+SETUPS: dict[str, dict[str, Any]] = {
+    "uneven": {"batch_size": 15, "micro": 4, "n": 41},
+    "nothing left": {"batch_size": 1, "n": 40, "valid": 6},
+}
+STEPS = 3
+
+
+def trained(case: Case, runtime: Runtime, setup: dict[str, Any]) -> tuple[Class, dict[str, Any]]:
+    taught = enrol(case, runtime, optimizer=torch.optim.SGD, **setup)
+    events, _ = taught.train(STEPS, clip=1.0)
+    samples = [e.samples for e in events if isinstance(e, StepDone)]
+    return taught, {"losses": losses(events), "samples": samples, "metrics": taught.evaluate()}
+
+
+def main(mode: str, precision: str, folder: Path) -> None:
+    warnings.filterwarnings("error")
+    warnings.filterwarnings("ignore", message=".*device is not available.*")
+    warnings.filterwarnings("ignore", message=".*returned a view tensor")  # the sketches change nothing in place
+    torch.set_num_threads(1)
+    runtime = start("cpu", precision, mode)  # type: ignore[arg-type]
+    rank = runtime.ranks.rank
+    for case in cases():
+        for name, setup in SETUPS.items():
+            taught, found = trained(case, runtime, setup)
+            moved = weights(taught.state)
+            if rank == 0:
+                save_file({k: v.contiguous() for k, v in moved.items()}, folder / f"{case.name}-{name}.safetensors")
+                (folder / f"{case.name}-{name}.json").write_text(json.dumps(found))
+    stopping(runtime, folder)
+    saving(runtime, folder)
+    runtime.ranks.close()
+
+
+def stopping(runtime: Runtime, folder: Path) -> None:
+    """Rank 1 alone asks to stop at step 2."""
+    taught = enrol(cases()[-1], runtime)
+
+    def asks(event: Event) -> Stop | None:
+        if runtime.ranks.rank == 1 and isinstance(event, StepDone) and event.step == 2:
+            return Stop("rank 1 is tired")
+        return None
+
+    _, stop = taught.train(9, observe=asks)
+    told = runtime.ranks.gather_json([taught.state.counters.step, stop.reason if stop else ""])
+    if runtime.ranks.rank == 0:
+        (folder / "stop.json").write_text(json.dumps(told))
+
+
+def saving(runtime: Runtime, folder: Path) -> None:
+    """Four steps with AdamW; a checkpoint after the second, from which both ranks and one process go on."""
+    case = cases()[-1]
+    whole = enrol(case, runtime)
+    whole.train(4)
+    first = enrol(case, runtime)
+    first.train(2)
+    state = first.state.state_dict()
+    if runtime.ranks.rank == 0:
+        checkpoint.save(state, folder / "checkpoints", 2)
+    runtime.ranks.barrier()
+    again = enrol(case, runtime)
+    again.state.load_state_dict(checkpoint.load(folder / "checkpoints" / "step-00000002"))
+    again.train(4)
+    one, two = weights(whole.state), weights(again.state)
+    if runtime.ranks.rank == 0:
+        (folder / "resume.json").write_text(json.dumps(all(torch.equal(one[k], two[k]) for k in one)))
+        save_file({k: v.contiguous() for k, v in one.items()}, folder / "whole.safetensors")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))

@@ -1,0 +1,131 @@
+"""Interrupted anywhere and taken up again from the files, a training is bit for bit what it would have been."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training import Case, cases, enrol, evals, losses, same, weights
+from trainwright.core.errors import CheckpointError
+from trainwright.core.events import Event, StepDone, Stop
+from trainwright.engine import checkpoint
+from trainwright.engine.runtime import Runtime
+
+ALL = cases()
+SMALL = next(c for c in ALL if c.name == "forecasting")
+
+
+def save(taught: object, folder: Path) -> Path:
+    state = taught.state  # type: ignore[attr-defined]
+    return checkpoint.save(state.state_dict(), folder, state.counters.step)
+
+
+@pytest.mark.parametrize("case", ALL, ids=repr)
+@pytest.mark.parametrize("at", [1, 2, 4])  # mid-epoch, the last step of an epoch for some, the next epoch
+def test_resume_in_mid_epoch_equals_no_interruption(case: Case, at: int, tmp_path: Path) -> None:
+    whole = enrol(case, micro=5)
+    expected, _ = whole.train(6, steps=9, eval_every=2)
+    first = enrol(case, micro=5)
+    before, _ = first.train(at, steps=9, eval_every=2)
+    path = save(first, tmp_path)
+    torch.manual_seed(99)  # whatever happened in between
+    again = enrol(case, micro=2, seed=3)
+    again.loader.micro = 5
+    again.state.load_state_dict(checkpoint.load(path))
+    after, _ = again.train(6, steps=9, eval_every=2)
+    assert same(weights(whole.state), weights(again.state))
+    assert losses(before) + losses(after) == losses(expected)
+    assert evals(before) + evals(after) == evals(expected)
+    assert whole.state.counters == again.state.counters
+    assert whole.state.best == again.state.best
+
+
+def test_twenty_interruptions_equal_none(tmp_path: Path) -> None:
+    whole = enrol(SMALL)
+    whole.train(20)
+    now = enrol(SMALL)
+    for step in range(1, 21):
+        now.train(step)
+        path = save(now, tmp_path)
+        now = enrol(SMALL)
+        now.state.load_state_dict(checkpoint.load(path))
+    assert same(weights(whole.state), weights(now.state))
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16", "float64"])
+def test_resume_is_exact_in_every_precision(precision: str, tmp_path: Path) -> None:
+    runtime = Runtime(precision=precision)  # type: ignore[arg-type]
+    whole, first = enrol(SMALL, runtime), enrol(SMALL, runtime)
+    whole.train(6)
+    first.train(3)
+    again = enrol(SMALL, runtime)
+    again.state.load_state_dict(checkpoint.load(save(first, tmp_path)))
+    again.train(6)
+    assert same(weights(whole.state), weights(again.state))
+
+
+@pytest.mark.parametrize("part", ["model", "optimizer", "counters", "best", "random", "loader"])
+def test_a_missing_part_is_an_error_not_a_warning(part: str, tmp_path: Path) -> None:
+    first = enrol(SMALL)
+    first.train(2)
+    state = first.state.state_dict()
+    del state[part]
+    with pytest.raises(CheckpointError, match=part):
+        enrol(SMALL).state.load_state_dict(state)
+
+
+def test_dropout_goes_on_where_it_was(tmp_path: Path) -> None:
+    def dropped(sizes: object) -> torch.nn.Module:
+        model = SMALL.model_for(sizes)  # type: ignore[arg-type]
+        model.register_forward_hook(lambda m, i, o: torch.nn.functional.dropout(o, 0.5, m.training))
+        return model
+
+    case = Case("dropout", SMALL.make, dropped, SMALL.records)
+    whole = enrol(case)
+    whole.train(6, eval_every=1)
+    first = enrol(case)
+    first.train(3)
+    path = save(first, tmp_path)
+    again = enrol(case)
+    torch.rand(7)
+    again.state.load_state_dict(checkpoint.load(path))
+    again.train(6)
+    assert same(weights(whole.state), weights(again.state))
+
+
+def test_an_observer_can_stop_the_run_at_its_step() -> None:
+    def tired(event: Event) -> Stop | None:
+        return Stop("enough") if isinstance(event, StepDone) and event.step == 3 else None
+
+    taught = enrol(SMALL)
+    saved: list[int] = []
+    _, stop = taught.train(10, observe=tired, save=lambda: saved.append(taught.state.counters.step))
+    assert stop == Stop("enough")
+    assert taught.state.counters.step == 3
+    assert saved == [3]
+
+
+def test_aside_leaves_no_trace() -> None:
+    taught = enrol(SMALL)
+    model = taught.state.model
+    model.register_buffer("count", torch.zeros(1))
+    model.train()
+    before = torch.get_rng_state()
+    with taught.state.aside():
+        torch.rand(10)
+        model.eval()
+        model.get_buffer("count").add_(5)
+    assert torch.equal(before, torch.get_rng_state())
+    assert model.training
+    assert float(model.get_buffer("count")) == 0
+
+
+def test_aside_puts_things_back_after_an_error_too() -> None:
+    taught = enrol(SMALL)
+    before = torch.get_rng_state()
+    with pytest.raises(RuntimeError), taught.state.aside():
+        torch.rand(1)
+        raise RuntimeError
+    assert torch.equal(before, torch.get_rng_state())

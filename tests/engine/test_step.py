@@ -1,0 +1,152 @@
+"""The law of sums, on every task: however a batch is cut, the step is the same."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import trainwright as tw
+from tests.training import Case, cases, difference, enrol, losses, same, weights
+from trainwright.core.batch import Batch
+from trainwright.core.criterion import Criterion
+from trainwright.core.errors import NumericsError
+from trainwright.core.task import Loss, Progress
+from trainwright.engine.runtime import Runtime
+from trainwright.engine.state import LossScale, TrainState
+from trainwright.engine.step import train_step
+
+ALL = cases()
+sgd = torch.optim.SGD
+
+
+@pytest.mark.parametrize("case", ALL, ids=repr)
+@pytest.mark.parametrize(("precision", "tolerance"), [("float64", 1e-9), ("float32", 1e-4)])
+def test_micro_batches_of_every_size_equal_the_one_big_batch(case: Case, precision: str, tolerance: float) -> None:
+    runtime = Runtime(precision=precision)  # type: ignore[arg-type]
+    results = []
+    for micro in ("all", 16, 7, 3, 1):
+        taught = enrol(case, runtime, micro=micro, optimizer=sgd)  # type: ignore[arg-type]
+        events, _ = taught.train(3, clip=1.0)
+        results.append((micro, weights(taught.state), losses(events)))
+    _, reference, curve = results[0]
+    for micro, moved, found in results[1:]:
+        assert difference(moved, reference) < tolerance, f"micro-batches of {micro}"
+        assert found == pytest.approx(curve, rel=tolerance * 10, abs=tolerance)
+
+
+@pytest.mark.parametrize("case", ALL, ids=repr)
+def test_evaluating_every_step_or_never_gives_the_same_weights(case: Case) -> None:
+    never, often = enrol(case), enrol(case)
+    never.train(4)
+    events, _ = often.train(4, eval_every=1)
+    assert any(type(e).__name__ == "EvalDone" for e in events)
+    assert same(weights(never.state), weights(often.state))
+
+
+class Mean:
+    """The smallest task: a linear model, its criterion squared error, weights that differ."""
+
+    def __init__(self) -> None:
+        self.criterion = Criterion(lambda o, t: (o.squeeze(-1) - t) ** 2, "numbers")
+
+    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
+        return Loss(self.criterion.each(model(batch.inputs["x"]), batch.targets["y"]).sum())
+
+
+def mini(n: int, weight: float | None = None, bad: bool = False) -> Batch:
+    g = torch.Generator().manual_seed(n)
+    x = torch.randn(n, 3, generator=g)
+    y = torch.full((n,), float("nan")) if bad else torch.randn(n, generator=g)
+    return Batch({"x": x}, {"y": y}, torch.tensor(float(n) if weight is None else weight), torch.arange(n), n)
+
+
+def line() -> TrainState:
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+    return TrainState.of(model, torch.optim.SGD(model.parameters(), lr=0.1))
+
+
+def test_the_public_step_moves_the_weights_by_the_gradient_of_the_mean() -> None:
+    state, batch = line(), mini(5)
+    model = nn.Linear(3, 1)
+    model.load_state_dict(state.model.state_dict())
+    loss = nn.functional.mse_loss(model(batch.inputs["x"]).squeeze(-1), batch.targets["y"])
+    loss.backward()
+    done = tw.train_step(state, Mean(), [batch], tw.Runtime(), multiplier=0.5)  # type: ignore[arg-type]
+    for moved, p in zip(state.model.parameters(), model.parameters(), strict=True):
+        assert p.grad is not None
+        assert torch.allclose(moved, p - 0.05 * p.grad, atol=1e-7)
+    assert float(done.loss) == pytest.approx(float(loss.detach()))
+    assert state.counters.step == 1
+
+
+def test_a_batch_that_weighs_nothing_counts_by_its_sum() -> None:
+    state = line()
+    before = weights(state)
+    done = train_step(state, Mean(), [mini(2, weight=0.0)], Runtime())  # type: ignore[arg-type]
+    assert bool(done.finite)
+    assert not same(before, weights(state))
+    with_others, alone = line(), line()
+    one = train_step(with_others, Mean(), [mini(2, weight=0.0), mini(4)], Runtime())  # type: ignore[arg-type]
+    two = train_step(alone, Mean(), [mini(4)], Runtime())  # type: ignore[arg-type]
+    assert float(one.loss) > float(two.loss)
+
+
+def test_a_filler_changes_nothing() -> None:
+    with_filler, without = line(), line()
+    one = train_step(with_filler, Mean(), [mini(4), mini(3).filler()], Runtime())  # type: ignore[arg-type]
+    two = train_step(without, Mean(), [mini(4)], Runtime())  # type: ignore[arg-type]
+    assert same(weights(with_filler), weights(without))
+    assert float(one.loss) == float(two.loss)
+
+
+def test_a_step_without_a_finite_gradient_is_not_taken() -> None:
+    state = line()
+    before = weights(state)
+    done = train_step(state, Mean(), [mini(3, bad=True)], Runtime())  # type: ignore[arg-type]
+    assert not bool(done.finite)
+    assert same(before, weights(state))
+    assert (state.counters.step, state.counters.skipped) == (1, 1)
+
+
+def test_clipping_bounds_the_norm_and_reports_it_unclipped() -> None:
+    free, bound = line(), line()
+    before = weights(free)
+    norm = float(train_step(free, Mean(), [mini(5)], Runtime()).norm)  # type: ignore[arg-type]
+    clipped = train_step(bound, Mean(), [mini(5)], Runtime(), clip=norm / 4)  # type: ignore[arg-type]
+    assert float(clipped.norm) == pytest.approx(norm)
+    moved = torch.cat([(weights(free)[k] - before[k]).flatten() for k in before])
+    less = torch.cat([(weights(bound)[k] - before[k]).flatten() for k in before])
+    assert torch.allclose(less * 4, moved, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_learns_and_keeps_full_weights(precision: str) -> None:
+    case = next(c for c in ALL if c.name == "forecasting")
+    taught = enrol(case, Runtime(precision=precision))  # type: ignore[arg-type]
+    events, _ = taught.train(20)
+    assert (taught.state.scaler is not None) == (precision == "float16")
+    assert all(p.dtype == torch.float32 for p in taught.state.model.parameters())
+    curve = losses(events)
+    assert sum(curve[-3:]) < sum(curve[:3])
+
+
+def test_the_loss_scale_falls_when_gradients_overflow_and_the_steps_are_skipped() -> None:
+    state = line()
+    state.parts["scaler"] = LossScale(scale=2.0**140)
+    before = weights(state)
+    done = train_step(state, Mean(), [mini(3)], Runtime())  # type: ignore[arg-type]
+    assert not bool(done.finite)
+    assert same(before, weights(state))
+    assert state.scaler is not None
+    assert state.scaler.scale == 2.0**139
+
+
+def test_a_run_whose_gradients_stay_nan_ends_with_a_message() -> None:
+    case = next(c for c in ALL if c.name == "forecasting")
+    taught = enrol(case)
+    with torch.no_grad():
+        next(iter(taught.state.model.parameters())).fill_(float("nan"))
+    with pytest.raises(NumericsError, match="in a row"):
+        taught.train(10)

@@ -1,0 +1,650 @@
+"""`check_task` finds a good task good, and each planted fault by the promise it breaks, and no other."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from tests.sketches import SKETCHES, Sketch, ctc
+from trainwright.core.batch import Batch, Draw
+from trainwright.core.errors import DataError
+from trainwright.core.rows import Column, Encoded, Rows
+from trainwright.core.task import (
+    JSON,
+    Answer,
+    Exhibit,
+    Loss,
+    Metric,
+    Outputs,
+    Processor,
+    Progress,
+    Record,
+    Sample,
+    Task,
+)
+from trainwright.runs.conformance import PROMISES, Promise, check_task, report
+
+
+class PointsProcessor(Processor):
+    """Points in the plane and the side of a line they are on."""
+
+    companions = 1
+
+    def __init__(self) -> None:
+        self.mean = 0.0
+
+    def fit(self, records: Iterable[Record]) -> None:
+        self.mean = float(np.mean([r["x"] for r in records]))
+
+    def columns(self) -> Mapping[str, Column]:
+        return {"x": Column("dense", torch.float32, (2,)), "label": Column("dense", torch.int64, target=True)}
+
+    def encode(self, record: Record) -> Sample:
+        sample = {"x": torch.tensor(record["x"], dtype=torch.float32)}
+        return {**sample, "label": torch.tensor(record["label"])} if "label" in record else sample
+
+    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
+        x = rows.dense("x") - self.mean
+        if draw is not None:
+            mix = 0.1 * draw.uniform("mix")
+            x = (1 - mix) * x + mix * (rows.companions[0].dense("x") - self.mean)
+        targets = {"label": rows.dense("label")} if "label" in rows.columns else {}
+        return Batch({"x": x}, targets, torch.tensor(float(len(rows))), rows.ids, len(rows))
+
+    def decode(self, outputs: Outputs, batch: Batch) -> list[Answer]:
+        columns = zip(outputs["label"].tolist(), outputs["share"].tolist(), strict=True)
+        return [{"label": label, "share": share} for label, share in columns]
+
+    def state_dict(self) -> dict[str, JSON]:
+        return {"mean": self.mean}
+
+    def load_state_dict(self, state: Mapping[str, JSON]) -> None:
+        self.mean = cast(float, state["mean"])
+
+
+class Points(Task[PointsProcessor]):
+    """The side of a point."""
+
+    def __init__(self, processor: type[PointsProcessor] = PointsProcessor) -> None:
+        self.processor = processor()
+
+    @property
+    def monitor(self) -> str:
+        return "accuracy"
+
+    def sizes(self) -> dict[str, JSON]:
+        return {"inputs": 2, "outputs": 2}
+
+    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
+        logits = model(**batch.inputs)
+        each = cross_entropy(logits, batch.targets["label"], reduction="none")
+        return Loss(each.sum(), {"logits": logits.detach()}, each.detach(), {"nats": each.detach().sum()})
+
+    @torch.no_grad()
+    def predict(self, model: nn.Module, batch: Batch) -> Outputs:
+        share, label = model(**batch.inputs).softmax(-1).max(-1)
+        return {"share": share, "label": label}
+
+    def metrics(self) -> dict[str, Metric]:
+        def right(outputs: Outputs, batch: Batch) -> Tensor:
+            hits = outputs["logits"].argmax(-1) == batch.targets["label"]
+            return torch.stack([hits.sum().double(), torch.tensor(float(len(hits)), dtype=torch.float64)])
+
+        def sides(outputs: Outputs, batch: Batch) -> Tensor:
+            return torch.stack([outputs["label"], batch.targets["label"]], 1).double()
+
+        return {
+            "accuracy": Metric(right, lambda total: float(total[0] / total[1]), "higher"),
+            "agreement": Metric(
+                sides, lambda rows: float((rows[:, 0] == rows[:, 1]).double().mean()), "higher", "rows", "predict"
+            ),
+        }
+
+    def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
+        return {"constant": {"accuracy": float(test.rows(0, len(test)).dense("label").double().mean())}}
+
+    def show(self, batch: Batch, outputs: Outputs) -> Sequence[Exhibit]:
+        return [Exhibit("text", "first", {"label": int(outputs["label"][0])})]
+
+
+def linear(sizes: Mapping[str, Any]) -> nn.Module:
+    return Line(sizes["inputs"], sizes["outputs"])
+
+
+class Line(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.map = nn.Linear(inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.map(x))
+
+
+def points(n: int = 24) -> list[Record]:
+    rng = random.Random(0)
+    found: list[Record] = []
+    for number in range(n):
+        x = [rng.uniform(-1, 1), rng.uniform(-1, 1)]
+        found.append({"x": x, "label": int(x[0] > x[1]), "number": number})
+    return found
+
+
+def without_label(record: Record) -> Record:
+    return {"x": record["x"]}
+
+
+# ------------------------------------------------------------------------------------------------- faults of processors
+
+
+class LearnsByChance(PointsProcessor):
+    def fit(self, records: Iterable[Record]) -> None:
+        self.mean = float(torch.rand(()))
+
+
+class ReadsTwice(PointsProcessor):
+    def fit(self, records: Iterable[Record]) -> None:
+        self.mean = float(len(list(records))) + float(len(list(records)))
+
+
+class AnotherType(PointsProcessor):
+    def encode(self, record: Record) -> Sample:
+        sample = super().encode(record)
+        return {**sample, "x": cast(Tensor, sample["x"]).double()}
+
+
+class AnotherShape(PointsProcessor):
+    def columns(self) -> Mapping[str, Column]:
+        return {**super().columns(), "x": Column("dense", torch.float32, (3,))}
+
+
+class AColumnTooMany(PointsProcessor):
+    def encode(self, record: Record) -> Sample:
+        return {**super().encode(record), "number": torch.tensor(1)}
+
+
+class BadRecord(PointsProcessor):
+    def encode(self, record: Record) -> Sample:
+        if record.get("number") == 20:
+            raise DataError("x", "cannot be read")
+        return super().encode(record)
+
+
+class Forgets(PointsProcessor):
+    """The second time it sees a record, it says something else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Record] = []
+
+    def encode(self, record: Record) -> Sample:
+        again = any(record is r for r in self.seen)
+        self.seen.append(record)
+        sample = super().encode(record)
+        return {**sample, "x": cast(Tensor, sample["x"]) + 1} if again else sample
+
+
+class WritesIntoRecords(PointsProcessor):
+    def encode(self, record: Record) -> Sample:
+        if "label" in record:
+            cast("dict[str, Any]", record)["seen"] = True
+        return super().encode(record)
+
+
+class RoundsItsState(PointsProcessor):
+    def state_dict(self) -> dict[str, JSON]:
+        return {"mean": round(self.mean, 2)}
+
+
+class InPlace(PointsProcessor):
+    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
+        made = super().batch(rows, draw)
+        rows.dense("x").mul_(2)
+        return made
+
+
+class Moody(PointsProcessor):
+    """Evaluation with a coin thrown, by a generator of its own so that the global ones stand still."""
+
+    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
+        made = super().batch(rows, draw)
+        last = getattr(self, "last", None)
+        self.last = rows
+        return replace(made, inputs={"x": made.inputs["x"] + 1}) if last is rows else made
+
+
+class RollsTheDice(PointsProcessor):
+    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
+        if draw is None:
+            torch.rand(1)
+        return super().batch(rows, draw)
+
+
+class RollsPythonsDice(PointsProcessor):
+    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
+        if draw is None:
+            random.random()
+        return super().batch(rows, draw)
+
+
+class ByPlaceInBatch(PointsProcessor):
+    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
+        made = super().batch(rows, draw)
+        noise = 0.1 * torch.arange(len(rows))[:, None] if draw is not None else 0.0
+        return replace(made, inputs={"x": made.inputs["x"] + noise})
+
+
+class ByNeighbours(PointsProcessor):
+    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
+        made = super().batch(rows, draw)
+        x = made.inputs["x"]
+        return replace(made, inputs={"x": 0.9 * x + 0.1 * x.roll(1, 0)}) if draw is not None else made
+
+
+class RollsWhenAugmenting(PointsProcessor):
+    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
+        if draw is not None:
+            np.random.random()
+        return super().batch(rows, draw)
+
+
+class WholeWeight(PointsProcessor):
+    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
+        made = super().batch(rows, draw)
+        return replace(made, weight=made.weight.long())
+
+
+class ScalarInput(PointsProcessor):
+    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
+        made = super().batch(rows, draw)
+        return replace(made, targets={**made.targets, "longest": torch.tensor(2)} if draw is None else made.targets)
+
+
+class OwnNumbers(PointsProcessor):
+    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
+        made = super().batch(rows, draw)
+        return replace(made, ids=torch.arange(len(rows)) + 100) if draw is None else made
+
+
+class MeanWeight(PointsProcessor):
+    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
+        return replace(super().batch(rows, draw), weight=torch.tensor(1.0))
+
+
+class MixesLabelsIn(PointsProcessor):
+    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
+        made = super().batch(rows, draw)
+        leak = rows.dense("label")[:, None].float() if "label" in rows.columns else 0.0
+        return replace(made, inputs={"x": made.inputs["x"] + leak})
+
+
+class EncodesLabelsIn(PointsProcessor):
+    def encode(self, record: Record) -> Sample:
+        sample = super().encode(record)
+        return {**sample, "x": cast(Tensor, sample["x"]) + record.get("label", 0)}
+
+
+class NeedsLabels(PointsProcessor):
+    def encode(self, record: Record) -> Sample:
+        return {**super().encode(record), "label": torch.tensor(record["label"])}
+
+
+class AnswersInSets(PointsProcessor):
+    def decode(self, outputs: Outputs, batch: Batch) -> list[Answer]:
+        return [{"labels": {i}} for i in outputs["label"].tolist()]
+
+
+# ------------------------------------------------------------------------------------------------------ faults of tasks
+
+
+class ArraySizes(Points):
+    def sizes(self) -> dict[str, JSON]:
+        return {"inputs": cast(int, np.int64(2)), "outputs": 2}
+
+
+class TupleSizes(Points):
+    def sizes(self) -> dict[str, JSON]:
+        return {**super().sizes(), "shape": cast("list[JSON]", (2,))}
+
+
+class TooFewSizes(Points):
+    def sizes(self) -> dict[str, JSON]:
+        return {"inputs": 2}
+
+
+class Infinite(Points):
+    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
+        loss = super().loss(model, batch, progress)
+        return replace(loss, sum=loss.sum * torch.inf)
+
+
+class Mean(Points):
+    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
+        loss = super().loss(model, batch, progress)
+        return Loss(loss.sum / len(batch.ids), loss.outputs)
+
+
+class PenaltyPerBatch(Points):
+    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
+        loss = super().loss(model, batch, progress)
+        return Loss(loss.sum + sum(p.square().sum() for p in model.parameters()), loss.outputs)
+
+
+class HalfShares(Points):
+    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
+        loss = super().loss(model, batch, progress)
+        assert loss.each is not None
+        return replace(loss, each=loss.each / 2)
+
+
+class MovedShares(Points):
+    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
+        loss = super().loss(model, batch, progress)
+        assert loss.each is not None
+        return replace(loss, each=loss.each.roll(1))
+
+
+class MeanParts(Points):
+    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
+        loss = super().loss(model, batch, progress)
+        return replace(loss, parts={"nats": loss.parts["nats"] / len(batch.ids)})
+
+
+class KeepsGraphs(Points):
+    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
+        loss = super().loss(model, batch, progress)
+        return replace(loss, outputs={"logits": model(**batch.inputs)})
+
+
+class RootOfZero(Points):
+    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
+        loss = super().loss(model, batch, progress)
+        nothing = sum((p - p.detach()).square().sum() for p in model.parameters())
+        return replace(loss, sum=loss.sum + torch.sqrt(cast(Tensor, nothing)))
+
+
+class TwoLines(nn.Module):
+    """A second line that only some samples need."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map, self.rare = nn.Linear(2, 2), nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rare = x[:, :1] > 0
+        if not bool(rare.any()):
+            return cast(Tensor, self.map(x))
+        return torch.where(rare, self.rare(x), self.map(x))
+
+
+class CountsOnSize(Points):
+    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
+        loss = super().loss(model, batch, progress)
+        return replace(loss, outputs={"logits": loss.outputs["logits"].view(batch.size, -1)})
+
+
+class DividesByWeight(Points):
+    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
+        loss = super().loss(model, batch, progress)
+        return replace(loss, sum=loss.sum / batch.weight * len(batch.ids))
+
+
+class MeanAccuracy(Points):
+    def metrics(self) -> dict[str, Metric]:
+        found = super().metrics()
+        right = found["accuracy"].count
+        mean = replace(found["accuracy"], count=lambda o, b: right(o, b) / len(b.ids))
+        return {**found, "accuracy": mean}
+
+
+class RelativeRows(Points):
+    def metrics(self) -> dict[str, Metric]:
+        found = super().metrics()
+        sides = found["agreement"].count
+        shifted = replace(found["agreement"], count=lambda o, b: sides(o, b) - sides(o, b).mean(0))
+        return {**found, "agreement": shifted}
+
+
+class OneRowForAll(Points):
+    def metrics(self) -> dict[str, Metric]:
+        found = super().metrics()
+        sides = found["agreement"].count
+        return {**found, "agreement": replace(found["agreement"], count=lambda o, b: sides(o, b).sum(0, keepdim=True))}
+
+
+class TensorMetric(Points):
+    def metrics(self) -> dict[str, Metric]:
+        found = super().metrics()
+        value = cast("Callable[[Tensor], float]", lambda total: total[0] / total[1])
+        return {**found, "accuracy": replace(found["accuracy"], value=value)}
+
+
+class MetricCalledLoss(Points):
+    def metrics(self) -> dict[str, Metric]:
+        found = super().metrics()
+        return {**found, "loss": found["accuracy"]}
+
+
+class MonitorsNothing(Points):
+    @property
+    def monitor(self) -> str:
+        return "f1"
+
+    def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
+        return {}
+
+
+class MonitorsTooLate(Points):
+    def metrics(self) -> dict[str, Metric]:
+        found = super().metrics()
+        return {**found, "accuracy": replace(found["accuracy"], when="final")}
+
+
+class OffTopic(Points):
+    def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
+        return {"constant": {"loss": 0.7}}
+
+
+class NoNumber(Points):
+    def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
+        return {"constant": {"accuracy": float("nan")}}
+
+
+class Peeks(Points):
+    @torch.no_grad()
+    def predict(self, model: nn.Module, batch: Batch) -> Outputs:
+        outputs = super().predict(model, batch)
+        return {**outputs, "label": batch.targets["label"]} if "label" in batch.targets else outputs
+
+
+class SharesOverBatch(Points):
+    @torch.no_grad()
+    def predict(self, model: nn.Module, batch: Batch) -> Outputs:
+        outputs = super().predict(model, batch)
+        return {**outputs, "share": outputs["share"] / outputs["share"].sum()}
+
+
+class ShowsTensors(Points):
+    def show(self, batch: Batch, outputs: Outputs) -> Sequence[Exhibit]:
+        return [Exhibit("text", "first", {"label": outputs["label"][0]})]
+
+
+class Wears(Points):
+    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
+        loss = super().loss(model, batch, progress)
+        with torch.no_grad():
+            next(model.parameters()).mul_(1 - 1e-15)
+        return loss
+
+
+class Counting(nn.Module):
+    """A line that counts how often it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = nn.Linear(2, 2)
+        self.asked: Tensor
+        self.register_buffer("asked", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.asked += 1
+        return cast(Tensor, self.map(x))
+
+
+class SwitchesMode(Points):
+    @torch.no_grad()
+    def predict(self, model: nn.Module, batch: Batch) -> Outputs:
+        return super().predict(model.eval(), batch)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A task that breaks one promise."""
+
+    breaks: str
+    task: type[Points] = Points
+    processor: type[PointsProcessor] = PointsProcessor
+    model_for: Callable[[dict[str, Any]], nn.Module] = linear
+
+    def __str__(self) -> str:
+        part = next((c for c in (self.task, self.processor) if c not in (Points, PointsProcessor)), self.model_for)
+        return part.__name__
+
+
+def two_lines(sizes: Mapping[str, Any]) -> nn.Module:
+    return TwoLines()
+
+
+def counting(sizes: Mapping[str, Any]) -> nn.Module:
+    return Counting()
+
+
+FAULTS = (
+    Fault("the processor learns, and the same from the same records", processor=LearnsByChance),
+    Fault("the processor learns, and the same from the same records", processor=ReadsTwice),
+    Fault("columns() describes what encode() returns", processor=AnotherType),
+    Fault("columns() describes what encode() returns", processor=AnotherShape),
+    Fault("columns() describes what encode() returns", processor=AColumnTooMany),
+    Fault("every record can be stored", processor=BadRecord),
+    Fault("sizes() is JSON", ArraySizes),
+    Fault("sizes() is JSON", TupleSizes),
+    Fault("sizes() is enough for a model", TooFewSizes),
+    Fault("the loss is finite", Infinite),
+    Fault("encode() is deterministic", processor=Forgets),
+    Fault("fit() and encode() leave records as they are", processor=WritesIntoRecords),
+    Fault("the processor survives JSON", processor=RoundsItsState),
+    Fault("batch() without a draw is deterministic", processor=InPlace),
+    Fault("batch() without a draw is deterministic", processor=Moody),
+    Fault("batch() without a draw leaves global randomness alone", processor=RollsTheDice),
+    Fault("batch() without a draw leaves global randomness alone", processor=RollsPythonsDice),
+    Fault("augmentation depends on the draw and the sample alone", processor=ByPlaceInBatch),
+    Fault("augmentation depends on the draw and the sample alone", processor=ByNeighbours),
+    Fault("augmentation leaves global randomness alone", processor=RollsWhenAugmenting),
+    Fault("a batch is well formed", processor=WholeWeight),
+    Fault("a batch is well formed", processor=ScalarInput),
+    Fault("ids travel", processor=OwnNumbers),
+    Fault("weights add up", processor=MeanWeight),
+    Fault("the loss is a sum", Mean),
+    Fault("the loss is a sum", PenaltyPerBatch),
+    Fault("each sample's share of the loss adds up", HalfShares),
+    Fault("each sample's share of the loss adds up", MovedShares),
+    Fault("the parts of the loss add up", MeanParts),
+    Fault("what a loss hands on is detached", KeepsGraphs),
+    Fault("the gradient is finite", RootOfZero),
+    Fault("the loss reaches every weight, whatever is in the batch", model_for=two_lines),
+    Fault("a filler runs", CountsOnSize),
+    Fault("a filler runs", DividesByWeight),
+    Fault("statistics of metrics add up", MeanAccuracy),
+    Fault("rows of metrics belong to their samples", RelativeRows),
+    Fault("rows of metrics belong to their samples", OneRowForAll),
+    Fault("metrics are numbers", TensorMetric),
+    Fault("metrics are numbers", MetricCalledLoss),
+    Fault("the monitor is the loss or a metric", MonitorsNothing),
+    Fault("the monitor is the loss or a metric", MonitorsTooLate),
+    Fault("baselines speak of the monitor", OffTopic),
+    Fault("baselines speak of the monitor", NoNumber),
+    Fault("predictions do not peek at targets", Peeks),
+    Fault("inputs do not need targets", processor=MixesLabelsIn),
+    Fault("inputs do not need targets", processor=EncodesLabelsIn),
+    Fault("unlabelled records can be served", processor=NeedsLabels),
+    Fault("an answer does not depend on its neighbours", SharesOverBatch),
+    Fault("answers are JSON, one per sample", processor=AnswersInSets),
+    Fault("exhibits are JSON", ShowsTensors),
+    Fault("judging leaves the model as it is", Wears),
+    Fault("judging leaves the model as it is", SwitchesMode),
+    Fault("judging leaves the model as it is", model_for=counting),
+)
+
+
+def broken(promises: Iterable[Promise]) -> list[str]:
+    return [p.name for p in promises if not p.kept]
+
+
+def test_a_good_task_keeps_every_promise() -> None:
+    promises = list(check_task(Points, linear, points(), without_label))
+    assert [p.name for p in promises] == list(PROMISES)
+    assert broken(promises) == [], report(promises)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_a_planted_fault_breaks_its_promise_and_no_other(fault: Fault) -> None:
+    promises = list(check_task(lambda: fault.task(fault.processor), fault.model_for, points(), without_label))
+    assert broken(promises) == [fault.breaks], report(promises)
+
+
+def test_every_promise_has_a_planted_fault() -> None:
+    assert {f.breaks for f in FAULTS} == set(PROMISES)
+
+
+@pytest.mark.parametrize("sketch", SKETCHES, ids=repr)
+def test_every_sketch_keeps_every_promise(sketch: Sketch) -> None:
+    promises = list(check_task(sketch.make, sketch.model_for, sketch.records(60, 1), sketch.unlabelled))
+    assert len(promises) == len(PROMISES)
+    assert broken(promises) == [], report(promises)
+
+
+def test_a_speech_model_that_hears_the_padding_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctc, "_silenced", lambda x, lengths: x + 0.1)
+    found = broken(check_task(ctc.Recognition, ctc.model_for, ctc.records(24), ctc.unlabelled))
+    assert found == ["the loss is a sum", "each sample's share of the loss adds up"]
+
+
+def test_nothing_is_raised_and_the_message_is_the_evidence() -> None:
+    class Fails(Points):
+        def predict(self, model: nn.Module, batch: Batch) -> Outputs:
+            raise ZeroDivisionError("no way")
+
+    promises = list(check_task(Fails, linear, points(), without_label))
+    served = next(p for p in promises if p.name == "unlabelled records can be served")
+    assert served == (served.name, False, "ZeroDivisionError: no way")
+
+
+def test_too_few_records_are_told_not_raised() -> None:
+    promises = list(check_task(Points, linear, points(5), without_label))
+    assert broken(promises) == ["every record can be stored"]
+    assert "5 samples are too few" in report(promises)
+
+
+def test_checking_moves_no_global_dice_and_no_record() -> None:
+    records, again = points(), points()
+    torch.manual_seed(3)
+    random.seed(3)
+    expected = torch.rand(3).tolist(), random.random()
+    torch.manual_seed(3)
+    random.seed(3)
+    list(check_task(Points, linear, records, without_label))
+    assert (torch.rand(3).tolist(), random.random()) == expected
+    assert records == again
+
+
+def test_the_report_names_what_is_broken_first() -> None:
+    text = report([Promise("a", True, "seen"), Promise("b", False, "1 is not 2")])
+    assert text.splitlines()[:2] == ["BROKEN  b: 1 is not 2", "kept    a (seen)"]
+    assert text.splitlines()[2].startswith("1 kept, 1 broken")

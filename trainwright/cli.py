@@ -1,0 +1,330 @@
+"""The command ``trainwright``. Nothing here imports torch before a command that needs it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import math
+import os
+import signal
+import sys
+import tempfile
+import time
+import tomllib
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from trainwright.core.errors import TrainwrightError, UserError
+
+if TYPE_CHECKING:
+    from trainwright.runs.run import Run
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+_SHORT = {"epochs": "budget", "lr": "optimizer.lr"}  # everyday names, also as key=value
+_ROWS = 50  # answers shown on a terminal
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where a failure of ours is written down."""
+
+    folder: Path | None = None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code. Mistakes are one message on standard error.
+
+    Exit codes: 0 done; 2 a mistake of the user's; 3 a checkpoint that cannot be used; 70 a fault of ours; 75 the run
+    is being trained elsewhere; 77 NaN ended the training; 128 + n ended by signal n (130 for Ctrl-C).
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    place = _Place()
+    try:
+        code = _invoked(given, place)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader of our output has seen enough
+        forget_stdout()
+        return 128 + 13
+    except Exception as error:
+        return failed(error, "--json" in given, place.folder)
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        return 130
+
+
+def _invoked(arguments: list[str], place: _Place) -> int:
+    try:
+        with commands.make_context("trainwright", arguments, obj=place) as context:
+            return int(commands.invoke(context) or 0)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(version("trainwright"), prog_name="trainwright", message="%(prog)s %(version)s")
+def commands() -> None:
+    """Trains neural networks without failing silently.
+
+    \b
+    trainwright train digits                       a built-in example
+    trainwright train recipe.toml --epochs 20      your own
+    trainwright explain optimizer.adamw            what can be written, and what it does
+    """
+
+
+def _json_option(command: C) -> C:
+    text = "One JSON object on standard output, for scripts; all else goes to standard error."
+    return click.option("--json", "as_json", is_flag=True, help=text)(command)
+
+
+def _quiet_option(command: C) -> C:
+    return click.option("--quiet", is_flag=True, help="Say nothing but errors.")(command)
+
+
+def _set_options(command: C) -> C:
+    """``key=value`` after the name, and ``--set key=value``."""
+    text = "Set any key of the recipe, such as optimizer.lr=3e-4; may be repeated."
+    command = click.option("--set", "more", multiple=True, metavar="KEY=VALUE", help=text)(command)
+    return click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")(command)
+
+
+@commands.command()
+@click.argument("recipe", metavar="RECIPE|NAME")
+@_set_options
+@click.option("--data", metavar="PATH", help="File or folder with the data (data.path).")
+@click.option("--epochs", type=float, help="Passes over the training data (budget).")
+@click.option("--batch-size", metavar="N|all", help="Samples per optimizer step (batch_size).")
+@click.option("--lr", type=float, help="Learning rate (optimizer.lr).")
+@click.option("--device", help="auto, cpu, cuda, cuda:1, mps, xpu, xla.")
+@click.option("--seed", type=int, help="Of the split, the weights, the order and the augmentation.")
+@click.option("--name", help="Label in the run folder's name.")
+@click.option("--out", metavar="FOLDER", help="The run folder, empty or not there yet; runs/DATE-NAME-… unless given.")
+@_quiet_option
+@_json_option
+@click.pass_obj
+def train(
+    place: _Place,
+    recipe: str,
+    settings: tuple[str, ...],
+    more: tuple[str, ...],
+    data: str | None,
+    epochs: float | None,
+    batch_size: str | None,
+    lr: float | None,
+    device: str | None,
+    seed: int | None,
+    name: str | None,
+    out: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Train what a recipe says: a .toml, .yaml or .json file, or the name of a built-in example (digits, iris, …).
+
+    \b
+    trainwright train recipe.toml --epochs 20 --lr 3e-4
+    trainwright train digits optimizer.name=sgd optimizer.lr=0.1 batch_size=all
+    """
+    if "=" in recipe and not Path(recipe).exists():
+        raise UserError(
+            recipe, "is a setting, not a recipe", "write the recipe first: trainwright train digits lr=0.01"
+        )
+    flags = {
+        "data.path": data,
+        "budget": None if epochs is None else epochs(epochs),
+        "batch_size": None if batch_size is None else value_of(batch_size, "batch_size"),
+        "optimizer.lr": lr,
+        "device": device,
+        "seed": seed,
+        "name": name,
+    }
+    changes = changes([*settings, *more], flags)
+    place.folder = Path(out) if out else None
+
+    with stdout_for_json(as_json):
+        from trainwright.runs.train import train
+
+        run = train(recipe, changes, out=out, quiet=quiet, to_stderr=as_json)
+    return _trained(run, as_json)
+
+
+@commands.command()
+@click.argument("run")
+@_set_options
+@click.option("--epochs", type=float, help="A larger budget than the run's own.")
+@_quiet_option
+@_json_option
+@click.pass_obj
+def resume(
+    place: _Place,
+    run: str,
+    settings: tuple[str, ...],
+    more: tuple[str, ...],
+    epochs: float | None,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Take a run up again where its newest checkpoint left it, exactly.
+
+    \b
+    trainwright resume runs/2026-11-20-digits-a1b2
+    trainwright resume runs/2026-11-20-digits-a1b2 --epochs 60     a finished run, trained for longer
+    """
+    changes = changes([*settings, *more], {"budget": None if epochs is None else epochs(epochs)})
+    place.folder = run_folder(run)
+
+    with stdout_for_json(as_json):
+        from trainwright.runs.train import resume
+
+        resumed = resume(place.folder, changes, quiet=quiet, to_stderr=as_json)
+    return _trained(resumed, as_json)
+
+
+@commands.command()
+@click.argument("run")
+@click.option("--data", metavar="FILE", help="Another file or folder of the same kind; all its records count.")
+@click.option("--part", type=click.Choice(["train", "valid", "test"]), help="A part of the run's own data.")
+@_json_option
+@click.pass_obj
+def evaluate(place: _Place, run: str, data: str | None, part: str | None, as_json: bool) -> None:
+    """Score a run's model on a part of its data (test unless given), or on other data."""
+    place.folder = run_folder(run)
+    with stdout_for_json(as_json):
+        from trainwright.runs.run import open_run
+        from trainwright.runs.score import evaluate_run
+        from trainwright.runs.words import score_lines
+
+        opened = open_run(place.folder)
+        scores = evaluate_run(opened, data=data, part=part)
+    if as_json:
+        print_json({"run": str(opened.path), "scores": scores})
+        return
+    same = "test" in {key.partition("/")[0] for key in scores}
+    for line in score_lines(scores, opened.baselines if same else {}, opened.manifest["monitor"]["name"]):
+        click.echo(line)
+
+
+@commands.command()
+@click.argument("run")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--out", metavar="FILE", help="Write the answers to a new .csv or .jsonl file.")
+@_json_option
+@click.pass_obj
+def predict(place: _Place, run: str, inputs: tuple[str, ...], out: str | None, as_json: bool) -> None:
+    """Let a run's model answer for files: images, folders of images, or tables (.csv, .parquet, .jsonl).
+
+    \b
+    trainwright predict runs/2026-11-20-digits-a1b2 photo.png
+    trainwright predict runs/2026-11-20-adult-c3d4 new.csv --out answers.csv
+    """
+    place.folder = run_folder(run)
+    target = None if out is None else new_file(out)
+    with stdout_for_json(as_json):
+        from trainwright.runs.predict import records_from
+        from trainwright.runs.run import open_run
+
+        opened = open_run(place.folder)
+        answers = opened.predict(records_from(inputs, opened))
+        if target is not None:
+            write_answers(answers, target)
+    if as_json:
+        written = {} if target is None else {"out": str(target)}
+        print_json({"run": str(opened.path), **written, "answers": answers})
+    elif target is not None:
+        click.echo(f"{len(answers):,} answers in {target}")
+    else:
+        show_answers(answers)
+
+
+@commands.command()
+@click.argument("name", required=False)
+@_json_option
+def explain(name: str | None, as_json: bool) -> None:
+    """Say what can be written in a recipe: type, range, default, what it does, source.
+
+    \b
+    trainwright explain                    all there is
+    trainwright explain optimizer          every optimizer
+    trainwright explain optimizer.adamw    its options
+    trainwright explain batch_size         a key of the recipe
+    """
+    with stdout_for_json(as_json):
+        from trainwright.explain import as_text, explain, show
+
+        page = explain(name)
+    if as_json:
+        print_json(page.as_json())
+    elif sys.stdout.isatty():
+        show(page)
+    else:
+        click.echo(as_text(page))
+
+
+@commands.command()
+@click.argument("folder", default="runs")
+@_json_option
+def runs(folder: str, as_json: bool) -> None:
+    """List the runs in a folder, oldest first."""
+    if not Path(folder).is_dir() and folder != "runs":
+        raise UserError(folder, "is not a folder", "name the folder that holds run folders, such as runs")
+    with stdout_for_json(as_json):
+        from trainwright.runs.run import list_runs
+        from trainwright.runs.words import aligned, number
+
+        found = [_described(run) for run in list_runs(folder)]
+    if as_json:
+        print_json({"folder": folder, "runs": found})
+    elif not found:
+        click.echo(f"{folder} holds no runs yet; `trainwright train digits` makes one in runs")
+    else:
+        titles = ["run", "state", "task", "model", "step", "score"]
+        rows = [[str(r.get(t, "")) for t in titles[:-1]] for r in found]
+        for row, r in zip(rows, found, strict=True):
+            row.append("" if r.get("value") is None else f"{r['score']} {number(r['value'])}")
+        for line in aligned([titles, *rows]):
+            click.echo(line)
+
+
+def _trained(run: Run, as_json: bool) -> int:
+    """The last word of ``train`` and ``resume``: the JSON object, and the exit code."""
+    ended = run.view.ended
+    if as_json and os.environ.get("RANK", "0") in ("", "0"):
+        scores, simple, seconds = (ended.scores, ended.baselines, ended.seconds) if ended else ({}, {}, 0.0)
+        print_json(
+            {"run": str(run.path), "state": run.state, "scores": scores, "baselines": simple, "seconds": seconds}
+        )
+    if ended is None or ended.outcome != "interrupted":
+        return 0
+    names = signal.Signals.__members__
+    return 128 + (int(names[ended.reason]) if ended.reason in names else 2)
+
+
+def _described(run: Run) -> dict[str, Any]:
+    """A line of ``trainwright runs``; a folder that cannot be read is listed as such."""
+    try:
+        config, view, monitor = run.config, run.view, run.manifest["monitor"]["name"]
+        best = next((e for e in reversed(view.evals) if e.best), None)
+        scores = run.metrics
+        key = next((k for k in (f"test/{monitor}", f"valid/{monitor}") if k in scores), "")
+        own = run.manifest["model"]["class"]
+        return {
+            "run": str(run.path),
+            "state": run.state,
+            "task": config.get("task", {}).get("name", ""),
+            "model": config.get("model", {}).get("name") or own,
+            "step": view.step,
+            "best_step": best.step if best else None,
+            "score": key,
+            "value": scores.get(key),
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return {"run": str(run.path), "state": "unreadable", "why": f"{type(error).__name__}: {error}"}

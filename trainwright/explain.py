@@ -1,0 +1,254 @@
+"""Says what can be written in a recipe, from the signatures themselves: type, range, default, what it does, source."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from trainwright.core.config import RunConfig
+from trainwright.core.errors import UserError, did_you_mean
+from trainwright.core.kinds import KINDS
+from trainwright.core.registry import Registry
+from trainwright.core.schema import Option, options, options_of, source, summary
+
+_KINDS = {
+    "task": "What is learned: the problem, its loss and its metrics.",
+    "model": "The network; what it must know of the data (its sizes) comes from the task.",
+    "loss": "What is made small; an option of tasks that let you choose.",
+    "optimizer": "The update rule.",
+    "schedule": "How the learning rate changes over the budget.",
+    "source": "Where records come from: data = { source = NAME, … }.",
+    "rule": "What the doctor looks for.",
+}
+_SYNONYMS = {"epochs": "budget", "lr": "optimizer.lr", "recipe.data": "data"}
+_ROOMY = 90  # columns from which a table of five columns reads well
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name and one line about it."""
+
+    name: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All there is to say about one name."""
+
+    name: str
+    summary: str
+    source: str = ""
+    options: tuple[Option, ...] = ()
+    lists: Mapping[str, tuple[Entry, ...]] | None = None  # heading -> entries
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "source": self.source,
+            "options": [asdict(o) | {"default": _jsonable(o.default)} for o in self.options],
+            "entries": {heading: [asdict(e) for e in entries] for heading, entries in (self.lists or {}).items()},
+        }
+
+
+def explain(name: str | None = None) -> Page:
+    """What a name means: ``optimizer``, ``optimizer.adamw``, ``optimizer.adamw.lr``, ``recipe``, ``batch_size``.
+
+    Without a name, everything there is. Raises UserError for a name that nothing has.
+    """
+    name = _SYNONYMS.get(name, name) if name else ""
+    fields = options_of(RunConfig, {})
+    if not name:
+        return _overview(fields)
+    if name == "recipe":
+        return Page(name, "The keys of a recipe (TOML, YAML, JSON or a dict).", options=tuple(fields.values()))
+    if name in ("data", "split"):
+        return _data(name, fields["data"])
+    if name in KINDS:
+        return _kind(KINDS[name], fields.get(name))
+    key = name.removeprefix("recipe.")
+    if key in fields:
+        return Page(key, fields[key].doc, options=(fields[key],))
+    first, _, rest = name.partition(".")
+    if first in ("data", "split"):
+        page = _of_data(name, rest)
+    else:
+        page = _of_kind(KINDS[first], rest) if first in KINDS else None
+    if page is None:
+        raise UserError("explain", f"nothing is named '{name}'", did_you_mean(name, _names(name)))
+    return page
+
+
+def undocumented() -> list[str]:
+    """Every registered thing, option or key of the recipe that has no words: ``["optimizer.adamw.lr"]``."""
+    bare = [f"recipe.{n}" for n, o in options_of(RunConfig, {}).items() if not o.doc]
+    bare += [f"data.{n}" for n, o in _splitting().items() if not o.doc]
+    for kind, registry in KINDS.items():
+        bare += [] if kind in _KINDS else [kind]
+        for name in registry.names():
+            doc = inspect.getdoc(registry[name])
+            bare += [] if summary(doc) else [f"{kind}.{name}"]
+            bare += [f"{kind}.{name}.{n}" for n, o in options(registry[name]).items() if not o.doc]
+    return bare
+
+
+def as_text(page: Page) -> str:
+    """A page as plain text, one line per option or entry."""
+    from trainwright.runs.figures import aligned
+
+    lines = [page.name, page.summary] if page.name else [page.summary]
+    if page.source:
+        lines.append(f"Source: {page.source}")
+    if page.options:
+        titles = ("option", "type", "range", "default", "what it does")
+        lines += ["", *aligned([titles, *(_row(page, o) for o in page.options)])]
+    for heading, entries in (page.lists or {}).items():
+        lines += ["", heading, *aligned([(f"  {e.name}", e.summary) for e in entries])]
+    return "\n".join(lines)
+
+
+def show(page: Page) -> None:
+    """A page on a terminal: tables where there is room, else one name below the other."""
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    console.print(Text(page.name, style="bold"), Text(page.summary), sep="\n" if page.name else "")
+    if page.source:
+        console.print(Text(f"Source: {page.source}", style="dim"))
+    if page.options and console.width >= _ROOMY:
+        console.print(_table(page))
+    for option in page.options if console.width < _ROOMY else ():
+        _, kind, span, default, doc = _row(page, option)
+        facts = ", ".join(f for f in (kind, span, f"default {default}" if default else "") if f)
+        console.print(Text(f"\n{option.name}", style="bold cyan"), Text(facts, style="dim"))
+        console.print(Padding(Text(doc), (0, 0, 0, 2)))
+    for heading, entries in (page.lists or {}).items():
+        console.print(Text(f"\n{heading}", style="bold"))
+        for entry in entries:
+            console.print(Padding(Text.assemble((entry.name, "cyan"), "  ", entry.summary), (0, 0, 0, 2)))
+
+
+def _table(page: Page) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for title, width in (("option", None), ("type", 26), ("range", None), ("default", 18), ("what it does", None)):
+        table.add_column(title, max_width=width, style="cyan" if title == "option" else None)
+    for option in page.options:
+        table.add_row(*(Text(cell) for cell in _row(page, option)))
+    return table
+
+
+def _overview(fields: Mapping[str, Option]) -> Page:
+    kinds = tuple(Entry(k, f"{_KINDS[k]} {', '.join(r.names())}".rstrip()) for k, r in KINDS.items())
+    keys = tuple(Entry(o.name, o.doc) for o in fields.values())
+    head = "Everything a recipe can say. Ask on: trainwright explain NAME, such as optimizer or optimizer.adamw"
+    return Page("", head, lists={"keys of a recipe": keys, "kinds of thing": kinds})
+
+
+def _kind(registry: Registry[Any], field: Option | None) -> Page:
+    """All things of one kind, one line each."""
+    found = tuple(Entry(n, summary(inspect.getdoc(registry[n]))) for n in registry.names())
+    said = _KINDS[registry.kind] + (f" In a recipe: {field.doc}." if field else "")
+    ask = f"ask on with: explain {registry.kind}.NAME"
+    return Page(registry.kind, said, lists={ask if found else "there are none yet": found})
+
+
+def _data(name: str, field: Option) -> Page:
+    """The data section: how records are split, and the sources."""
+    lists = {}
+    if name == "data":
+        sources = KINDS["source"]
+        found = tuple(Entry(n, summary(inspect.getdoc(sources[n]))) for n in sources.names())
+        lists = {"sources, each with options of its own (explain source.NAME)": found}
+    said = "How records are divided into train, valid and test." if name == "split" else f"{field.doc}.".capitalize()
+    return Page(name, said, options=tuple(_splitting().values()), lists=lists)
+
+
+def _of_data(name: str, rest: str) -> Page | None:
+    """``data.valid``, ``data.table``, ``data.path``: an option of splitting, a source, or an option of sources."""
+    if rest in _splitting():
+        return Page(name, _splitting()[rest].doc, options=(_splitting()[rest],))
+    return _of_kind(KINDS["source"], rest)
+
+
+def _of_kind(registry: Registry[Any], rest: str) -> Page | None:
+    """``adamw``; ``adamw.lr``; or ``lr`` of every optimizer that has it."""
+    name, _, option = rest.partition(".")
+    if name in registry:
+        return _thing(registry, name, option)
+    found = {n: options(registry[n]) for n in registry.names()}
+    having = tuple(
+        Option(f"{n}.{rest}", o.type, o.default, o.required, o.range, o.doc)
+        for n, known in found.items()
+        if (o := known.get(rest)) is not None
+    )
+    what = f"An option of these {registry.kind}s." if len(having) > 1 else f"An option of this {registry.kind}."
+    return Page(f"{registry.kind}.{rest}", what, options=having) if having else None
+
+
+def _thing(registry: Registry[Any], name: str, option: str) -> Page:
+    factory: Callable[..., Any] = registry[name]
+    doc, known, title = inspect.getdoc(factory), options(factory), f"{registry.kind}.{name}"
+    if not option:
+        return Page(title, _described(doc), source(doc), tuple(known.values()))
+    if option not in known:
+        raise UserError(title, f"has no option '{option}'", did_you_mean(option, known))
+    return Page(f"{title}.{option}", known[option].doc, options=(known[option],))
+
+
+def _described(doc: str | None) -> str:
+    """A docstring's prose: all paragraphs before its ``Args:`` or ``Source:``."""
+    paragraphs = inspect.cleandoc(doc or "").split("\n\n")
+    prose = []
+    for paragraph in paragraphs:
+        if paragraph.lstrip().startswith(("Args:", "Source:", "Returns:", "Raises:")):
+            break
+        prose.append(" ".join(paragraph.split()))
+    return "\n".join(prose)
+
+
+def _splitting() -> dict[str, Option]:
+    from trainwright.data.split import split_options
+
+    return options(split_options)
+
+
+def _names(name: str) -> Sequence[str]:
+    """What a mistyped name may have meant: names on its own level."""
+    first, dot, _ = name.partition(".")
+    if dot and first in KINDS:
+        return [f"{first}.{n}" for n in KINDS[first].names()]
+    if dot and first == "data":
+        return [f"data.{n}" for n in [*_splitting(), *KINDS["source"].names()]]
+    return sorted({"recipe", "split", *KINDS, *RunConfig.model_fields})
+
+
+def _row(page: Page, option: Option) -> tuple[str, str, str, str, str]:
+    missing = "from the data" if page.name.startswith("model.") else "required"
+    return option.name, option.type, option.range, missing if option.required else _written(option.default), option.doc
+
+
+def _written(value: Any) -> str:
+    """A default as a recipe would say it."""
+    if value is None:
+        return "none"
+    if callable(value):
+        return ""
+    return json.dumps(_jsonable(value), ensure_ascii=False)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _jsonable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(v) for v in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

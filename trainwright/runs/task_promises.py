@@ -1,0 +1,217 @@
+"""What every task must keep. Each check returns what was seen, or raises `BrokenError` with the evidence."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from dataclasses import replace
+from math import isfinite
+
+import torch
+from torch import Tensor, nn
+
+from trainwright.core.batch import Batch
+from trainwright.runs.sameness import alike, near, same, within
+from trainwright.runs.subject import COUNT, Subject, must, must_add_up, through_json
+
+
+def sizes_in_json(s: Subject) -> str:
+    """What a model must know is written into the run's files."""
+    sizes = s.task.sizes()
+    must(same(through_json(sizes), sizes), f"sizes() comes back from JSON as something else: {sizes!r}")
+    return str(sizes)
+
+
+def sizes_suffice(s: Subject) -> str:
+    """A model can be made of them."""
+    return f"{sum(p.numel() for p in s.model.parameters())} weights"
+
+
+def loss_finite(s: Subject) -> str:
+    """A fresh model has a loss, one number."""
+    loss = s.judged(s.whole).sum
+    must(loss.ndim == 0, f"the loss has the shape {tuple(loss.shape)}, not ()")
+    must(bool(loss.isfinite()), f"the loss is {loss.item()}")
+    return f"{loss.item():.6g}"
+
+
+def loss_adds_up(s: Subject) -> str:
+    """The law of sums: micro-batches and ranks agree with one big batch."""
+    whole, parts = s.judged(s.whole).sum, [s.judged(b).sum for _, b in s.pieces]
+    must_add_up("the loss", whole, parts, near(whole, torch.stack(parts).sum()))
+    return f"{whole.item():.6g} = " + " + ".join(f"{p.item():.6g}" for p in parts)
+
+
+def shares_add_up(s: Subject) -> str:
+    """`each` is every sample's own share of the sum."""
+    whole = s.judged(s.whole).each
+    if whole is None:
+        return "not given"
+    for which, batch in [(list(range(COUNT)), s.whole), *s.pieces]:
+        loss = s.judged(batch)
+        must(loss.each is not None and loss.each.shape == (len(which),), "each is not one number per sample")
+        assert loss.each is not None
+        must(near(loss.sum, loss.each.sum()), f"each sums to {loss.each.sum().item()}, the loss is {loss.sum.item()}")
+        must(near(whole[which], loss.each), "a sample's share depends on the batch it is in")
+    return f"{COUNT} samples"
+
+
+def parts_add_up(s: Subject) -> str:
+    """Named summands are sums as well."""
+    whole = s.judged(s.whole).parts
+    for name, part in whole.items():
+        parts = [s.judged(b).parts[name] for _, b in s.pieces]
+        must_add_up(f"the part '{name}'", part, parts, near(part, torch.stack(parts).sum()))
+    return ", ".join(whole) or "none"
+
+
+def detached(s: Subject) -> str:
+    """Only the sum holds the graph; the rest would keep every batch in memory."""
+    loss = s.loss(s.whole)
+    must(loss.sum.requires_grad, "the loss has no gradient")
+    kept: dict[str, Tensor | None] = {f"outputs['{n}']": v for n, v in loss.outputs.items()}
+    kept |= {f"parts['{n}']": v for n, v in loss.parts.items()} | {"each": loss.each}
+    for name, tensor in kept.items():
+        must(tensor is None or not tensor.requires_grad, f"{name} holds the graph of its batch in memory")
+    return ""
+
+
+def gradient_finite(s: Subject) -> str:
+    """A fresh model can be trained."""
+    s.model.zero_grad()
+    s.loss(s.whole).sum.backward()
+    for name, weight in s.model.named_parameters():
+        fine = weight.grad is None or bool(weight.grad.isfinite().all())
+        must(fine, f"the gradient of {name} is not finite, though the loss is {s.judged(s.whole).sum.item():.6g}")
+    return ""
+
+
+def reaches_every_weight(s: Subject) -> str:
+    """Ranks wait for one another's gradients: none may lack one that another has."""
+    for batch in (s.whole, *(s.batch([i]) for i in range(COUNT))):
+        s.model.zero_grad()
+        s.loss(batch).sum.backward()
+        left = [n for n, w in s.model.named_parameters() if w.requires_grad and w.grad is None]
+        must(not left, f"the batch of samples {batch.ids.tolist()} gives {', '.join(left)} no gradient, not even 0")
+    s.model.zero_grad()
+    return f"{COUNT} samples one by one"
+
+
+def filler_runs(s: Subject) -> str:
+    """A rank without samples runs others' for nothing: no size, no weight."""
+    filler = s.whole.filler()
+    loss, whole = s.judged(filler).sum, s.judged(s.whole).sum
+    must(
+        near(loss, whole),
+        f"the loss of the same tensors is {loss.item():.6g} without size and weight, {whole.item():.6g} with",
+    )
+    s.predict(replace(filler, targets={}))
+    return ""
+
+
+def _counted(s: Subject, name: str, batch: Batch) -> Tensor:
+    """What a metric counts of a batch, asked as the engine asks."""
+    metric = s.task.metrics()[name]
+    outputs = s.judged(batch).outputs if metric.source == "loss" else s.predict(replace(batch, targets={}))
+    return metric.count(outputs, batch)
+
+
+def statistics_add_up(s: Subject) -> str:
+    """The law of sums, for metrics that combine by adding."""
+    names = [n for n, m in s.task.metrics().items() if m.combine == "add"]
+    for name in names:
+        whole, parts = _counted(s, name, s.whole), [_counted(s, name, b) for _, b in s.pieces]
+        must(all(p.shape == whole.shape for p in parts), f"the statistics of '{name}' change their shape")
+        must(near(whole, torch.stack(parts).sum(0)), f"the statistics of '{name}' do not add up over batches")
+    return ", ".join(names) or "none"
+
+
+def rows_belong(s: Subject) -> str:
+    """A metric's row of a sample is the same in any batch; only padding may make it longer."""
+    names = [n for n, m in s.task.metrics().items() if m.combine == "rows"]
+    for name in names:
+        whole = _counted(s, name, s.whole)
+        for which, batch in [(list(range(COUNT)), s.whole), *s.pieces]:
+            rows = _counted(s, name, batch)
+            must(len(rows) == len(which), f"'{name}' counts {len(rows)} rows of {len(which)} samples")
+            width = min(whole.shape[1], rows.shape[1]) if rows.ndim > 1 else None
+            fits = near(
+                whole[which] if width is None else whole[which, :width], rows if width is None else rows[:, :width]
+            )
+            must(fits, f"the row of a sample for '{name}' depends on the batch it is in")
+    return ", ".join(names) or "none"
+
+
+def metrics_are_numbers(s: Subject) -> str:
+    """Every metric can be told."""
+    metrics = s.task.metrics()
+    must("loss" not in metrics, "'loss' is always measured; name the metric otherwise")
+    for name, metric in metrics.items():
+        value = metric.value(_counted(s, name, s.whole).double())
+        must(isinstance(value, float | int), f"'{name}' is {value!r}, not a number")
+    return ", ".join(metrics) or "none"
+
+
+def monitored(s: Subject) -> str:
+    """What decides is measured at each evaluation."""
+    name, metrics = s.task.monitor, s.task.metrics()
+    must(name == "loss" or name in metrics, f"'{name}' is not one of loss, {', '.join(metrics)}")
+    must(name == "loss" or metrics[name].when == "each", f"'{name}' is measured only at the end")
+    return name
+
+
+def baselines_compare(s: Subject) -> str:
+    """Baselines say the monitor, so that a run can be held against them."""
+    found, known = s.task.baselines(s.part, s.part), {"loss", *s.task.metrics()}
+    for name, scores in found.items():
+        must(s.task.monitor in scores, f"'{name}' says nothing about '{s.task.monitor}'")
+        for metric, value in scores.items():
+            must(metric in known, f"'{name}' speaks of '{metric}', which is no metric")
+            must(isinstance(value, float | int) and isfinite(value), f"'{name}' has {metric} = {value!r}")
+    return ", ".join(found) or "none"
+
+
+def does_not_peek(s: Subject) -> str:
+    """A prediction is the same with and without targets."""
+    seeing, blind = s.predict(s.whole), s.predict(replace(s.whole, targets={}))
+    must(same(seeing, blind), "the prediction changes when the targets are taken away")
+    return ""
+
+
+def ignores_neighbours(s: Subject) -> str:
+    """What is said of a record is the same alone and beside others, whatever padding they bring."""
+    batch = s.served(s.records[:COUNT])
+    together, outputs = s.answers(batch), s.predict(batch)
+    for i, record in enumerate(s.records[:COUNT]):
+        single = s.served([record])
+        alone = s.answers(single)[0]
+        must(alike(alone, together[i]), f"record {i}: {alone} alone, {together[i]} beside others")
+        for name, tensor in s.predict(single).items():
+            must(within(tensor[0], outputs[name][i]), f"the output '{name}' for record {i} changes beside others")
+    return f"{len(together)} records"
+
+
+def exhibits_in_json(s: Subject) -> str:
+    """What is shown can be sent over a wire."""
+    exhibits = s.task.show(s.whole, s.predict(s.whole))
+    for exhibit in exhibits:
+        json.dumps([exhibit.kind, exhibit.title, dict(exhibit.data)], allow_nan=False)
+    return f"{len(exhibits)} exhibits"
+
+
+def leaves_the_model(s: Subject) -> str:
+    """Judging changes neither weights, buffers nor the mode of a module."""
+    before = deepcopy(_tensors(s.model))
+    s.judged(s.whole)
+    s.predict(s.whole)
+    must(same(before, _tensors(s.model)), "judging the model changed its weights or buffers")
+    s.model.train()
+    s.predict(s.whole)
+    training = all(m.training for m in s.model.modules())
+    s.model.eval()
+    must(training, "predict() switches the model from training to evaluation; that is the caller's to do")
+    return f"{len(before)} tensors"
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}

@@ -1,0 +1,161 @@
+"""The first and the last words on a run, and on what the doctor found in it."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from trainwright.core.config import Budget
+from trainwright.core.finding import Advice, Edit, Finding, Patch
+from trainwright.runs.figures import aligned, number
+from trainwright.runs.run import Run
+from trainwright.runs.surface import Surface
+
+_LABEL = 8  # columns
+
+
+def field(out: Surface, label: str, text: str) -> None:
+    """``label    text``, with what does not fit below the text."""
+    room = max(20, out.width - _LABEL - 1)
+    rows = textwrap.wrap(text, room, break_on_hyphens=False, break_long_words=False) or [""]
+    for i, row in enumerate(rows):
+        out.line(f"{'' if i else label:<{_LABEL}} {row}")
+
+
+def opening(run: Run, steps: int, every: int, monitor: str, better: str) -> list[tuple[str, str]]:
+    """What is about to be trained, label by label.
+
+    Args:
+        run: its config.toml and manifest.json are there.
+        steps: of the whole budget.
+        every: steps between two evaluations; 0 where there is none.
+        monitor: the metric that decides.
+        better: "higher" or "lower".
+    """
+    config, manifest = run.config, run.manifest
+    plan, data, machine = manifest["plan"], manifest["data"], manifest["machine"]
+    own, model = manifest["model"]["class"], config.get("model", {}).get("name")
+    ranks = f", {plan['ranks']} ranks ({plan['parallel']})" if plan["ranks"] > 1 else ""
+    name = f" ({machine['device_name']})" if machine["device_name"] else ""
+    samples = ", ".join(f"{n:,} {part}" for part, n in data.get("samples", {}).items())
+    per_epoch, size = plan["steps_per_epoch"], config.get("batch_size")
+    epochs = "1 epoch" if steps == per_epoch else f"{steps / per_epoch:.4g} epochs of {per_epoch:,}"
+    batches = "" if size is None else f", batches of {'all samples' if size == 'all' else size}"
+    facts = [
+        ("run", str(run.path)),
+        ("task", config.get("task", {}).get("name", "")),
+        ("model", f"{model or own}, {manifest['model']['parameters']:,} parameters"),
+        ("device", f"{machine['device']}{name}, {plan['precision']}{ranks}"),
+        ("samples", samples),
+        ("split", said(data.get("split", ""))),
+        ("steps", f"{steps:,} in {epochs}{batches}"),
+        ("monitor", f"{monitor}, {better} is better" + (f"; evaluated every {every:,} steps" if every else "")),
+    ]
+    return [(label, text) for label, text in facts if text]
+
+
+def said(facts: Any) -> str:
+    """Text as it is; a table of facts as ``key value, key value``."""
+    if isinstance(facts, Mapping):
+        return ", ".join(f"{k} {said(v)}" for k, v in facts.items() if v not in (None, "", False))
+    return str(facts)
+
+
+def tell_finding(finding: Finding, out: Surface) -> None:
+    """A finding in words: what, where, the numbers, why, and what to do."""
+    where = f" ({finding.where})" if finding.where else ""
+    out.line(f"{finding.severity}: {finding.what}{where} [{finding.rule}]", finding.severity)
+    if finding.evidence:
+        field(out, "", "evidence: " + ", ".join(f"{k} {number(v)}" for k, v in finding.evidence.items()))
+    if finding.why:
+        field(out, "", "why: " + finding.why)
+    for fix in finding.fixes:
+        match fix:
+            case Patch():
+                field(out, "", "try: " + ", ".join(f"{k} = {v!r}" for k, v in fix.changes.items()))
+            case Edit():
+                field(out, "", "try: " + fix.what)
+            case Advice():
+                field(out, "", "try: " + fix.text)
+
+
+def closing(run: Run, out: Surface) -> None:
+    """The scores beside the baselines, where the run is, and what can be typed next."""
+    view, monitor = run.view, run.manifest["monitor"]
+    ended = view.ended
+    if ended and ended.scores:
+        best = next((e for e in reversed(view.evals) if e.best), None)
+        which = f"checkpoint of step {best.step:,}, best by {best.part} {monitor['name']}" if best else "last weights"
+        out.line(f"\nscores of the {which}", "head")
+        for line in score_lines(ended.scores, ended.baselines, monitor["name"], out.width):
+            out.line(line)
+        if text := unbeaten(ended.scores, ended.baselines, monitor["name"], monitor["better"]):
+            out.line(text, "warning")
+    out.line("")
+    made = [n for n in ("curves.png", "metrics.csv", "config.toml") if (run.path / n).is_file()]
+    field(out, "run", f"{run.path}" + (f"  ({', '.join(made)})" if made else ""))
+    for i, command in enumerate(next_commands(run)):
+        out.line(f"{'' if i else 'next':<{_LABEL}} {command}")
+
+
+def score_lines(
+    scores: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]], monitor: str, width: int = 100
+) -> list[str]:
+    """Scores by part beside what simple models reach, the monitor first; one metric a line where it is narrow.
+
+    Args:
+        scores: ``{"test/accuracy": 0.98}``.
+        baselines: ``{"constant": {"accuracy": 0.11}}``, on the last of the parts.
+        monitor: the metric that decides.
+        width: columns there are.
+    """
+    parts = list(dict.fromkeys(key.partition("/")[0] for key in scores))[::-1]
+    names = dict.fromkeys(key.partition("/")[2] for key in scores)
+    names |= dict.fromkeys(n for reached in baselines.values() for n in reached)
+    rows = [["", *parts, *baselines]]
+    for name in sorted(names, key=lambda n: n != monitor):
+        own = [scores.get(f"{part}/{name}") for part in parts]
+        simple = [reached.get(name) for reached in baselines.values()]
+        rows.append([name, *("" if v is None else number(v) for v in [*own, *simple])])
+    lines = aligned(rows, right=True)
+    if max(map(len, lines)) <= width:
+        return lines
+    return [f"{r[0]}: " + ", ".join(f"{t} {v}" for t, v in zip(rows[0][1:], r[1:], strict=True) if v) for r in rows[1:]]
+
+
+def unbeaten(
+    scores: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]], monitor: str, better: str
+) -> str:
+    """Says so where a simple model is as good as the run; NaN is no success."""
+    own = next((v for k, v in reversed(list(scores.items())) if k.partition("/")[2] == monitor), None)
+    if own is None:
+        return ""
+    sign = 1 if better == "higher" else -1
+    ahead = [n for n, reached in baselines.items() if monitor in reached and not sign * own > sign * reached[monitor]]
+    plural = "s" if len(ahead) > 1 else ""
+    return f"no better in {monitor} than the baseline{plural} {' and '.join(ahead)}" if ahead else ""
+
+
+def resume_command(run: Run) -> str:
+    """Goes on where the run's newest checkpoint is."""
+    return f"trainwright resume {shlex.quote(str(run.path))}"
+
+
+def next_commands(run: Run) -> list[str]:
+    """What can be typed now."""
+    folder = shlex.quote(str(run.path))
+    if run.manifest["kind"] == "own":
+        return [f"in Python: tw.open({str(run.path)!r}, model=net).predict(x)"]
+    if run.state in ("interrupted", "failed"):
+        return [resume_command(run)]
+    budget = Budget.read(run.config["budget"])
+    twice = f"{budget.amount * 2:g}"
+    more = f"--epochs {twice}" if budget.unit == "epochs" else f"--set budget='{twice} {budget.unit}'"
+    elsewhere = " --data FILE" if "path" in run.config["data"] else ""
+    return [
+        f"trainwright predict {folder} FILE",
+        f"trainwright evaluate {folder}{elsewhere}",
+        f"{resume_command(run)} {more}",
+    ]

@@ -1,0 +1,289 @@
+"""Image classification: pictures to one of a few classes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, final
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+from trainwright.core.batch import Batch, Draw
+from trainwright.core.criterion import Criterion, samples
+from trainwright.core.errors import DataError, UserError, did_you_mean
+from trainwright.core.kinds import tasks
+from trainwright.core.rows import Column, Encoded, Rows
+from trainwright.core.schema import check
+from trainwright.core.task import JSON, Answer, Loss, Metric, Outputs, Processor, Progress, Record, Sample, Task
+from trainwright.data.augmentation import augmented, usual
+from trainwright.data.images import Fit, Form, Look, common_size, file_of, look, pixels
+from trainwright.data.labels import Label, Labels, is_missing, label_of
+from trainwright.metrics import baselines, numbers
+from trainwright.optim.losses import criterion_of
+
+SAMPLED = 1024  # training images that mean and deviation are measured on
+GIBI = 1 << 30
+
+Side = Annotated[int, Field(ge=1)]
+Size = Literal["auto"] | Side | tuple[Side, Side]
+
+
+@final
+class Images(Processor):
+    """Pictures in one shape, and the number of their class.
+
+    Args:
+        size: height and width, one number for both, or "auto".
+        channels: 1, 3 or "auto".
+        fit: how other shapes are brought to that one.
+        augment: options of `augmented`, "auto" or "none".
+        gigabytes: of decoded training images above which their files are kept instead.
+        criterion: says how much each label weighs.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: Size,
+        channels: Literal["auto", 1, 3],
+        fit: Fit,
+        augment: Literal["auto", "none"] | dict[str, Any],
+        gigabytes: float,
+        criterion: Criterion,
+    ) -> None:
+        self.size, self.channels, self.kind, self.augment = size, channels, fit, augment
+        self.gigabytes = gigabytes
+        self.labels = Labels()
+        self.form = Form(1, 1, 1, fit)
+        self.mean: list[float] = []  # per channel, of pixels from 0 to 255
+        self.deviation: list[float] = []
+        self.changes: dict[str, Any] = {}  # options of `augmented`
+        self.files = False
+        self._weight = criterion.weight
+        self._placed: dict[torch.device, tuple[Tensor, Tensor]] = {}
+
+    def fit(self, records: Iterable[Record]) -> None:
+        """Learn labels, shape, mean and deviation. A bad record is told of as soon as it is read."""
+        found: list[Label] = []
+        looks: list[Look] = []
+        kept: list[Any] = []
+        whole = True
+        chance = random.Random(0)  # a fair sample of a stream whose length is not known; Vitter 1985, algorithm R
+        for i, record in enumerate(records):
+            where = f"training record {i}"
+            image = _image(record, where)
+            looks.append(look(image))
+            found.append(_label(record, where))
+            whole = whole and not isinstance(image, bytes)
+            at = i if i < SAMPLED else chance.randrange(i + 1)
+            if at < SAMPLED:
+                kept[at : at + 1] = [image]
+        if not looks:
+            raise DataError("data", "the training part has no records", "give it a larger share")
+        self.labels = Labels(found).checked("field 'label'")
+        self.form = self._formed(looks)
+        self.files = not whole and len(looks) * _size(self.form) > self.gigabytes * GIBI
+        self.changes = usual(*self.form.shape) if self.augment == "auto" else _asked(self.augment)
+        self._measure(kept)
+
+    def columns(self) -> Mapping[str, Column]:
+        """``image`` (C, H, W) uint8, decoded or as files, and ``y``, the class."""
+        kind: Literal["bytes", "dense"] = "bytes" if self.files else "dense"
+        return {"image": Column(kind, torch.uint8, self.form.shape), "y": Column("dense", torch.int64, target=True)}
+
+    def encode(self, record: Record) -> Sample:
+        """One picture; without ``y`` where the record has no label."""
+        image = _image(record, "")
+        decoded = torch.from_numpy(pixels(image, self.form))  # files too, so that a damaged one is found now
+        sample: dict[str, Tensor | bytes] = {"image": file_of(image) if self.files else decoded}
+        if not is_missing(record.get("label")):
+            sample["y"] = torch.tensor(self.labels.index(record["label"], "field 'label'"))
+        return sample
+
+    def unpack(self, column: str, data: bytes) -> Tensor:
+        """A file as (C, H, W) uint8."""
+        return torch.from_numpy(pixels(data, self.form))
+
+    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
+        """``x`` (N, C, H, W) float32 with mean 0 and deviation 1 per channel; target ``y`` (N,) int64."""
+        x = rows.dense("image")
+        x = x.float() if draw is None else augmented(x, draw, **self.changes)
+        mean, scale = self._scaling(x.device)
+        targets = {"y": rows.dense("y")} if "y" in rows.columns else {}
+        weight = self._weight(targets["y"]) if targets else samples(rows.ids)
+        return Batch({"x": (x - mean) * scale}, targets, weight, rows.ids, len(rows))
+
+    def decode(self, outputs: Outputs, batch: Batch) -> list[Answer]:
+        """``{"label": …, "probability": p, "top": [[label, p], …]}`` with the five most likely."""
+        values = self.labels.values
+        best, which = outputs["probabilities"].topk(min(5, len(values)), dim=1)
+        tops = [
+            [[values[i], p] for i, p in zip(row, ps, strict=True)]
+            for row, ps in zip(which.tolist(), best.tolist(), strict=True)
+        ]
+        return [{"label": top[0][0], "probability": top[0][1], "top": top} for top in tops]
+
+    def state_dict(self) -> dict[str, JSON]:
+        """Everything `fit` learned."""
+        return {
+            "labels": self.labels.state_dict(),
+            "shape": list(self.form.shape),
+            "mean": list(self.mean),
+            "deviation": list(self.deviation),
+            "augment": dict(self.changes),
+            "files": self.files,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.labels.load_state_dict(state["labels"])
+        channels, height, width = state["shape"]
+        self.form = Form(channels, height, width, self.kind)
+        self.mean, self.deviation = list(state["mean"]), list(state["deviation"])
+        self.changes, self.files = dict(state["augment"]), state["files"]
+        self._placed = {}
+
+    def _formed(self, looks: list[Look]) -> Form:
+        """The shape asked for, or found."""
+        channels = self.channels
+        if channels == "auto":
+            channels = 1 if all(x.grey for x in looks) else 3
+        size = common_size(looks) if self.size == "auto" else self.size
+        height, width = (size, size) if isinstance(size, int) else size
+        return Form(channels, height, width, self.kind)
+
+    def _measure(self, images: list[Any]) -> None:
+        sums = torch.zeros(2, self.form.channels, dtype=torch.float64)
+        for image in images:
+            x = torch.from_numpy(pixels(image, self.form)).double()
+            sums += torch.stack([x.mean((1, 2)), x.square().mean((1, 2))])
+        mean, square = sums / len(images)
+        self.mean = mean.tolist()
+        self.deviation = (square - mean.square()).clamp_min(0).sqrt().clamp_min(1).tolist()  # blank images: no blow-up
+        self._placed = {}
+
+    def _scaling(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Mean and the inverse of the deviation, (C, 1, 1), on the device."""
+        if device not in self._placed:
+            mean, deviation = torch.tensor([self.mean, self.deviation], device=device)[:, :, None, None]
+            self._placed[device] = (mean, 1 / deviation)
+        return self._placed[device]
+
+
+@tasks.add("image_classification")
+@final
+class ImageClassification(Task[Images]):
+    """Tell the class of a picture.
+
+    Records are ``{"image": …, "label": …}``: an image file's bytes, or an array (H, W) or (H, W, C) of bytes. Pictures
+    are turned upright, brought to one shape and normalised by the training part's mean and deviation per channel.
+
+    Args:
+        size: height and width in pixels, or one number for both; "auto" is what all training images have (at most
+            224), else their median between 64 and 224.
+        channels: 1 is grey, 3 is colour; "auto" is grey where every training image is.
+        fit: how other shapes are brought to that one, the aspect kept: "crop" fills it and cuts off what hangs over,
+            "pad" shows everything between black bars.
+        augment: changes of the training images: "none", a table of flip (true or false), shift (pixels), brightness
+            and contrast (shares), or "auto": a shift, for colour images a larger one, and a flip. Grey images, which
+            are often digits, letters or scans, are never flipped by "auto".
+        gigabytes: decoded training images that would take more are kept as files, and decoded for each batch.
+        loss: a loss for classes, by name or as a table {name, options}.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: Size = "auto",
+        channels: Literal["auto", 1, 3] = "auto",
+        fit: Fit = "crop",
+        augment: Literal["auto", "none"] | dict[str, Any] = "auto",
+        gigabytes: Annotated[float, Field(ge=0)] = 4.0,
+        loss: str | dict[str, Any] = "cross_entropy",
+    ) -> None:
+        self.criterion = criterion_of(loss, "task.loss")
+        if self.criterion.expects != "classes":
+            raise UserError("task.loss", f"{loss!r} does not compare classes", "use 'cross_entropy'")
+        _asked(augment)
+        self.processor = Images(
+            size=size, channels=channels, fit=fit, augment=augment, gigabytes=gigabytes, criterion=self.criterion
+        )
+
+    @property
+    def monitor(self) -> str:
+        """Accuracy."""
+        return "accuracy"
+
+    @property
+    def strata(self) -> str | None:
+        """The label."""
+        return "label"
+
+    def sizes(self) -> dict[str, JSON]:
+        """``channels``, ``size`` [height, width], ``inputs`` (pixels times channels) and ``outputs`` (classes)."""
+        form = self.processor.form
+        size: list[JSON] = [form.height, form.width]
+        pixel: dict[str, JSON] = {"channels": form.channels, "size": size, "inputs": _size(form)}
+        return {**pixel, "outputs": len(self.processor.labels)}
+
+    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
+        """Logits (N, C) compared with the classes."""
+        logits = model(**batch.inputs)
+        each = self.criterion.each(logits, batch.targets["y"])
+        return Loss(each.sum(), {"logits": logits.detach()}, each.detach())
+
+    def predict(self, model: nn.Module, batch: Batch) -> Outputs:
+        """``probabilities`` (N, C)."""
+        return {"probabilities": model(**batch.inputs).softmax(1)}
+
+    def metrics(self) -> dict[str, Metric]:
+        """Accuracy, among the top five where there are more, log loss in nats, and at the end macro F1."""
+        classes = len(self.processor.labels)
+        top = {"top5": numbers.accuracy(top=5)} if classes > 5 else {}
+        last = {"macro_f1": numbers.macro_f1(classes, when="final")}
+        return {"accuracy": numbers.accuracy(), **top, "log_loss": numbers.log_loss(), **last}
+
+    def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
+        """The training frequencies, and logistic regression on at most 5,000 images of at most 256 mean pixels."""
+        labels = self.processor.labels
+        features = self._small(train.rows(0, 1))[0].shape[1]
+        most = 1000 if self.processor.files else 5000  # files are decoded for it
+        x, y = baselines.read_part(train, self._small, limit=baselines.rows_for(features, len(labels), most))
+        x_test, y_test = baselines.read_part(test, self._small)
+        said = {
+            "constant": baselines.constant_logits(labels.counts, len(y_test)),
+            "linear": baselines.linear_logits(x, y, x_test, len(labels)),
+        }
+        return {name: baselines.score(self.metrics(), {"logits": z}, {"y": y_test}) for name, z in said.items()}
+
+    def _small(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """(N, F) mean pixels, F up to 256, and the classes."""
+        batch = self.processor.batch(rows, None)
+        x = batch.inputs["x"]
+        side = int((256 / x.shape[1]) ** 0.5)
+        x = adaptive_avg_pool2d(x, (min(side, x.shape[2]), min(side, x.shape[3])))
+        return x.flatten(1).double(), batch.targets["y"]
+
+
+def _asked(augment: Literal["auto", "none"] | dict[str, Any]) -> dict[str, Any]:
+    """The options of `augmented` that a person wrote, checked and complete."""
+    return check(augmented, augment, "task.augment") if isinstance(augment, dict) else {}
+
+
+def _image(record: Record, where: str) -> Any:
+    if record.get("image") is None:
+        raise DataError(where, "the record has no field 'image'", did_you_mean("image", record))
+    return record["image"]
+
+
+def _label(record: Record, where: str) -> Label:
+    if is_missing(record.get("label")):
+        raise DataError(where, "the record has no label", "give every training record a field 'label'")
+    return label_of(record["label"], where)
+
+
+def _size(form: Form) -> int:
+    return form.channels * form.height * form.width

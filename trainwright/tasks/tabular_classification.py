@@ -1,0 +1,173 @@
+"""Tabular classification: rows of numbers and categories to one of a few classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from trainwright.core.batch import Batch, Draw
+from trainwright.core.criterion import Criterion, samples
+from trainwright.core.errors import UserError
+from trainwright.core.kinds import tasks
+from trainwright.core.rows import Column, Encoded, Rows
+from trainwright.core.task import JSON, Answer, Loss, Metric, Outputs, Processor, Progress, Record, Sample, Task
+from trainwright.data.labels import Label, Labels, is_missing, label_of
+from trainwright.data.tabular import Inputs, target_column, target_value
+from trainwright.metrics import baselines, numbers
+from trainwright.optim.losses import criterion_of
+
+
+@final
+class TableLabels(Processor):
+    """Rows of a table, and the number of their class.
+
+    Args:
+        inputs: how columns become inputs.
+        target: the column of labels; None finds it in the first record.
+        criterion: says how much each label weighs.
+    """
+
+    def __init__(self, inputs: Inputs, target: str | None, criterion: Criterion) -> None:
+        self.inputs, self.target = inputs, target
+        self.labels = Labels()
+        self._weight = criterion.weight
+
+    def fit(self, records: Iterable[Record]) -> None:
+        """Learn roles, scaling, levels and labels. A mistake of a record is raised as soon as that record is read."""
+        found: list[Label] = []
+
+        def target(index: int, record: Record) -> str:
+            if index == 0:
+                self.target = target_column(self.target, record)
+            assert self.target is not None
+            found.append(label_of(target_value(record, self.target, index), f"training record {index}"))
+            return self.target
+
+        self.inputs.fit(records, target)
+        self.labels = Labels(found).checked(f"column '{self.target}'")
+
+    def columns(self) -> Mapping[str, Column]:
+        """The inputs, and ``y``, the class."""
+        return {**self.inputs.columns(), "y": Column("dense", torch.int64, target=True)}
+
+    def encode(self, record: Record) -> Sample:
+        """One row; without ``y`` where the label is missing."""
+        sample = self.inputs.encode(record)
+        label = record.get(self.target) if self.target else None
+        if not is_missing(label):
+            sample["y"] = torch.tensor(self.labels.index(label, f"column '{self.target}'"))
+        return sample
+
+    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
+        """``x`` (N, F) float32, ``categorical`` (N, K) int64; target ``y`` (N,) int64."""
+        targets = {"y": rows.dense("y")} if "y" in rows.columns else {}
+        weight = self._weight(targets["y"]) if targets else samples(rows.ids)
+        return Batch(self.inputs.batch(rows), targets, weight, rows.ids, len(rows))
+
+    def decode(self, outputs: Outputs, batch: Batch) -> list[Answer]:
+        """``{"label": …, "probabilities": {…}}``."""
+        names = [str(v) for v in self.labels.values]
+        rows = outputs["probabilities"].tolist()
+        best = outputs["probabilities"].argmax(1).tolist()
+        return [
+            {"label": self.labels.values[i], "probabilities": dict(zip(names, p, strict=True))}
+            for i, p in zip(best, rows, strict=True)
+        ]
+
+    def state_dict(self) -> dict[str, JSON]:
+        """Everything `fit` learned."""
+        return {"target": self.target, "inputs": self.inputs.state_dict(), "labels": self.labels.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.target = state["target"]
+        self.inputs.load_state_dict(state["inputs"])
+        self.labels.load_state_dict(state["labels"])
+
+
+@tasks.add("tabular_classification")
+@final
+class TabularClassification(Task[TableLabels]):
+    """Tell the class of a row of a table.
+
+    Roles are found in the training records: numbers are scaled; truth values and text with few different values are
+    categories; dates become days; constant, empty and unique columns are left out, and `processor.inputs.notes` says
+    so. A missing number is replaced by the median and marked, a missing category has an id of its own.
+
+    Args:
+        target: the column of labels (text, whole numbers, or true and false); "target", else the last, when left out.
+        numeric: columns that are numbers, whatever they look like.
+        categorical: columns that are categories, whatever they look like.
+        ignore: columns to leave out.
+        scaling: of the numbers: "quantile" gives each the shape of a normal distribution, "standard" shifts and scales.
+        loss: a loss for classes, by name or as a table {name, options}.
+    """
+
+    def __init__(
+        self,
+        *,
+        target: str | None = None,
+        numeric: tuple[str, ...] = (),
+        categorical: tuple[str, ...] = (),
+        ignore: tuple[str, ...] = (),
+        scaling: Literal["quantile", "standard"] = "quantile",
+        loss: str | dict[str, Any] = "cross_entropy",
+    ) -> None:
+        self.criterion = criterion_of(loss, "task.loss")
+        if self.criterion.expects != "classes":
+            raise UserError("task.loss", f"{loss!r} does not compare classes", "use 'cross_entropy'")
+        inputs = Inputs(numeric=numeric, categorical=categorical, ignore=ignore, scaling=scaling)
+        self.processor = TableLabels(inputs, target, self.criterion)
+
+    @property
+    def monitor(self) -> str:
+        """Accuracy."""
+        return "accuracy"
+
+    @property
+    def strata(self) -> str | None:
+        """The column of labels; None while it is not known."""
+        return self.processor.target
+
+    def sizes(self) -> dict[str, JSON]:
+        """``inputs`` (numbers), ``cardinalities`` (ids of each category) and ``outputs`` (classes)."""
+        inputs, labels = self.processor.inputs, self.processor.labels
+        return {"inputs": inputs.width, "cardinalities": list(inputs.cardinalities), "outputs": len(labels)}
+
+    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
+        """Logits (N, C) compared with the classes."""
+        logits = model(**batch.inputs)
+        each = self.criterion.each(logits, batch.targets["y"])
+        return Loss(each.sum(), {"logits": logits.detach()}, each.detach())
+
+    def predict(self, model: nn.Module, batch: Batch) -> Outputs:
+        """``probabilities`` (N, C)."""
+        return {"probabilities": model(**batch.inputs).softmax(1)}
+
+    def metrics(self) -> dict[str, Metric]:
+        """Accuracy, macro F1, area under the ROC curve (one against the rest), log loss in nats."""
+        classes = len(self.processor.labels)
+        return {
+            "accuracy": numbers.accuracy(),
+            "macro_f1": numbers.macro_f1(classes),
+            "auroc": numbers.auroc(classes),
+            "log_loss": numbers.log_loss(),
+        }
+
+    def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
+        """The training frequencies, and logistic regression on at most 20,000 rows."""
+        labels = self.processor.labels
+        features = self._flat(train.rows(0, 1))[0].shape[1]
+        x, y = baselines.read_part(train, self._flat, limit=baselines.rows_for(features, len(labels)))
+        x_test, y_test = baselines.read_part(test, self._flat)
+        said = {
+            "constant": baselines.constant_logits(labels.counts, len(y_test)),
+            "linear": baselines.linear_logits(x, y, x_test, len(labels)),
+        }
+        return {name: baselines.score(self.metrics(), {"logits": z}, {"y": y_test}) for name, z in said.items()}
+
+    def _flat(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        return self.processor.inputs.flat(rows), rows.dense("y")

@@ -1,0 +1,175 @@
+"""Tabular regression: rows of numbers and categories to a number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from statistics import fmean
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from trainwright.core.batch import Batch, Draw
+from trainwright.core.criterion import Criterion, samples
+from trainwright.core.errors import DataError, UserError
+from trainwright.core.kinds import tasks
+from trainwright.core.rows import Column, Encoded, Rows
+from trainwright.core.task import JSON, Answer, Loss, Metric, Outputs, Processor, Progress, Record, Sample, Task
+from trainwright.data.labels import is_missing
+from trainwright.data.tabular import Inputs, target_column, target_value
+from trainwright.metrics import baselines, numbers
+from trainwright.optim.losses import criterion_of
+
+
+@final
+class TableValues(Processor):
+    """Rows of a table, and their target, standardized by the training part.
+
+    Args:
+        inputs: how columns become inputs.
+        target: the column to predict; None finds it in the first record.
+        criterion: says how much each target weighs.
+    """
+
+    def __init__(self, inputs: Inputs, target: str | None, criterion: Criterion) -> None:
+        self.inputs, self.target = inputs, target
+        self.mean, self.deviation = 0.0, 1.0
+        self._weight = criterion.weight
+
+    def fit(self, records: Iterable[Record]) -> None:
+        """Learn roles, scaling and levels. A mistake of a record is raised as soon as that record is read."""
+        found: list[float] = []
+
+        def target(index: int, record: Record) -> str:
+            if index == 0:
+                self.target = target_column(self.target, record)
+            assert self.target is not None
+            found.append(_number(target_value(record, self.target, index), f"training record {index}", self.target))
+            return self.target
+
+        self.inputs.fit(records, target)
+        unit = max(abs(v) for v in found) or 1.0  # keeps the squares in range
+        self.mean = unit * fmean(v / unit for v in found)
+        self.deviation = unit * math.sqrt(fmean(((v - self.mean) / unit) ** 2 for v in found))
+        if min(found) == max(found):
+            what = f"the target is {found[0]:g} in every training record"
+            raise DataError(f"column '{self.target}'", what, "there is nothing to predict; choose another target")
+
+    def columns(self) -> Mapping[str, Column]:
+        """The inputs, and ``y``, the standardized target."""
+        return {**self.inputs.columns(), "y": Column("dense", torch.float32, target=True)}
+
+    def encode(self, record: Record) -> Sample:
+        """One row; without ``y`` where the target is missing."""
+        sample = self.inputs.encode(record)
+        value = record.get(self.target) if self.target else None
+        if not is_missing(value):
+            y = _number(value, f"column '{self.target}'", str(self.target))
+            sample["y"] = torch.tensor((y - self.mean) / self.deviation, dtype=torch.float32)
+        return sample
+
+    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
+        """``x`` (N, F) float32, ``categorical`` (N, K) int64; target ``y`` (N,) float32, standardized."""
+        targets = {"y": rows.dense("y")} if "y" in rows.columns else {}
+        weight = self._weight(targets["y"]) if targets else samples(rows.ids)
+        return Batch(self.inputs.batch(rows), targets, weight, rows.ids, len(rows))
+
+    def decode(self, outputs: Outputs, batch: Batch) -> list[Answer]:
+        """``{"value": …}`` in the target's own unit."""
+        return [{"value": v} for v in outputs["value"].tolist()]
+
+    def state_dict(self) -> dict[str, JSON]:
+        """Everything `fit` learned."""
+        own: dict[str, JSON] = {"target": self.target, "mean": self.mean, "deviation": self.deviation}
+        return {**own, "inputs": self.inputs.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.target, self.mean, self.deviation = state["target"], state["mean"], state["deviation"]
+        self.inputs.load_state_dict(state["inputs"])
+
+
+@tasks.add("tabular_regression")
+@final
+class TabularRegression(Task[TableValues]):
+    """Tell a number from a row of a table.
+
+    Roles are found in the training records: numbers are scaled; truth values and text with few different values are
+    categories; dates become days; constant, empty and unique columns are left out, and `processor.inputs.notes` says
+    so. A missing number is replaced by the median and marked, a missing category has an id of its own. The target is
+    standardized for the loss; metrics and answers are in its own unit.
+
+    Args:
+        target: the column of numbers to predict; "target", else the last, when left out.
+        numeric: columns that are numbers, whatever they look like.
+        categorical: columns that are categories, whatever they look like.
+        ignore: columns to leave out.
+        scaling: of the numbers: "quantile" gives each the shape of a normal distribution, "standard" shifts and scales.
+        loss: a loss for numbers, by name or as a table {name, options}; it sees the standardized target.
+    """
+
+    def __init__(
+        self,
+        *,
+        target: str | None = None,
+        numeric: tuple[str, ...] = (),
+        categorical: tuple[str, ...] = (),
+        ignore: tuple[str, ...] = (),
+        scaling: Literal["quantile", "standard"] = "quantile",
+        loss: str | dict[str, Any] = "mse",
+    ) -> None:
+        self.criterion = criterion_of(loss, "task.loss")
+        if self.criterion.expects != "numbers":
+            raise UserError("task.loss", f"{loss!r} does not compare numbers", "use 'mse', 'mae' or 'huber'")
+        inputs = Inputs(numeric=numeric, categorical=categorical, ignore=ignore, scaling=scaling)
+        self.processor = TableValues(inputs, target, self.criterion)
+
+    @property
+    def monitor(self) -> str:
+        """The root of the mean squared error."""
+        return "rmse"
+
+    def sizes(self) -> dict[str, JSON]:
+        """``inputs`` (numbers), ``cardinalities`` (ids of each category) and ``outputs`` (1)."""
+        inputs = self.processor.inputs
+        return {"inputs": inputs.width, "cardinalities": list(inputs.cardinalities), "outputs": 1}
+
+    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
+        """Values (N, 1) compared with the standardized targets."""
+        value, y = model(**batch.inputs), batch.targets["y"]
+        each = self.criterion.each(value, y)
+        return Loss(each.sum(), {"value": value.detach().reshape(y.shape)}, each.detach())
+
+    def predict(self, model: nn.Module, batch: Batch) -> Outputs:
+        """``value`` (N,), in the target's own unit."""
+        return {"value": self.processor.mean + self.processor.deviation * model(**batch.inputs).flatten()}
+
+    def metrics(self) -> dict[str, Metric]:
+        """Root mean squared error and mean absolute error in the target's own unit, and R²."""
+        unit = self.processor.deviation
+        return {"rmse": numbers.rmse(scale=unit), "mae": numbers.mae(scale=unit), "r2": numbers.r2()}
+
+    def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
+        """The training mean, and ridge regression on at most 100,000 rows."""
+        x, y = baselines.read_part(train, self._flat, limit=100_000)
+        x_test, y_test = baselines.read_part(test, self._flat)
+        said = {"constant": torch.zeros(len(y_test)).double(), "linear": baselines.linear_values(x, y, x_test)}
+        return {name: baselines.score(self.metrics(), {"value": v}, {"y": y_test}) for name, v in said.items()}
+
+    def _flat(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        return self.processor.inputs.flat(rows), rows.dense("y")
+
+
+def _number(value: Any, where: str, name: str) -> float:
+    """A target as a finite number."""
+    if isinstance(value, bool):
+        raise DataError(where, f"the target '{name}' is {value}, not a number", "use the task 'tabular_classification'")
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        what = f"the target '{name}' is {value!r}, not a number"
+        raise DataError(where, what, "correct it, or use the task 'tabular_classification'") from None
+    if not math.isfinite(number):
+        raise DataError(where, f"the target '{name}' is {number}", "correct it, or leave the record out")
+    return number

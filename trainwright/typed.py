@@ -1,0 +1,79 @@
+"""What a person typed: settings, run folders, files to write; each checked before any work is done."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from trainwright.core.errors import UserError
+
+_SHORT = {"epochs": "budget", "lr": "optimizer.lr"}  # everyday names, also as key=value
+
+
+def changes(assignments: Sequence[str], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys and values of ``key=value`` texts and flags; a key given twice must say the same."""
+    out: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
+    for text in assignments:
+        key, sign, value = text.partition("=")
+        key = key.strip().strip("\"'")
+        if not sign or not key:
+            raise UserError(text, "is not a setting", "write key=value, such as optimizer.lr=3e-4")
+        meant = value_of(value, key)
+        if key == "epochs" and isinstance(meant, int | float) and not isinstance(meant, bool):
+            meant = epochs(meant)
+        key = _SHORT.get(key, key)
+        if key in out and out[key] != meant:
+            raise UserError(key, f"is set twice, to {out[key]!r} and to {meant!r}", "set it once")
+        out[key] = meant
+    return out
+
+
+def value_of(text: str, key: str) -> Any:
+    """A TOML value; a bare word is text, and so is what TOML would read as a date."""
+    text = text.strip()
+    try:
+        read = tomllib.loads(f"x = {text}\n")
+        if read.keys() == {"x"} and isinstance(read["x"], bool | int | float | str | list | dict):
+            return read["x"]
+    except ValueError as error:
+        if text[:1] in ("[", "{", '"', "'"):
+            raise UserError(key, f"{text} is not a TOML value: {error}", 'write [32, 64], {a = 1} or "text"') from None
+        with contextlib.suppress(ValueError):
+            return float(text) if text.lstrip("+-")[:1] == "." or text.endswith(".") else text  # .5 and 5.
+    return text
+
+
+def epochs(amount: float) -> str:
+    return f"{int(amount) if amount == amount // 1 else amount} epochs"
+
+
+def run_folder(text: str) -> Path:
+    """The folder of a run; where there is none, what a run folder is, and which are near."""
+    folder = Path(text).expanduser()
+    if (folder / "manifest.json").is_file():
+        return folder
+    around = [
+        p for f in dict.fromkeys((folder, folder.parent, Path("runs"))) if f.is_dir() for p in sorted(f.iterdir())
+    ]
+    there = list(dict.fromkeys(str(p) for p in around if (p / "manifest.json").is_file()))
+    near = get_close_matches(str(folder), there, 3, cutoff=0.5) or there[-3:]
+    what = "is not the folder of a run" if folder.exists() else "does not exist"
+    meant = f"; did you mean {' or '.join(near)}?" if near else "; there are none here yet"
+    raise UserError(text, what, f"name a folder made by `trainwright train` (it holds manifest.json){meant}")
+
+
+def new_file(out: str) -> Path:
+    """Where answers go, checked before any work is done."""
+    target = Path(out).expanduser()
+    if target.suffix not in (".csv", ".jsonl"):
+        raise UserError("--out", f"'{out}' has no known suffix", "write a name that ends in .csv or .jsonl")
+    if target.exists():
+        raise UserError("--out", f"'{out}' exists", "choose another name; nothing was overwritten")
+    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+        raise UserError("--out", f"the folder of '{out}' is not there or cannot be written", "choose another place")
+    return target
