@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import json
-import math
 import os
 import signal
 import sys
-import tempfile
-import time
-import tomllib
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from trainwright.core.errors import TrainwrightError, UserError
+from trainwright.core.errors import UserError
+from trainwright.told import failed, forget_stdout, print_json, show_answers, stdout_for_json, write_answers
+from trainwright.typed import in_epochs, new_file, run_folder, settings_of, value_of
 
 if TYPE_CHECKING:
     from trainwright.runs.run import Run
 
 C = TypeVar("C", bound=Callable[..., Any])
-
-_SHORT = {"epochs": "budget", "lr": "optimizer.lr"}  # everyday names, also as key=value
-_ROWS = 50  # answers shown on a terminal
 
 
 @dataclass(slots=True)
@@ -140,14 +130,14 @@ def train(
         )
     flags = {
         "data.path": data,
-        "budget": None if epochs is None else epochs(epochs),
+        "budget": None if epochs is None else in_epochs(epochs),
         "batch_size": None if batch_size is None else value_of(batch_size, "batch_size"),
         "optimizer.lr": lr,
         "device": device,
         "seed": seed,
         "name": name,
     }
-    changes = changes([*settings, *more], flags)
+    changes = settings_of([*settings, *more], flags)
     place.folder = Path(out) if out else None
 
     with stdout_for_json(as_json):
@@ -179,7 +169,7 @@ def resume(
     trainwright resume runs/2026-11-20-digits-a1b2
     trainwright resume runs/2026-11-20-digits-a1b2 --epochs 60     a finished run, trained for longer
     """
-    changes = changes([*settings, *more], {"budget": None if epochs is None else epochs(epochs)})
+    changes = settings_of([*settings, *more], {"budget": None if epochs is None else in_epochs(epochs)})
     place.folder = run_folder(run)
 
     with stdout_for_json(as_json):
@@ -194,16 +184,15 @@ def resume(
 @click.option("--data", metavar="FILE", help="Another file or folder of the same kind; all its records count.")
 @click.option("--part", type=click.Choice(["train", "valid", "test"]), help="A part of the run's own data.")
 @_json_option
-@click.pass_obj
-def evaluate(place: _Place, run: str, data: str | None, part: str | None, as_json: bool) -> None:
+def evaluate(run: str, data: str | None, part: str | None, as_json: bool) -> None:
     """Score a run's model on a part of its data (test unless given), or on other data."""
-    place.folder = run_folder(run)
+    folder = run_folder(run)
     with stdout_for_json(as_json):
         from trainwright.runs.run import open_run
         from trainwright.runs.score import evaluate_run
         from trainwright.runs.words import score_lines
 
-        opened = open_run(place.folder)
+        opened = open_run(folder)
         scores = evaluate_run(opened, data=data, part=part)
     if as_json:
         print_json({"run": str(opened.path), "scores": scores})
@@ -218,22 +207,21 @@ def evaluate(place: _Place, run: str, data: str | None, part: str | None, as_jso
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--out", metavar="FILE", help="Write the answers to a new .csv or .jsonl file.")
 @_json_option
-@click.pass_obj
-def predict(place: _Place, run: str, inputs: tuple[str, ...], out: str | None, as_json: bool) -> None:
+def predict(run: str, inputs: tuple[str, ...], out: str | None, as_json: bool) -> None:
     """Let a run's model answer for files: images, folders of images, or tables (.csv, .parquet, .jsonl).
 
     \b
     trainwright predict runs/2026-11-20-digits-a1b2 photo.png
     trainwright predict runs/2026-11-20-adult-c3d4 new.csv --out answers.csv
     """
-    place.folder = run_folder(run)
+    folder = run_folder(run)
     target = None if out is None else new_file(out)
     with stdout_for_json(as_json):
         from trainwright.runs.predict import records_from
         from trainwright.runs.run import open_run
 
-        opened = open_run(place.folder)
-        answers = opened.predict(records_from(inputs, opened))
+        opened = open_run(folder)
+        answers = opened.predict(records_from(inputs, opened.path))
         if target is not None:
             write_answers(answers, target)
     if as_json:
@@ -277,8 +265,8 @@ def runs(folder: str, as_json: bool) -> None:
     if not Path(folder).is_dir() and folder != "runs":
         raise UserError(folder, "is not a folder", "name the folder that holds run folders, such as runs")
     with stdout_for_json(as_json):
+        from trainwright.runs.figures import aligned, number
         from trainwright.runs.run import list_runs
-        from trainwright.runs.words import aligned, number
 
         found = [_described(run) for run in list_runs(folder)]
     if as_json:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from trainwright.core import schema
 from trainwright.core.config import RunConfig
 from trainwright.core.errors import UserError, did_you_mean
 from trainwright.core.kinds import KINDS
 from trainwright.core.registry import Registry
-from trainwright.core.schema import Option, options, options_of, source, summary
+from trainwright.core.schema import Option, source
 
 _KINDS = {
     "task": "What is learned: the problem, its loss and its metrics.",
@@ -62,7 +63,7 @@ def explain(name: str | None = None) -> Page:
     Without a name, everything there is. Raises UserError for a name that nothing has.
     """
     name = _SYNONYMS.get(name, name) if name else ""
-    fields = options_of(RunConfig, {})
+    fields = _keys()
     if not name:
         return _overview(fields)
     if name == "recipe":
@@ -86,14 +87,14 @@ def explain(name: str | None = None) -> Page:
 
 def undocumented() -> list[str]:
     """Every registered thing, option or key of the recipe that has no words: ``["optimizer.adamw.lr"]``."""
-    bare = [f"recipe.{n}" for n, o in options_of(RunConfig, {}).items() if not o.doc]
+    bare = [f"recipe.{n}" for n, o in _keys().items() if not o.doc]
     bare += [f"data.{n}" for n, o in _splitting().items() if not o.doc]
     for kind, registry in KINDS.items():
         bare += [] if kind in _KINDS else [kind]
         for name in registry.names():
             doc = inspect.getdoc(registry[name])
-            bare += [] if summary(doc) else [f"{kind}.{name}"]
-            bare += [f"{kind}.{name}.{n}" for n, o in options(registry[name]).items() if not o.doc]
+            bare += [] if _summary(doc) else [f"{kind}.{name}"]
+            bare += [f"{kind}.{name}.{n}" for n, o in _options(registry[name]).items() if not o.doc]
     return bare
 
 
@@ -156,8 +157,8 @@ def _overview(fields: Mapping[str, Option]) -> Page:
 
 def _kind(registry: Registry[Any], field: Option | None) -> Page:
     """All things of one kind, one line each."""
-    found = tuple(Entry(n, summary(inspect.getdoc(registry[n]))) for n in registry.names())
-    said = _KINDS[registry.kind] + (f" In a recipe: {field.doc}." if field else "")
+    found = tuple(Entry(n, _summary(inspect.getdoc(registry[n]))) for n in registry.names())
+    said = _KINDS[registry.kind] + (f' In a recipe: {field.name} = {{ name = "…", … }}.' if field else "")
     ask = f"ask on with: explain {registry.kind}.NAME"
     return Page(registry.kind, said, lists={ask if found else "there are none yet": found})
 
@@ -167,7 +168,7 @@ def _data(name: str, field: Option) -> Page:
     lists = {}
     if name == "data":
         sources = KINDS["source"]
-        found = tuple(Entry(n, summary(inspect.getdoc(sources[n]))) for n in sources.names())
+        found = tuple(Entry(n, _summary(inspect.getdoc(sources[n]))) for n in sources.names())
         lists = {"sources, each with options of its own (explain source.NAME)": found}
     said = "How records are divided into train, valid and test." if name == "split" else f"{field.doc}.".capitalize()
     return Page(name, said, options=tuple(_splitting().values()), lists=lists)
@@ -185,7 +186,7 @@ def _of_kind(registry: Registry[Any], rest: str) -> Page | None:
     name, _, option = rest.partition(".")
     if name in registry:
         return _thing(registry, name, option)
-    found = {n: options(registry[n]) for n in registry.names()}
+    found = {n: _options(registry[n]) for n in registry.names()}
     having = tuple(
         Option(f"{n}.{rest}", o.type, o.default, o.required, o.range, o.doc)
         for n, known in found.items()
@@ -197,7 +198,7 @@ def _of_kind(registry: Registry[Any], rest: str) -> Page | None:
 
 def _thing(registry: Registry[Any], name: str, option: str) -> Page:
     factory: Callable[..., Any] = registry[name]
-    doc, known, title = inspect.getdoc(factory), options(factory), f"{registry.kind}.{name}"
+    doc, known, title = inspect.getdoc(factory), _options(factory), f"{registry.kind}.{name}"
     if not option:
         return Page(title, _described(doc), source(doc), tuple(known.values()))
     if option not in known:
@@ -212,14 +213,36 @@ def _described(doc: str | None) -> str:
     for paragraph in paragraphs:
         if paragraph.lstrip().startswith(("Args:", "Source:", "Returns:", "Raises:")):
             break
-        prose.append(" ".join(paragraph.split()))
+        prose.append(_prose(" ".join(paragraph.split())))
     return "\n".join(prose)
 
 
 def _splitting() -> dict[str, Option]:
     from trainwright.data.split import split_options
 
-    return options(split_options)
+    return _options(split_options)
+
+
+def _options(factory: Callable[..., Any]) -> dict[str, Option]:
+    return {n: _read(o) for n, o in schema.options(factory).items()}
+
+
+def _keys() -> dict[str, Option]:
+    """The keys of a recipe."""
+    return {n: _read(o) for n, o in schema.options_of(RunConfig, {}).items()}
+
+
+def _read(option: Option) -> Option:
+    return replace(option, doc=_prose(option.doc))
+
+
+def _summary(doc: str | None) -> str:
+    return _prose(schema.summary(doc))
+
+
+def _prose(text: str) -> str:
+    """Docstrings write code as ``code``; people write `code`."""
+    return text.replace("``", "`")
 
 
 def _names(name: str) -> Sequence[str]:

@@ -37,7 +37,8 @@ def write_answers(answers: Sequence[Mapping[str, Any]], target: Path) -> None:
 
 
 def show_answers(answers: Sequence[Mapping[str, Any]]) -> None:
-    from trainwright.runs.words import aligned, number
+    """Answers as a table: the first of them on a terminal, all of them elsewhere."""
+    from trainwright.runs.figures import aligned, number
 
     shown = answers[:_ROWS] if sys.stdout.isatty() else answers
     rows = [{k: number(v) if isinstance(v, float) else str(v) for k, v in _flat(a).items()} for a in shown]
@@ -70,6 +71,7 @@ def _plain(value: Any) -> Any:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
+    """One object on one line; what is not finite as text."""
     click.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
 
 

@@ -6,6 +6,8 @@ import contextlib
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
+from datetime import date
+from datetime import time as dtime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from trainwright.core.errors import UserError
 _SHORT = {"epochs": "budget", "lr": "optimizer.lr"}  # everyday names, also as key=value
 
 
-def changes(assignments: Sequence[str], flags: Mapping[str, Any]) -> dict[str, Any]:
+def settings_of(assignments: Sequence[str], flags: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted keys and values of ``key=value`` texts and flags; a key given twice must say the same."""
     out: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
     for text in assignments:
@@ -25,7 +27,7 @@ def changes(assignments: Sequence[str], flags: Mapping[str, Any]) -> dict[str, A
             raise UserError(text, "is not a setting", "write key=value, such as optimizer.lr=3e-4")
         meant = value_of(value, key)
         if key == "epochs" and isinstance(meant, int | float) and not isinstance(meant, bool):
-            meant = epochs(meant)
+            meant = in_epochs(meant)
         key = _SHORT.get(key, key)
         if key in out and out[key] != meant:
             raise UserError(key, f"is set twice, to {out[key]!r} and to {meant!r}", "set it once")
@@ -38,8 +40,8 @@ def value_of(text: str, key: str) -> Any:
     text = text.strip()
     try:
         read = tomllib.loads(f"x = {text}\n")
-        if read.keys() == {"x"} and isinstance(read["x"], bool | int | float | str | list | dict):
-            return read["x"]
+        if read.keys() == {"x"} and not isinstance(read["x"], date | dtime):
+            return _without_dates(read["x"])
     except ValueError as error:
         if text[:1] in ("[", "{", '"', "'"):
             raise UserError(key, f"{text} is not a TOML value: {error}", 'write [32, 64], {a = 1} or "text"') from None
@@ -48,7 +50,16 @@ def value_of(text: str, key: str) -> Any:
     return text
 
 
-def epochs(amount: float) -> str:
+def _without_dates(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_dates(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_without_dates(v) for v in value]
+    return str(value) if isinstance(value, date | dtime) else value
+
+
+def in_epochs(amount: float) -> str:
+    """A budget: ``20 epochs``."""
     return f"{int(amount) if amount == amount // 1 else amount} epochs"
 
 

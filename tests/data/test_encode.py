@@ -1,4 +1,4 @@
-"""Encoding: once, in order, with any number of workers; mistakes name their record; a cache is never trusted blindly."""
+"""Encoding: once, in order, with any number of workers; mistakes name their record; a cache is checked, not trusted."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ class Numbers(Processor):
         n = record["n"]
         self.asked.append(n)
         if n == "slow":
-            n = time.sleep(0.02) or 0
+            time.sleep(0.02)
+            n = 0
         if n == "bug":
             raise ZeroDivisionError("oh dear")
         if n == "bad":
@@ -130,13 +131,13 @@ def test_samples_lie_in_record_order_whatever_the_workers_and_the_place(where: A
     store.close()
 
 
-def test_progress_ends_with_all_records_and_never_goes_back() -> None:
-    for workers in (0, 2):
-        seen: list[tuple[int, int]] = []
-        encode(Listed([*range(1500)]), Numbers(), workers=workers, on_progress=lambda *at: seen.append(at))
-        assert seen[-1] == (1500, 1500)
-        assert seen == sorted(seen)
-        assert len(seen) > 2
+@pytest.mark.parametrize("workers", [0, 2])
+def test_progress_ends_with_all_records_and_never_goes_back(workers: int) -> None:
+    seen: list[tuple[int, int]] = []
+    encode(Listed([*range(1500)]), Numbers(), workers=workers, on_progress=lambda *at: seen.append(at))
+    assert seen[-1] == (1500, 1500)
+    assert seen == sorted(seen)
+    assert len(seen) > 2
 
 
 def test_quick_encoding_starts_no_process_and_slow_encoding_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +252,9 @@ def test_a_second_run_does_not_encode(where: Any, tmp_path: Path) -> None:
     source = Listed([*range(900)])
     first = everything(encode(source, Numbers(), cache=tmp_path, where=where))
     again = Numbers()
-    second = everything(encode(source, again, cache=tmp_path, where=where, on_progress=lambda *_: pytest.fail("encoded")))
+    second = everything(
+        encode(source, again, cache=tmp_path, where=where, on_progress=lambda *_: pytest.fail("encoded"))
+    )
     assert first == second
     assert len(again.asked) < 10, "only the probes"
 

@@ -222,7 +222,7 @@ def test_the_devices_index_arithmetic_agrees_with_numpys(monkeypatch: pytest.Mon
     from trainwright.data import gather
 
     class Elsewhere(Tensor):
-        is_cpu = False  # type: ignore[assignment]
+        is_cpu = False
 
     values = torch.rand(40, 3)
     far = values.as_subclass(Elsewhere)

@@ -166,6 +166,7 @@ def beam_search(model: TokenModel, inputs: Mapping[str, Tensor], limit: Tensor, 
     for step in range(int(limit.max()) if n else 0):  # the wait
         logits, cache = model.step(newest, cache)
         gain = logits.log_softmax(-1).view(n, beams, -1)
+        gain[..., [PAD, START]] = -torch.inf  # no words
         done = (tokens == END).any(-1)  # (N, B)
         gain = _only(gain, END, (limit == step + 1)[:, None].expand_as(done))
         gain = _only(gain.masked_fill(done[..., None], 0.0), PAD, done)

@@ -1,4 +1,4 @@
-"""Every task learns: a short training beats the simplest answers, is judged alike however it is batched, and predicts."""
+"""Every task learns: a short training beats the baselines, is judged alike however it is batched, and predicts."""
 
 from __future__ import annotations
 

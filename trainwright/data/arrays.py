@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, final
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ T = TypeVar("T")
 Plain: TypeAlias = "np.ndarray[Any, Any] | Tensor | list[Any]"
 
 
+@final
 class Arrays(Source):
     """``{name: row}`` from arrays whose dim 0 is the record.
 
@@ -65,6 +66,7 @@ class Arrays(Source):
         return list(column) if column.ndim > 1 else column.tolist()
 
 
+@final
 class Records(Source):
     """Mappings with the same keys, one per record, as they are.
 
@@ -109,6 +111,7 @@ class Records(Source):
         return [r[field] for r in self._records]
 
 
+@final
 class Frame(Source):
     """Rows of a data frame that `frame` has turned into columns of plain memory."""
 

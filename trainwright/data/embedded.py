@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from trainwright.data.source import Source
 
 
 @sources.add("embedded")
+@final
 class Embedded(Source):
     """Real data sets that come with scikit-learn and need no download.
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, final
 
 from trainwright.core.errors import DataError, did_you_mean
 from trainwright.core.kinds import sources
@@ -37,6 +37,7 @@ class Image:
 
 
 @sources.add("folder")
+@final
 class Folder(Source):
     """Images, one folder per class: ``{"image": bytes of the file, "label": name of its folder, "path": …}``.
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from io import BufferedIOBase
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ _PIECE = 1 << 20  # bytes read at once: what a file declares is believed only as
 
 
 @sources.add("idx")
+@final
 class Idx(Source):
     """MNIST's format: ``{"image": (H, W) or (H, W, C) uint8, "label": whole number}``.
 

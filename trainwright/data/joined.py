@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, final
 
 from trainwright.core.errors import DataError, UserError
 from trainwright.core.task import Record
@@ -16,6 +16,7 @@ from trainwright.data.table import Table
 PARTS = ("train", "valid", "test")
 
 
+@final
 class Joined(Source):
     """The records of several sources, end to end, each of them a part.
 

@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ _PART = {"train": "train", "valid": "valid", "val": "valid", "validation": "vali
 
 
 @sources.add("npz")
+@final
 class Npz(Source):
     """Arrays in one .npz file; dim 0 is the record.
 

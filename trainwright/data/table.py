@@ -6,7 +6,7 @@ import gzip
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 import numpy as np
 
@@ -24,6 +24,7 @@ _PARQUET = (".parquet", ".pq")
 
 
 @sources.add("table")
+@final
 class Table(Source):
     """One record per row of a CSV, TSV, Parquet or JSON lines file: ``{column: value}``, None where one is missing.
 

@@ -128,9 +128,9 @@ def _judge(state: TrainState, judge: Judge, observe: Observer) -> Stop | None:
     with state.aside():
         metrics = judge.evaluate()
     step, value = state.counters.step, metrics[judge.monitor]
-    best = state.best.improves(value, judge.better)
+    best = state.best.improves(value, metrics["loss"], judge.better)
     if best:
-        state.best.value, state.best.step = value, step
+        state.best.value, state.best.loss, state.best.step = value, metrics["loss"], step
     return observe(EvalDone(step, state.counters.epoch, "valid", metrics, time.perf_counter() - began, best))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -54,24 +55,27 @@ class Counters:
 
 @dataclass(slots=True)
 class Best:
-    """The best evaluation so far."""
+    """The best evaluation so far: by the monitor, and among equals by the loss."""
 
     value: float | None = None
+    loss: float = math.inf
     step: int = 0
 
-    def improves(self, value: float, better: str) -> bool:
-        """Whether ``value`` beats the best; NaN never does."""
-        if value != value:
+    def improves(self, value: float, loss: float, better: str) -> bool:
+        """Whether an evaluation beats the best; NaN never does."""
+        if math.isnan(value):
             return False
-        return self.value is None or (value > self.value if better == "higher" else value < self.value)
+        if self.value is None or value == self.value:
+            return self.value is None or loss < self.loss
+        return value > self.value if better == "higher" else value < self.value
 
     def state_dict(self) -> dict[str, Any]:
-        """The value and its step."""
-        return {"value": self.value, "step": self.step}
+        """The value, the loss beside it, and their step."""
+        return {"value": self.value, "loss": self.loss, "step": self.step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
-        self.value, self.step = state["value"], int(state["step"])
+        self.value, self.loss, self.step = state["value"], float(state["loss"]), int(state["step"])
 
 
 class Weights:

@@ -67,10 +67,15 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor | None = None, categorical: Tensor | None = None) -> Tensor:
         """Numbers (N, F) or (N, …) with F elements, category ids (N, K) int64 -> (N, C)."""
-        parts = [] if x is None else [x.flatten(1) if x.ndim > 1 else x.unsqueeze(1)]
+        parts = [] if x is None else [self._flat(x)]
         if categorical is not None:
             parts += [e(categorical[:, i]) for i, e in enumerate(self.embeddings)]
         return self.head(self.hidden(torch.cat(parts, 1) if len(parts) > 1 else parts[0]))  # type: ignore[no-any-return]
+
+    def _flat(self, x: Tensor) -> Tensor:
+        """(N, F) in the weights' type; whole numbers and truth values count as numbers."""
+        x = x.flatten(1) if x.ndim > 1 else x.unsqueeze(1)
+        return x if x.is_floating_point() else x.to(self.head.weight.dtype)
 
 
 def _embedding(ids: int, size: int) -> nn.Embedding:

@@ -20,13 +20,13 @@ from trainwright.core.kinds import Schedule, models, optimizers, schedules, sour
 from trainwright.core.rows import Encoded
 from trainwright.core.schema import options, required
 from trainwright.core.task import Task
-from trainwright.data.arrays import Joined
 from trainwright.data.copies import copies, finding
 from trainwright.data.encode import encode
+from trainwright.data.joined import Joined
 from trainwright.data.loader import Loader, batches
 from trainwright.data.part import Part
 from trainwright.data.source import Source
-from trainwright.data.split import Split, split
+from trainwright.data.split import Split, split, split_options
 from trainwright.engine.loop import Groups
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState, randomness_kept
@@ -80,8 +80,8 @@ class Data:
 def open_source(recipe: Recipe) -> Source:
     """The source a recipe names; files named as ``valid`` or ``test`` are further sources of the same kind."""
     factory = sources[recipe.config.data["source"]]
-    first: Source = factory(**recipe.source)
     others = {name: recipe.split[name] for name in ("valid", "test") if isinstance(recipe.split[name], str)}
+    first: Source = factory(**recipe.source)
     if not others:
         return first
     if "path" not in recipe.source:
@@ -105,7 +105,7 @@ def gather_data(
     source = open_source(recipe)
     if not len(source):
         raise DataError("data", "there are no records")
-    division = split(source, seed=recipe.config.seed, strata=task.strata, **recipe.split)
+    division = divided(source, task, recipe.split, recipe.config.seed)
     if learned is None:
         task.processor.fit(source[int(i)] for i in division.parts["train"])
     else:
@@ -124,6 +124,18 @@ def gather_data(
     parts = {n: Part(store, ids, windows, task.processor, name=n) for n, ids in division.parts.items() if len(ids)}
     found = finding(copies(store, division.parts)) if windows is None and len(parts) > 1 else None
     return Data(source, division, parts, [found] if found else [])
+
+
+def divided(source: Source, task: Task[Any], how: Mapping[str, Any], seed: int) -> Split:
+    """The split a recipe asks for; by itself stratified for classes, and in stretches for windows over a stream."""
+    asked = split_options(**how)
+    streams = task.processor.windows is not None
+    if streams and asked["how"] == "auto" and asked["ranges"] is None:
+        asked["how"] = "chronological"
+    division = split(source, seed=seed, strata=source.values(task.strata) if task.strata else None, **asked)
+    if streams and not division.contiguous:
+        raise UserError("data.split", "windows over a stream need parts in one piece", 'write split = "chronological"')
+    return division
 
 
 def assemble(recipe: Recipe, runtime: Runtime, report: Report, learned: Mapping[str, Any] | None = None) -> Pieces:
@@ -146,7 +158,7 @@ def joined(
     schedule: Schedule,
 ) -> Pieces:
     """A loader over the training part, evaluations over the others, and the state they all move."""
-    ranks = {"rank": runtime.ranks.rank, "world": runtime.ranks.world, "device": runtime.device}
+    rank, world, device = runtime.ranks.rank, runtime.ranks.world, runtime.device
     loader = Loader(
         data.parts["train"],
         task.processor,
@@ -154,12 +166,15 @@ def joined(
         micro=config.micro_batch,
         seed=config.seed,
         shuffle=config.shuffle,
-        **ranks,
+        rank=rank,
+        world=world,
+        device=device,
     )
     size = evaluation_size(config, len(data.parts["train"]), runtime)
 
     def over(name: str) -> Callable[[], Iterable[Batch]]:
-        return lambda: batches(data.parts[name], task.processor, batch_size=size, **ranks)
+        part = data.parts[name]
+        return lambda: batches(part, task.processor, batch_size=size, rank=rank, world=world, device=device)
 
     state = TrainState.of(model, optimizer, runtime)
     state.parts["loader"] = loader

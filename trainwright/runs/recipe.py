@@ -41,7 +41,8 @@ class Recipe:
         whole["model"] = {"name": self.config.model["name"], **self.model}
         whole["optimizer"] = {"name": self.config.optimizer["name"], **self.optimizer}
         whole["schedule"] = {"name": self.config.schedule["name"], **self.schedule}
-        return plain(whole)
+        written: dict[str, Any] = plain(whole)
+        return written
 
 
 def read(recipe: str | Path | Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> Recipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal, final
 
 import torch
@@ -75,7 +76,7 @@ class Images(Processor):
         for i, record in enumerate(records):
             where = f"training record {i}"
             image = _image(record, where)
-            looks.append(look(image))
+            looks.append(_looked(image, where))
             found.append(_label(record, where))
             whole = whole and not isinstance(image, bytes)
             at = i if i < SAMPLED else chance.randrange(i + 1)
@@ -96,7 +97,7 @@ class Images(Processor):
 
     def encode(self, record: Record) -> Sample:
         """One picture; without ``y`` where the record has no label."""
-        image = _image(record, "")
+        image = _image(record, "record")
         decoded = torch.from_numpy(pixels(image, self.form))  # files too, so that a damaged one is found now
         sample: dict[str, Tensor | bytes] = {"image": file_of(image) if self.files else decoded}
         if not is_missing(record.get("label")):
@@ -156,11 +157,13 @@ class Images(Processor):
         return Form(channels, height, width, self.kind)
 
     def _measure(self, images: list[Any]) -> None:
-        sums = torch.zeros(2, self.form.channels, dtype=torch.float64)
+        sums, n = torch.zeros(2, self.form.channels, dtype=torch.float64), 0
         for image in images:
-            x = torch.from_numpy(pixels(image, self.form)).double()
-            sums += torch.stack([x.mean((1, 2)), x.square().mean((1, 2))])
-        mean, square = sums / len(images)
+            with suppress(DataError):  # a damaged file: encoding meets it again, and knows its place
+                x = torch.from_numpy(pixels(image, self.form)).double()
+                sums += torch.stack([x.mean((1, 2)), x.square().mean((1, 2))])
+                n += 1
+        mean, square = sums / max(n, 1)
         self.mean = mean.tolist()
         self.deviation = (square - mean.square()).clamp_min(0).sqrt().clamp_min(1).tolist()  # blank images: no blow-up
         self._placed = {}
@@ -277,6 +280,13 @@ def _image(record: Record, where: str) -> Any:
     if record.get("image") is None:
         raise DataError(where, "the record has no field 'image'", did_you_mean("image", record))
     return record["image"]
+
+
+def _looked(image: Any, where: str) -> Look:
+    try:
+        return look(image)
+    except DataError as error:
+        raise DataError(f"{where}, {error.where}", error.what, error.instead) from None
 
 
 def _label(record: Record, where: str) -> Label:

@@ -1,0 +1,127 @@
+"""What losses are made of: one number per sample, shapes that must agree, and how much class targets weigh."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainwright.core.criterion import Criterion
+from trainwright.core.errors import UserError
+
+
+def aligned(output: Tensor, target: Tensor, where: str = "loss") -> Tensor:
+    """``target`` in the shape of ``output``, where they differ by axes of length 1 alone.
+
+    (N,) against (N, 1) is aligned, never broadcast to (N, N). Raises `UserError` with both shapes otherwise.
+    """
+    if target.shape == output.shape:
+        return target
+    if _core(target.shape) != _core(output.shape):
+        raise _unlike(output, target, where)
+    return target.reshape(output.shape)
+
+
+def first_tensor(x: Any) -> Tensor:
+    """The first tensor of what a model returns: a tensor, or the first entry of a mapping or a tuple."""
+    given = type(x).__name__
+    while not isinstance(x, Tensor):
+        if not isinstance(x, Mapping | Sequence) or isinstance(x, str) or not x:
+            raise UserError("model", f"it returned {given} without a tensor", "return a tensor, a mapping or a tuple")
+        x = next(iter(x.values() if isinstance(x, Mapping) else x))
+    return x
+
+
+def _core(shape: torch.Size) -> tuple[int, ...]:
+    """The samples' axis, then every axis longer than 1."""
+    return (*shape[:1], *(n for n in shape[1:] if n != 1))
+
+
+def _unlike(output: Tensor, target: Tensor, where: str = "loss") -> UserError:
+    shapes = f"the model's output has shape {tuple(output.shape)}, the target {tuple(target.shape)}"
+    return UserError(where, shapes, "their shapes must agree; the first axis is the sample")
+
+
+def wide(x: Tensor) -> Tensor:
+    """At least float32: sums of half-precision numbers lose what they count."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def elements(measure: Callable[..., Tensor], output: Tensor, target: Tensor) -> Tensor:
+    """(N,) the mean of ``measure`` over each sample's own elements."""
+    output = wide(output)
+    return own_mean(measure(output, aligned(output, target).to(output.dtype), reduction="none"))
+
+
+def own_mean(values: Tensor) -> Tensor:
+    """(N, …) -> (N,) the mean over each sample's own elements."""
+    return values.flatten(1).mean(1) if values.ndim > 1 else values
+
+
+def classes(weight: Tensor | None, ignore_index: int, smoothing: float, *, logs: bool) -> Criterion:
+    """Cross-entropy of class targets: against logits, or with ``logs`` against log-probabilities (N, C, …)."""
+    counted = Counted(weight, ignore_index)
+    each = partial(_class_loss, counted=counted, smoothing=smoothing, logs=logs)
+    return Criterion(each, "classes", counted)
+
+
+@final
+class Counted:
+    """The weight of class targets: how many count, each as much as its class."""
+
+    def __init__(self, weight: Tensor | None, ignore_index: int) -> None:
+        self.weight, self.ignore_index = weight, ignore_index
+        self._placed: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def like(self, x: Tensor, dtype: torch.dtype) -> Tensor | None:
+        """The class weights on the device of ``x``, copied there once."""
+        if self.weight is None:
+            return None
+        key = (x.device, dtype)
+        if key not in self._placed:
+            self._placed[key] = self.weight.detach().to(x.device, dtype)
+        return self._placed[key]
+
+    def __call__(self, target: Tensor) -> Tensor:
+        """0-d, on the target's device: class numbers (N, …), or probabilities (N, C, …)."""
+        if target.is_floating_point():  # probabilities (N, C, …): torch divides by the positions, weighted or not
+            return torch.tensor(float(target.numel() // max(target.shape[1], 1)), device=target.device)
+        counts = target != self.ignore_index
+        # summed in float64 where the device has it: micro-batches add up to the whole
+        weight = self.like(target, torch.float32 if target.device.type == "mps" else torch.float64)
+        if weight is None:
+            return counts.sum().float()
+        return (weight[torch.where(counts, target, 0)] * counts).sum()
+
+
+def _class_loss(output: Tensor, target: Tensor, *, counted: Counted, smoothing: float, logs: bool) -> Tensor:
+    """(N,) the loss of each sample, added up over its positions."""
+    output = wide(output)
+    target = _class_target(output, target)
+    weight = counted.like(output, output.dtype)
+    if logs:
+        each = F.nll_loss(output, target, weight, ignore_index=counted.ignore_index, reduction="none")
+    else:
+        index = counted.ignore_index
+        each = F.cross_entropy(output, target, weight, ignore_index=index, reduction="none", label_smoothing=smoothing)
+    return each.flatten(1).sum(1) if each.ndim > 1 else each
+
+
+def _class_target(output: Tensor, target: Tensor) -> Tensor:
+    """Class numbers (N, …) int64, or probabilities of the output's shape."""
+    if output.ndim < 2 or output.shape[1] == 1:
+        what = f"the model gives one output per sample (shape {tuple(output.shape)}), but classes need one column each"
+        raise UserError("loss", what, "give the model as many outputs as classes, or use 'binary_cross_entropy'")
+    if target.is_floating_point():
+        if target.shape == output.shape:
+            return target.to(output.dtype)
+        what = f"the target holds {str(target.dtype).removeprefix('torch.')} numbers, not classes"
+        raise UserError("loss", what, "give whole class numbers (int64), or use a loss for numbers such as 'mse'")
+    like = output.select(1, 0)
+    if _core(target.shape) != _core(like.shape):
+        raise _unlike(output, target)
+    return target.reshape(like.shape).long()

@@ -1,0 +1,129 @@
+"""Losses that are not ours: torch's modules and functions, and a person's own callables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, final
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainwright.core.criterion import Criterion
+from trainwright.core.errors import UserError
+from trainwright.optim.measures import aligned, classes, elements, first_tensor, own_mean, wide
+
+
+def module_of(loss: object) -> nn.Module | None:
+    """The loss as one of torch's modules, whose meaning is known; None for anything else."""
+    if isinstance(loss, nn.Module):
+        return loss if type(loss) in _MODULES else None
+    return next((module() for function, module in _FUNCTIONS if loss is function), None)
+
+
+def of_module(module: nn.Module, where: str) -> Criterion:
+    """The number the module computes with ``reduction="mean"`` on a whole batch, whatever the micro-batches."""
+    if getattr(module, "reduction", "mean") == "sum":
+        raise UserError(where, f"{type(module).__name__} has reduction='sum'", "leave it at 'mean'")
+    return _MODULES[type(module)](module)
+
+
+def wants_probabilities(loss: object) -> bool:
+    """Whether a binary loss compares probabilities (`nn.BCELoss`) where the others compare logits."""
+    return type(loss) is nn.BCELoss or loss is F.binary_cross_entropy
+
+
+@final
+class Own:
+    """A person's own callable (output, target), brought to (N,)."""
+
+    def __init__(self, loss: Callable[..., Any], where: str) -> None:
+        self.loss, self.where = loss, where
+        self.name = getattr(loss, "__name__", type(loss).__name__)
+        if isinstance(loss, nn.Module) and any(p.requires_grad for p in loss.parameters()):
+            what = f"{self.name} has weights of its own, which no optimizer would train"
+            raise UserError(where, what, "put them into the model, or freeze them with requires_grad_(False)")
+
+    def __call__(self, output: Any, target: Any) -> Tensor:
+        """(N,) one number per sample; N is the first axis of the target, or of its first entry."""
+        n = len(first_tensor(target))
+        if isinstance(self.loss, nn.Module):
+            self.loss.to(first_tensor(output).device)
+        value = self.loss(output, target)
+        if not isinstance(value, Tensor):
+            raise UserError(self.where, f"{self.name} returned {type(value).__name__}", "return a tensor")
+        if value.ndim and value.shape != (n,):
+            what = f"{self.name} returned shape {tuple(value.shape)} for {n} samples"
+            raise UserError(self.where, what, f"return one number per sample ({n},), or their mean")
+        return value if value.ndim else value.expand(n)
+
+
+def _of_cross_entropy(m: Any) -> Criterion:
+    return classes(m.weight, m.ignore_index, m.label_smoothing, logs=False)
+
+
+def _of_nll(m: Any) -> Criterion:
+    return classes(m.weight, m.ignore_index, 0.0, logs=True)
+
+
+def _of_bce_logits(m: Any) -> Criterion:
+    return Criterion(partial(_weighted_binary, _Factors(m.weight), _Factors(m.pos_weight)), "binary")
+
+
+def _of_bce(m: Any) -> Criterion:
+    return Criterion(partial(_weighted_probability, _Factors(m.weight)), "binary")
+
+
+@final
+class _Factors:
+    """Factors per output, on the device of what they multiply."""
+
+    def __init__(self, values: Tensor | None) -> None:
+        self.values = values
+
+    def like(self, output: Tensor) -> Tensor | None:
+        if self.values is None:
+            return None
+        if self.values.ndim >= output.ndim and self.values.shape[0] != 1:
+            what = f"weight {tuple(self.values.shape)} belongs to one batch, not to outputs {tuple(output.shape)}"
+            raise UserError("loss", what, "give a weight per output, without the samples' axis")
+        if self.values.device != output.device or self.values.dtype != output.dtype:
+            self.values = self.values.detach().to(output.device, output.dtype)
+        return self.values
+
+
+def _weighted_binary(weight: _Factors, positive: _Factors, output: Tensor, target: Tensor) -> Tensor:
+    output = wide(output)
+    target = aligned(output, target).to(output.dtype)
+    measure = F.binary_cross_entropy_with_logits
+    each = measure(output, target, weight.like(output), reduction="none", pos_weight=positive.like(output))
+    return own_mean(each)
+
+
+def _weighted_probability(weight: _Factors, output: Tensor, target: Tensor) -> Tensor:
+    output = wide(output)
+    target = aligned(output, target).to(output.dtype)
+    return own_mean(F.binary_cross_entropy(output, target, weight.like(output), reduction="none"))
+
+
+_MODULES: Mapping[type[nn.Module], Callable[[Any], Criterion]] = {
+    nn.CrossEntropyLoss: _of_cross_entropy,
+    nn.NLLLoss: _of_nll,
+    nn.BCEWithLogitsLoss: _of_bce_logits,
+    nn.BCELoss: _of_bce,
+    nn.MSELoss: lambda m: Criterion(partial(elements, F.mse_loss), "numbers"),
+    nn.L1Loss: lambda m: Criterion(partial(elements, F.l1_loss), "numbers"),
+    nn.HuberLoss: lambda m: Criterion(partial(elements, partial(F.huber_loss, delta=m.delta)), "numbers"),
+    nn.SmoothL1Loss: lambda m: Criterion(partial(elements, partial(F.smooth_l1_loss, beta=m.beta)), "numbers"),
+}
+
+_FUNCTIONS: tuple[tuple[object, type[nn.Module]], ...] = (
+    (F.cross_entropy, nn.CrossEntropyLoss),
+    (F.nll_loss, nn.NLLLoss),
+    (F.binary_cross_entropy_with_logits, nn.BCEWithLogitsLoss),
+    (F.binary_cross_entropy, nn.BCELoss),
+    (F.mse_loss, nn.MSELoss),
+    (F.l1_loss, nn.L1Loss),
+    (F.huber_loss, nn.HuberLoss),
+    (F.smooth_l1_loss, nn.SmoothL1Loss),
+)
