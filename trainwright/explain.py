@@ -117,6 +117,7 @@ def show(page: Page) -> None:
     """A page on a terminal: tables where there is room, else one name below the other."""
     from rich.console import Console
     from rich.padding import Padding
+    from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
@@ -132,8 +133,10 @@ def show(page: Page) -> None:
         console.print(Padding(Text(doc), (0, 0, 0, 2)))
     for heading, entries in (page.lists or {}).items():
         console.print(Text(f"\n{heading}", style="bold"))
+        grid = Table.grid(padding=(0, 2, 0, 0))
         for entry in entries:
-            console.print(Padding(Text.assemble((entry.name, "cyan"), "  ", entry.summary), (0, 0, 0, 2)))
+            grid.add_row(Text(entry.name, style="cyan"), Text(entry.summary))
+        console.print(Padding(grid, (0, 0, 0, 2)))
 
 
 def _table(page: Page) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from tests.sketches import SKETCHES, Sketch, ctc
 from trainwright.core.batch import Batch, Draw
 from trainwright.core.errors import DataError
+from trainwright.core.kinds import tasks
 from trainwright.core.rows import Column, Encoded, Rows
 from trainwright.core.task import (
     JSON,
@@ -30,6 +31,8 @@ from trainwright.core.task import (
     Sample,
     Task,
 )
+from trainwright.models.cnn import CNN
+from trainwright.models.mlp import MLP
 from trainwright.runs.conformance import PROMISES, Promise, check_task, report
 
 
@@ -79,6 +82,10 @@ class Points(Task[PointsProcessor]):
     @property
     def monitor(self) -> str:
         return "accuracy"
+
+    @property
+    def strata(self) -> str | None:
+        return "label"
 
     def sizes(self) -> dict[str, JSON]:
         return {"inputs": 2, "outputs": 2}
@@ -447,6 +454,12 @@ class MonitorsTooLate(Points):
         return {**found, "accuracy": replace(found["accuracy"], when="final")}
 
 
+class StrataOfNothing(Points):
+    @property
+    def strata(self) -> str:
+        return "class"
+
+
 class OffTopic(Points):
     def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
         return {"constant": {"loss": 0.7}}
@@ -568,6 +581,7 @@ FAULTS = (
     Fault("metrics are numbers", MetricCalledLoss),
     Fault("the monitor is the loss or a metric", MonitorsNothing),
     Fault("the monitor is the loss or a metric", MonitorsTooLate),
+    Fault("strata are a field of the records", StrataOfNothing),
     Fault("baselines speak of the monitor", OffTopic),
     Fault("baselines speak of the monitor", NoNumber),
     Fault("predictions do not peek at targets", Peeks),
@@ -608,6 +622,86 @@ def test_every_sketch_keeps_every_promise(sketch: Sketch) -> None:
     promises = list(check_task(sketch.make, sketch.model_for, sketch.records(60, 1), sketch.unlabelled))
     assert len(promises) == len(PROMISES)
     assert broken(promises) == [], report(promises)
+
+
+class BuiltIn(NamedTuple):
+    """A built-in task on a few records of its kind."""
+
+    name: str
+    options: Mapping[str, Any]
+    model: Callable[..., nn.Module]
+    records: Callable[[], list[Record]]
+    label: str
+
+    def make(self) -> Task[Any]:
+        return tasks[self.name](**self.options)
+
+    def model_for(self, sizes: Mapping[str, Any]) -> nn.Module:
+        return self.model(**{k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()})
+
+    def unlabelled(self, record: Record) -> Record:
+        return {k: v for k, v in record.items() if k != self.label}
+
+
+def table(classes: bool) -> list[Record]:
+    rng = random.Random(1)
+    found: list[Record] = []
+    for _ in range(48):
+        a, b, kind = rng.gauss(0, 1), rng.gauss(5, 2), rng.choice(["red", "green", "blue"])
+        target = a + 0.3 * b + (kind == "red")
+        value = ("high" if target > 1.8 else "low") if classes else target
+        found.append({"a": a if rng.random() > 0.1 else None, "b": b, "kind": kind, "target": value})
+    return found
+
+
+def pictures() -> list[Record]:
+    rng = np.random.default_rng(0)
+    found: list[Record] = []
+    for i in range(24):
+        image = rng.integers(0, 90, (12, 12), dtype=np.uint8)
+        image[:, :6] += np.uint8(120 * (i % 2))
+        found.append({"image": image, "label": "left" if i % 2 else "none"})
+    return found
+
+
+def arrays(kind: str) -> list[Record]:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((32, 4)).astype(np.float32)
+    truths: dict[str, Any] = {
+        "cross_entropy": (x[:, 0] > 0).astype(np.int64),
+        "bce": (x[:, :1] > 0).astype(np.float32),
+        "mse": x[:, :2] * 2,
+    }
+    return [{"x": a, "y": b} for a, b in zip(x, truths[kind], strict=True)]
+
+
+def small_cnn(*, channels: int, size: tuple[int, int], outputs: int, inputs: int) -> nn.Module:
+    return CNN(channels=channels, size=size, outputs=outputs, filters=(4,), dense=(8,))
+
+
+def small_mlp(*, inputs: int, outputs: int, cardinalities: tuple[int, ...] = ()) -> nn.Module:
+    return MLP(inputs=inputs, outputs=outputs, cardinalities=cardinalities, width=8)
+
+
+BUILT_IN = (
+    BuiltIn("tabular_classification", {}, small_mlp, lambda: table(True), "target"),
+    BuiltIn("tabular_regression", {}, small_mlp, lambda: table(False), "target"),
+    BuiltIn("image_classification", {}, small_cnn, pictures, "label"),
+    BuiltIn("supervised", {"loss": "cross_entropy"}, small_mlp, lambda: arrays("cross_entropy"), "y"),
+    BuiltIn("supervised", {"loss": "bce"}, small_mlp, lambda: arrays("bce"), "y"),
+    BuiltIn("supervised", {"loss": "mse"}, small_mlp, lambda: arrays("mse"), "y"),
+)
+
+
+@pytest.mark.parametrize("case", BUILT_IN, ids=lambda c: f"{c.name} {c.options.get('loss', '')}".strip())
+def test_every_built_in_task_keeps_every_promise(case: BuiltIn) -> None:
+    promises = list(check_task(case.make, case.model_for, case.records(), case.unlabelled))
+    assert broken(promises) == [], report(promises)
+    assert len(promises) == len(PROMISES)
+
+
+def test_no_built_in_task_is_left_out() -> None:
+    assert {c.name for c in BUILT_IN} == set(tasks.names())
 
 
 def test_a_speech_model_that_hears_the_padding_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,12 +108,15 @@ def _plain(value: Any) -> Any:
 
 
 def _numbers(plain: list[Any], whole: bool) -> Cells:
-    missing = _mask(plain)
+    """An array where it keeps every number exactly; else Python's own."""
+    filled = [0 if v is None else v for v in plain]
     try:
-        array = np.array([0 if v is None else v for v in plain], dtype=np.int64 if whole else np.float64)
-    except OverflowError:  # beyond 64 bits: kept as Python's numbers
+        array = np.array(filled, dtype=np.int64 if whole else np.float64)
+    except OverflowError:  # beyond 64 bits
         return Cells(plain, None, "numbers")
-    return Cells(array, missing, "numbers")
+    if not whole and array.tolist() != filled:  # whole numbers beyond 53 bits beside fractions
+        return Cells(plain, None, "numbers")
+    return Cells(array, _mask(plain), "numbers")
 
 
 def _mask(plain: list[Any]) -> np.ndarray[Any, Any] | None:

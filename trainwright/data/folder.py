@@ -124,7 +124,7 @@ def _zipped(path: Path) -> dict[Steps, archive.Member | None]:
 
 
 def _walked(root: Path) -> dict[Steps, archive.Member | None]:
-    """Every file below the folder; links to folders are followed, each folder once. An empty folder is a `DataError`."""
+    """Every file below the folder; linked folders are followed, each folder once. An empty folder is a `DataError`."""
     out: dict[Steps, archive.Member | None] = {}
     seen: set[tuple[int, int]] = set()
     for folder, below, files in os.walk(root, followlinks=True):

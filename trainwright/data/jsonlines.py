@@ -25,6 +25,8 @@ def read(data: bytes, missing: Sequence[str], name: str) -> tuple[dict[str, Cell
             lines.append(number)
     if not rows:
         raise DataError(name, "the file is empty", "give a file with records")
+    if not any(rows):
+        raise DataError(name, "its objects have no values", 'write one object per line, such as {"x": 1, "y": "a"}')
     gone = set(missing)
     columns = {}
     for key in dict.fromkeys(k for row in rows for k in row):

@@ -135,7 +135,9 @@ def _check(dialect: delimited.Dialect, suffix: str, encoding: str, separator: st
         instead = 'name another separator, such as ";"'
         raise UserError("data.decimal", f"{mark!r} also separates the cells", instead)
     try:
-        b"".decode(encoding)
+        b" ".decode(encoding)
+    except UnicodeError:  # it exists, and one byte is no character of it
+        pass
     except LookupError:
         raise UserError("data.encoding", f"no encoding is named {encoding!r}", 'write "utf-8" or "latin-1"') from None
     if suffix in _SEPARATORS:

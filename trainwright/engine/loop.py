@@ -24,12 +24,21 @@ PATIENCE = 3  # steps in a row without a finite gradient that end a run (a float
 class Groups(Protocol):
     """What the loop asks of a loader: groups of micro-batches without end, one group per step."""
 
-    steps_per_epoch: int
-    epoch: int  # of the group handed out last
+    epoch: int  # complete ones
     waited: float  # seconds
 
-    def __iter__(self) -> Iterator[list[Batch]]: ...
-    def __next__(self) -> list[Batch]: ...
+    @property
+    def steps_per_epoch(self) -> int:
+        """Groups of an epoch."""
+        ...
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        """Itself."""
+        ...
+
+    def __next__(self) -> list[Batch]:
+        """The micro-batches of the next step."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

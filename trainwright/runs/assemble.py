@@ -106,11 +106,23 @@ def gather_data(
     if not len(source):
         raise DataError("data", "there are no records")
     division = divided(source, task, recipe.split, recipe.config.seed)
+    return encoded(source, division, task, recipe.config, runtime, report, learned)
+
+
+def encoded(
+    source: Source,
+    division: Split,
+    task: Task[Any],
+    config: RunConfig,
+    runtime: Runtime,
+    report: Report,
+    learned: Mapping[str, Any] | None = None,
+) -> Data:
+    """Learn from the training part, encode every record once, and look for copies across the parts."""
     if learned is None:
         task.processor.fit(source[int(i)] for i in division.parts["train"])
     else:
         task.processor.load_state_dict(learned)
-    config = recipe.config
     store = encode(
         source,
         task.processor,

@@ -107,7 +107,7 @@ def restore(pieces: Pieces, folder: Path) -> int:
     found = checkpoint.newest(folder / CHECKPOINTS)
     if found is None:
         raise CheckpointError(f"{folder} has no checkpoint to resume from; train it again from its config.toml")
-    path, state, troubles = found
+    _, state, troubles = found
     for trouble in troubles:
         pieces.facts.setdefault("damaged", []).append(trouble)
     pieces.state.load_state_dict(state)

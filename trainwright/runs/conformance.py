@@ -53,6 +53,7 @@ _CHECKS = {
     "rows of metrics belong to their samples": t.rows_belong,
     "metrics are numbers": t.metrics_are_numbers,
     "the monitor is the loss or a metric": t.monitored,
+    "strata are a field of the records": t.strata_exist,
     "baselines speak of the monitor": t.baselines_compare,
     "predictions do not peek at targets": t.does_not_peek,
     "inputs do not need targets": p.needs_no_targets,

@@ -1,4 +1,4 @@
-"""How long a step takes, measured on a rehearsal that leaves no trace, so that a budget in time becomes one in steps."""
+"""How long a step takes, measured on a rehearsal that leaves no trace: a budget in time becomes one in steps."""
 
 from __future__ import annotations
 

@@ -78,13 +78,19 @@ def reopened(folder: Path, own: nn.Module | None) -> tuple[Task[Any], nn.Module]
                 f"this run trained a module of your own ({manifest['model']['class']}), which its files cannot name",
                 f'in Python, write tw.open("{folder}", model=net) with net built as it was',
             )
-        task = tasks["supervised"](**manifest["supervised"])
+        options = manifest["supervised"]
+        task = tasks["supervised"](**{**options, "loss": options["loss"] or _unknown})
         task.processor.load_state_dict(learned)
         return task, own
     recipe = read(folder)
     task = tasks[recipe.config.task["name"]](**recipe.task)
     task.processor.load_state_dict(learned)
     return task, build_model(recipe, task)
+
+
+def _unknown(output: Any, target: Any) -> Any:
+    """Stands for a loss that no file can name; predictions do not need it."""
+    raise UserError("loss", "the loss this run was trained with is your own", "evaluate it in your own code")
 
 
 def served(folder: Path) -> Path:

@@ -173,7 +173,7 @@ def _parsed(path: Path) -> Any:
 
 
 def _placed(raw: dict[str, Any], folder: Path | None) -> dict[str, Any]:
-    """Paths that are there become absolute, so that config.toml works from anywhere; others are the source's to find."""
+    """Paths that are there become absolute, so that config.toml works anywhere; others are the source's to find."""
     data = raw.get("data")
     if not isinstance(data, Mapping):
         return raw

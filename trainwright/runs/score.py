@@ -17,9 +17,9 @@ from trainwright.engine import checkpoint
 from trainwright.engine.evaluate import evaluate
 from trainwright.engine.runtime import Runtime
 from trainwright.runs.assemble import Pieces, gather_data
-from trainwright.runs.run import Run
 from trainwright.runs.predict import reopened, served
 from trainwright.runs.recipe import read
+from trainwright.runs.run import Run
 
 
 def scores(pieces: Pieces, parts: Iterable[str]) -> dict[str, float]:

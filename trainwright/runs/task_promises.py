@@ -160,6 +160,14 @@ def monitored(s: Subject) -> str:
     return name
 
 
+def strata_exist(s: Subject) -> str:
+    """A split is stratified by a field that records have."""
+    field = s.task.strata
+    lacking = [] if field is None else [i for i, r in enumerate(s.untouched) if field not in r]
+    must(not lacking, f"record {min(lacking, default=0)} has no field '{field}'")
+    return field or "none"
+
+
 def baselines_compare(s: Subject) -> str:
     """Baselines say the monitor, so that a run can be held against them."""
     found, known = s.task.baselines(s.part, s.part), {"loss", *s.task.metrics()}

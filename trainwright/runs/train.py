@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from trainwright.core.config import Budget
 from trainwright.core.errors import TrainwrightError, UserError
 from trainwright.core.events import Observer
@@ -48,8 +50,8 @@ def train(
     runtime = start(config.device, config.precision, config.parallel)
     try:
         console = None if quiet or not runtime.first else Console(stderr=to_stderr)
-        pieces = assemble(checked, runtime, console.progress if console else _silent)
-        folder = _agreed_folder(out, config.name or config.task["name"], runtime)
+        pieces = assemble(checked, runtime, console.progress if console else silent)
+        folder = agreed_folder(out, config.name or config.task["name"], runtime)
         a = Attempt(
             pieces=pieces,
             folder=folder,
@@ -58,7 +60,7 @@ def train(
             observers=observers,
             console=console,
         )
-        return _finished(a)
+        return finish(a)
     finally:
         runtime.ranks.close()
 
@@ -97,28 +99,28 @@ def resume(
     runtime = start(config.device, config.precision, config.parallel)
     try:
         console = None if quiet or not runtime.first else Console(stderr=to_stderr)
-        pieces = assemble(checked, runtime, console.progress if console else _silent, learned)
+        pieces = assemble(checked, runtime, console.progress if console else silent, learned)
         same_data(facts["data"], pieces.facts, run.path)
         spent(run, pieces)
         a = Attempt(
             pieces=pieces,
             folder=run.path,
-            config=lambda steps: _rewrite(run.path, _recorded(checked, pieces, steps), len(facts["attempts"])),
+            config=lambda steps: rewrite(run.path, _recorded(checked, pieces, steps), len(facts["attempts"])),
             facts={"kind": "recipe", "attempts": [*facts["attempts"], {"from_step": run.view.step}]},
             observers=observers,
             console=console,
             resumed=True,
             note=", ".join(f"{k} = {v}" for k, v in (changes or {}).items()),
         )
-        return _finished(a)
+        return finish(a)
     finally:
         runtime.ranks.close()
 
 
-def _finished(a: Attempt) -> Run:
+def finish(a: Attempt, own: nn.Module | None = None) -> Run:
     """Run the attempt, draw its curves, and say what comes next."""
     attempt(a)
-    run = Run(a.folder)
+    run = Run(a.folder, own)
     if a.pieces.runtime.first:
         if run.view.losses:
             run.plot()
@@ -129,7 +131,7 @@ def _finished(a: Attempt) -> Run:
 
 def same_data(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     """A run goes on only with the data it began with."""
-    if before["fingerprint"] != now["fingerprint"]:
+    if before["fingerprint"] != now["fingerprint"] and before["fingerprint"]:
         raise UserError(
             str(folder),
             "the data is not what this run began with (its content or the options that read it changed)",
@@ -162,7 +164,7 @@ def _recorded(recipe: Recipe, pieces: Pieces, steps: int) -> dict[str, Any]:
     return values
 
 
-def _rewrite(folder: Path, values: Mapping[str, Any], attempts: int) -> None:
+def rewrite(folder: Path, values: Mapping[str, Any], attempts: int) -> None:
     """A changed config.toml; what earlier attempts ran with stays beside it."""
     before = folder / CONFIG
     kept = folder / f"config-{attempts}.toml"
@@ -175,11 +177,11 @@ def _rewrite(folder: Path, values: Mapping[str, Any], attempts: int) -> None:
     draft.replace(before)
 
 
-def _silent(what: str, done: int, total: int) -> None:
+def silent(what: str, done: int, total: int) -> None:
     """Nobody is told."""
 
 
-def _agreed_folder(out: str | Path | None, label: str, runtime: Runtime) -> Path:
+def agreed_folder(out: str | Path | None, label: str, runtime: Runtime) -> Path:
     """The first rank makes the folder; all learn its name, or that it could not be made."""
     made: list[str] = []
     trouble: UserError | None = None

@@ -1,4 +1,4 @@
-"""The command ``trainwright``. Nothing here imports torch before a command that needs it runs."""
+"""The commands of ``trainwright``. Nothing here imports torch before a command that needs it runs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from trainwright.core.errors import UserError
-from trainwright.told import failed, forget_stdout, print_json, show_answers, stdout_for_json, write_answers
-from trainwright.typed import in_epochs, new_file, run_folder, settings_of, value_of
+from trainwright.cli.told import failed, forget_stdout, print_json, show_answers, stdout_for_json, write_answers
+from trainwright.cli.typed import in_epochs, new_file, run_folder, settings_of, value_of
 
 if TYPE_CHECKING:
     from trainwright.runs.run import Run

@@ -1,0 +1,5 @@
+"""The command line: what a person typed, what is done with it, and what is said."""
+
+from trainwright.cli.commands import commands, main
+
+__all__ = ["commands", "main"]

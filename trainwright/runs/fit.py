@@ -1,0 +1,248 @@
+"""Training a module of the user's own on data of the user's own, in one call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from trainwright.core.config import RunConfig, read_recipe, split_spec
+from trainwright.core.errors import UserError
+from trainwright.core.events import Observer
+from trainwright.core.kinds import optimizers, schedules, tasks
+from trainwright.core.schema import check
+from trainwright.core.task import Task
+from trainwright.engine.runtime import start
+from trainwright.engine.state import randomness_kept
+from trainwright.engine.step import StepFn, train_step
+from trainwright.runs.assemble import Pieces, Report, learnable
+from trainwright.runs.attempt import Attempt
+from trainwright.runs.console import Console
+from trainwright.runs.directory import CONFIG, PROCESSOR
+from trainwright.runs.own import array_pieces, foreign_pieces
+from trainwright.runs.recipe import plain, write
+from trainwright.runs.run import Run, open_run
+from trainwright.runs.train import agreed_folder, finish, rewrite, same_data, silent, spent
+
+Plain: TypeAlias = Any  # a NumPy array, a tensor, or a tuple or dict of them
+Data: TypeAlias = "tuple[Plain, Plain] | Plain | Iterable[Any] | Dataset[Any]"
+
+
+def fit(
+    model: nn.Module,
+    data: Data,
+    *,
+    loss: Any,
+    valid: Data | float | None = None,
+    test: Data | float | None = None,
+    epochs: float | None = None,
+    budget: str | None = None,
+    batch_size: int | Literal["all"] = 64,
+    optimizer: str | Mapping[str, Any] | Optimizer | Callable[..., Optimizer] = "adamw",
+    lr: float | None = None,
+    schedule: str | Mapping[str, Any] = "constant",
+    clip: float | Literal["none"] = "none",
+    micro_batch: int | Literal["all"] = "all",
+    seed: int = 0,
+    device: str = "auto",
+    precision: Literal["float32", "bfloat16", "float16", "float64"] = "float32",
+    parallel: Literal["ddp", "fsdp"] = "ddp",
+    eval_every: str = "1 epoch",
+    save_every: str = "1 epoch",
+    log_every: int = 10,
+    workers: int = 0,
+    unpack: Callable[[Any], tuple[Any, Any]] | None = None,
+    name: str = "",
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    observers: Sequence[Observer] = (),
+    step_fn: StepFn = train_step,
+    quiet: bool = False,
+) -> Run:
+    """Train a module, and return the run; the module then holds the weights that were scored: the best ones.
+
+    The module is called with the inputs in their order (``model(x0, x1)``), or by name where they are a dict.
+
+    Args:
+        model: any module; its first output is what the loss compares.
+        data: ``(x, y)`` of arrays or tensors (N, …), where x may be a tuple or dict of them; a torch DataLoader or
+            other iterable of batches; or a torch Dataset.
+        loss: a name (``"cross_entropy"``), a spec, a loss module of torch, or a callable (output, target).
+        valid: the validation part: data like ``data``, or a share of it. Left out: a tenth of arrays, else none.
+        test: the part for the final score, likewise; left out: none.
+        epochs: passes over the training data; 10 where neither it nor a budget is given.
+        budget: instead of epochs: ``"500 steps"``, ``"30 minutes"``.
+        batch_size: samples per step over all ranks, for arrays and Datasets; a DataLoader has its own.
+        optimizer: a name, a spec ``{"name": …}``, an optimizer over the model's parameters, or a function that makes
+            one of them.
+        lr: its learning rate; the optimizer's own default unless given.
+        schedule: a name or a spec.
+        clip: largest norm of the whole gradient.
+        micro_batch: samples a rank computes at once.
+        seed: of the split, the order and the global generators (the module's first weights are the caller's).
+        device: auto, cpu, cuda, ….
+        precision: of the forward and backward pass.
+        parallel: with several ranks (start the script with torchrun): ddp or fsdp.
+        eval_every: how often the validation part is evaluated.
+        save_every: how often a checkpoint is saved.
+        log_every: steps between two waits for the device.
+        workers: processes that fetch the items of a Dataset.
+        unpack: a batch of the DataLoader or Dataset -> (inputs, targets), where that is not plain.
+        name: label in the run folder's name; the module's class unless given.
+        out: the run folder; ``runs/DATE-NAME-xxxx`` unless given.
+        resume: the folder of an interrupted run that was called with the same model and data.
+        observers: are told every event; may ask to stop.
+        step_fn: the step itself.
+        quiet: say nothing but warnings and errors.
+    """
+    if not isinstance(model, nn.Module):
+        raise UserError("model", f"is a {type(model).__name__}", "pass an nn.Module, or train a recipe with tw.train")
+    if epochs is not None and budget is not None:
+        raise UserError("budget", "epochs and budget are both given", "give one of them")
+    config = _config(
+        {
+            "name": name or type(model).__name__,
+            "seed": seed,
+            "schedule": schedule,
+            "batch_size": batch_size,
+            "micro_batch": micro_batch,
+            "budget": budget or f"{epochs if epochs is not None else 10:g} epochs",
+            "eval_every": eval_every,
+            "save_every": save_every,
+            "log_every": log_every,
+            "clip": float(clip) if isinstance(clip, int) else clip,
+            "precision": precision,
+            "device": device,
+            "parallel": parallel,
+        },
+        optimizer,
+        lr,
+    )
+    runtime = start(config.device, config.precision, config.parallel)
+    if parallel == "fsdp" and isinstance(optimizer, Optimizer):
+        raise UserError("optimizer", "was made before the weights were sharded", "pass its name, or a function")
+    folder = open_run(resume).path if resume is not None else None
+    learned = json.loads((folder / PROCESSOR).read_text(encoding="utf-8")) if folder else None
+    console = None if quiet or not runtime.first else Console()
+    report: Report = console.progress if console else silent
+
+    def pieces_of(make: Any) -> Pieces:
+        placed = runtime.place(model)
+        moving = _optimizer(optimizer, placed, config)
+        return make(config, runtime, placed, moving, _schedule(config), loss, valid, test, report, learned)  # type: ignore[no-any-return]
+
+    try:
+        with randomness_kept(runtime.device):
+            if _is_foreign(data):
+                pieces = pieces_of(lambda *given: foreign_pieces(data, *given, unpack=unpack, workers=workers))
+            else:
+                pieces = pieces_of(lambda *given: array_pieces(data, *given))
+            return _trained(pieces, model, _reopening(pieces.task, loss), folder, out, observers, console, step_fn)
+    finally:
+        runtime.ranks.close()
+
+
+def _trained(
+    pieces: Pieces,
+    model: nn.Module,
+    again: Mapping[str, Any],
+    resumed: Path | None,
+    out: str | Path | None,
+    observers: Sequence[Observer],
+    console: Console | None,
+    step_fn: StepFn,
+) -> Run:
+    """The attempt, in a new folder or in the one that is resumed."""
+    config, runtime = pieces.config, pieces.runtime
+    attempts = [{"from_step": 0}]
+    if resumed is not None:
+        run = Run(resumed)
+        before = run.manifest
+        if before["kind"] != "own":
+            raise UserError(str(resumed), "was trained from a recipe", f"resume it with tw.resume({str(resumed)!r})")
+        same_data(before["data"], pieces.facts, resumed)
+        spent(run, pieces)
+        attempts = [*before["attempts"], {"from_step": run.view.step}]
+    folder = resumed or agreed_folder(out, config.name, runtime)
+    values = _written(config, again, model)
+    a = Attempt(
+        pieces=pieces,
+        folder=folder,
+        config=lambda steps: rewrite(folder, values, len(attempts) - 1) if resumed else write(values, folder / CONFIG),
+        facts={"kind": "own", "attempts": attempts, "supervised": again},
+        observers=observers,
+        console=console,
+        resumed=resumed is not None,
+        note=pieces.facts.get("resume", "") if resumed else "",
+        step_fn=step_fn,
+    )
+    return finish(a, model)
+
+
+def _config(
+    values: dict[str, Any], optimizer: str | Mapping[str, Any] | Optimizer | Callable[..., Optimizer], lr: float | None
+) -> RunConfig:
+    """The call as a recipe, checked as one; its task, data and model are the caller's own."""
+    spec: Any = {"name": optimizer} if isinstance(optimizer, str) else optimizer
+    if isinstance(spec, Mapping):
+        spec = {**spec, **({} if lr is None else {"lr": lr})}
+        name, options = split_spec(spec, "optimizer")
+        check(optimizers[name], options, "optimizer")
+    elif lr is not None:
+        raise UserError("lr", "the optimizer has rates of its own", "leave lr out")
+    else:
+        spec = {"name": "own"}
+    return read_recipe(
+        {**values, "optimizer": dict(spec), "task": {"name": "supervised"}, "data": {"source": "own"},
+         "model": {"name": "own"}}
+    )  # fmt: skip
+
+
+def _optimizer(given: Any, model: nn.Module, config: RunConfig) -> Optimizer:
+    weights = learnable(model)
+    if isinstance(given, Optimizer):
+        mine = {id(p) for p in weights}
+        if any(id(p) not in mine for g in given.param_groups for p in g["params"]):
+            raise UserError("optimizer", "moves weights that are not the model's", "make it of model.parameters()")
+        return given
+    if isinstance(given, str | Mapping):
+        name, options = split_spec(config.optimizer, "optimizer")
+        return optimizers[name](weights, **check(optimizers[name], options, "optimizer"))
+    made = given(weights)
+    if not isinstance(made, Optimizer):
+        raise UserError("optimizer", f"made a {type(made).__name__}", "return a torch.optim.Optimizer")
+    return made
+
+
+def _schedule(config: RunConfig) -> Any:
+    name, options = split_spec(config.schedule, "schedule")
+    return schedules[name](**check(schedules[name], options, "schedule"))
+
+
+def _is_foreign(data: Any) -> bool:
+    """Whether batches come from code of the user's: DataLoaders, Datasets, other iterables of batches."""
+    if isinstance(data, DataLoader | Dataset | IterableDataset):
+        return True
+    plain_data = isinstance(data, Tensor | tuple | list | Mapping) or type(data).__module__.split(".")[0] == "numpy"
+    return isinstance(data, Iterable) and not plain_data
+
+
+def _written(config: RunConfig, again: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
+    """config.toml of a run whose module, and perhaps data and loss, no file can name."""
+    values = config.model_dump()
+    values["model"] = {"name": "own", "class": type(model).__name__}
+    values["task"] = {"name": "supervised", **again}
+    written: dict[str, Any] = plain(values)
+    return written
+
+
+def _reopening(task: Task[Any], loss: Any) -> dict[str, Any]:
+    """The options that make the task again when the run is opened; a loss that is the user's own has no name."""
+    named = loss if isinstance(loss, str) else dict(loss) if isinstance(loss, Mapping) else None
+    shape = {"inputs": list(task.inputs), "targets": list(task.targets), "call": task.call}  # type: ignore[attr-defined]
+    return {"loss": named, **shape}

@@ -1,0 +1,190 @@
+"""The pieces of a run on the user's own data: arrays in memory, or loaders and Datasets of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from trainwright.core.batch import Batch
+from trainwright.core.config import RunConfig
+from trainwright.core.errors import UserError
+from trainwright.core.kinds import Schedule, tasks
+from trainwright.data.arrays import Arrays
+from trainwright.data.foreign import ForeignLoader, loader_batches
+from trainwright.data.foreign_batch import restored, understood
+from trainwright.data.foreign_dataset import DatasetLoader, dataset_batches, tensors_of
+from trainwright.data.joined import Joined
+from trainwright.data.source import Source
+from trainwright.engine.runtime import Runtime
+from trainwright.engine.state import TrainState
+from trainwright.runs.assemble import Pieces, Report, divided, encoded, evaluation_size, joined
+
+_SHARE = 0.1  # of arrays, held out for validation unless the caller says otherwise
+
+
+def array_pieces(
+    data: Any,
+    config: RunConfig,
+    runtime: Runtime,
+    model: nn.Module,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    loss: Any,
+    valid: Any,
+    test: Any,
+    report: Report,
+    learned: Mapping[str, Any] | None,
+) -> Pieces:
+    """Arrays: encoded once, split as in a recipe, with the whole of the loader's promises."""
+    columns, inputs, targets = named(data, "data")
+    task = tasks["supervised"](loss=loss, inputs=inputs, targets=targets, call=_call(inputs))
+    sizes: dict[str, float | None] = {"valid": _SHARE if valid is None else 0, "test": 0}
+    parts: dict[str, Source] = {"train": Arrays(columns)}
+    for part, given in (("valid", valid), ("test", test)):
+        if isinstance(given, int | float):
+            sizes[part] = given
+        elif given is not None:
+            other, *_ = named(given, part)
+            if other.keys() != columns.keys():
+                raise UserError(part, f"has {', '.join(other)}, data has {', '.join(columns)}", "give the same arrays")
+            parts[part], sizes[part] = Arrays(other), None
+    source = Joined(parts) if len(parts) > 1 else parts["train"]
+    division = divided(source, task, {k: v for k, v in sizes.items() if v is not None}, config.seed)
+    found = encoded(source, division, task, config, runtime, report, learned)
+    return joined(config, runtime, task, found, model, optimizer, schedule)
+
+
+def foreign_pieces(
+    data: Any,
+    config: RunConfig,
+    runtime: Runtime,
+    model: nn.Module,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    loss: Any,
+    valid: Any,
+    test: Any,
+    report: Report,
+    learned: Mapping[str, Any] | None,
+    *,
+    unpack: Callable[[Any], tuple[Any, Any]] | None,
+    workers: int,
+) -> Pieces:
+    """Batches that code of the user's makes; a TensorDataset is as good as arrays."""
+    if isinstance(data, Dataset) and unpack is None and all(_tensors(d) is not None for d in (data, valid, test)):
+        given = [_tensors(d) for d in (data, valid, test)]
+        rest = (config, runtime, model, optimizer, schedule, loss, given[1], given[2], report, learned)
+        return array_pieces(given[0], *rest)
+    for part, other in (("valid", valid), ("test", test)):
+        if isinstance(other, int | float) and other:
+            raise UserError(part, f"a share ({other:g}) of a loader or Dataset cannot be drawn", "give data of its own")
+    inputs, targets = _peek(data, unpack)
+    task = tasks["supervised"](loss=loss, inputs=tuple(inputs), targets=tuple(targets), call=_call(tuple(inputs)))
+    if learned is None:
+        task.processor.learn(inputs, targets)
+    else:
+        task.processor.load_state_dict(learned)
+    weigh = task.processor.weigh if targets else None
+    size = evaluation_size(config, 1024, runtime)
+    groups = _groups(data, config, runtime, unpack, workers, weigh)
+
+    def over(given: Any) -> Callable[[], Iterable[Batch]]:
+        place: dict[str, Any] = {"rank": runtime.ranks.rank, "world": runtime.ranks.world, "device": runtime.device}
+        if _is_map(given):
+            return lambda: dataset_batches(
+                given, unpack, batch_size=size, workers=workers, weigh=weigh, seed=config.seed, **place
+            )
+        return lambda: loader_batches(_loader(given), unpack, weigh=weigh, seed=config.seed, **place)
+
+    state = TrainState.of(model, optimizer, runtime)
+    state.parts["loader"] = groups
+    others = {part: over(given) for part, given in (("valid", valid), ("test", test)) if _is_data(given)}
+    facts: dict[str, Any] = {"fingerprint": "", "split": "given", "samples": {}}
+    facts["resume"] = "exact" if groups.exact else f"approximate: {groups.why}"
+    return Pieces(config, runtime, task, state, groups, schedule, others, facts=facts, close=groups.close)
+
+
+def named(data: Any, where: str) -> tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]:
+    """(columns, inputs, targets) of ``(x, y)``, where each may be a tuple or dict of arrays; or of inputs alone."""
+    if isinstance(data, list) and len(data) == 2:
+        data = tuple(data)
+    x, y = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
+    inputs, targets = _columns(x, "x", where), {} if y is None else _columns(y, "y", where)
+    if inputs.keys() & targets.keys():
+        both = ", ".join(inputs.keys() & targets.keys())
+        raise UserError(where, f"inputs and targets have the same names: {both}", "name them apart")
+    return {**inputs, **targets}, tuple(inputs), tuple(targets)
+
+
+def _columns(value: Any, name: str, where: str) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {str(k): v for k, v in value.items()}
+    if isinstance(value, tuple):
+        return {name if len(value) == 1 else f"{name}{i}": v for i, v in enumerate(value)}
+    if isinstance(value, Tensor | np.ndarray | list):
+        return {name: value}
+    found = getattr(value, "to_numpy", None)  # a frame or series of pandas or polars
+    if callable(found):
+        return {name: found()}
+    raise UserError(where, f"is a {type(value).__name__}", "give (x, y) of arrays, a DataLoader, or a Dataset")
+
+
+def _call(inputs: tuple[str, ...]) -> str:
+    """Inputs that we named go by position, those that the caller named by keyword."""
+    ours = inputs == ("x",) or all(n == f"x{i}" for i, n in enumerate(inputs))
+    return "positional" if ours else "keyword"
+
+
+def _groups(
+    data: Any, config: RunConfig, runtime: Runtime, unpack: Any, workers: int, weigh: Any
+) -> ForeignLoader | DatasetLoader:
+    place: dict[str, Any] = {"rank": runtime.ranks.rank, "world": runtime.ranks.world, "device": runtime.device}
+    micro, seed = config.micro_batch, config.seed
+    if _is_map(data):
+        size = config.batch_size
+        return DatasetLoader(
+            data, unpack, batch_size=size, micro=micro, seed=seed, workers=workers, weigh=weigh, **place
+        )
+    return ForeignLoader(_loader(data), unpack, micro=micro, seed=seed, weigh=weigh, **place)
+
+
+def _peek(data: Any, unpack: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The first batch, looked at without touching anybody's randomness."""
+    with restored():
+        if _is_map(data):
+            batch: Any = next(iter(DataLoader(data, batch_size=min(64, len(data)))))
+        else:
+            batch = next(iter(_loader(data)), None)
+    if batch is None:
+        raise UserError("data", "the loader has no batch", "give it data")
+    inputs, targets, _ = understood(batch, unpack)
+    return inputs, targets
+
+
+def _loader(data: Any) -> Any:
+    return DataLoader(data, batch_size=None) if isinstance(data, IterableDataset) else data
+
+
+def _is_map(data: Any) -> bool:
+    return isinstance(data, Dataset) and not isinstance(data, IterableDataset)
+
+
+def _is_data(given: Any) -> bool:
+    return given is not None and not isinstance(given, int | float)
+
+
+def _tensors(given: Any) -> Any:
+    """(x, y) of a TensorDataset, or whatever arrays can be mixed with one; None where items must be fetched."""
+    if not isinstance(given, Dataset):
+        return given if given is None or isinstance(given, int | float | tuple) else None
+    tensors = tensors_of(given)
+    if tensors is None:
+        return None
+    if len(tensors) == 1:
+        return tensors[0]
+    return tensors[:-1] if len(tensors) > 2 else tensors[0], tensors[-1]
