@@ -18,7 +18,7 @@ FLOORS = {
     "tasks": 2,
     "engine": 2,
     "runs": 3,
-    "explain": 5,
+    "explain": 4,
     "cli": 5,
     "__main__": 5,
     "__init__": 5,

@@ -69,7 +69,7 @@ def test_what_is_no_array_is_refused(columns: dict[str, Any], message: str) -> N
 
 
 def test_records_are_what_was_given() -> None:
-    given = [{"a": 1, "b": [1, 2]}, {"b": None, "a": 2}]
+    given: list[dict[str, Any]] = [{"a": 1, "b": [1, 2]}, {"b": None, "a": 2}]
     source = Records(given)
     assert [source[i] for i in range(2)] == given
     assert source.values("b") == [[1, 2], None]

@@ -317,6 +317,16 @@ def test_damage_of_any_byte_is_found_and_repaired(tmp_path: Path) -> None:
             assert file.read_bytes() == whole
 
 
+def test_an_index_that_was_changed_is_not_believed(tmp_path: Path) -> None:
+    source = Listed([*range(40)])
+    good = everything(encode(source, Numbers(), cache=tmp_path))
+    (index,) = tmp_path.glob("*/index.json")
+    changed = index.read_text().replace('"rows": 40', '"rows": 39')
+    assert changed != index.read_text()
+    index.write_text(changed)
+    assert everything(encode(source, Numbers(), cache=tmp_path)) == good
+
+
 def test_a_half_written_cache_is_not_seen(tmp_path: Path) -> None:
     """As a run leaves it that is killed while it encodes: only the temporary folder, removed when it is old."""
     source = Listed([*range(40)])

@@ -133,7 +133,7 @@ def test_parts_must_have_images_of_one_size(tmp_path: Path) -> None:
 def test_a_folder_of_two_data_sets_is_ambiguous(tmp_path: Path) -> None:
     write(tmp_path, "emnist-letters-train", 5)
     write(tmp_path, "emnist-digits-train", 5)
-    with pytest.raises(DataError, match="holds emnist-digits.* and emnist-letters"):
+    with pytest.raises(DataError, match=r"holds emnist-digits.* and emnist-letters"):
         Idx(path=str(tmp_path))
 
 

@@ -14,7 +14,7 @@ X = np.random.default_rng(0).normal(size=(6, 3))
 Y = np.array([0, 1, 2, 0, 1, 2])
 
 
-def npz(at: Path, options: dict[str, Any] | None = None, **arrays: Any) -> Npz:
+def npz(at: Path, options: Any = None, **arrays: Any) -> Npz:
     np.savez(at / "a.npz", **arrays)
     return Npz(path=str(at / "a.npz"), **(options or {}))
 

@@ -172,6 +172,14 @@ def test_a_part_of_several_stretches_has_no_window_across_a_gap() -> None:
     assert part.records(torch.tensor([2, 19, 30])).tolist() == [0, 1, 3]
 
 
+def test_an_empty_record_between_two_stretches_parts_them_still() -> None:
+    windows = Windows(lead=1, length=4, stride=4, partial=True)
+    rows = everything(part_of([10, 0, 10], [0, 2], windows))
+    assert sorted(targets(rows, windows)) == [*range(1, 20)]
+    assert rows.ids.tolist() == [1, 5, 9, 10, 14, 18]
+    assert rows.lengths["x"].tolist() == [5, 5, 2, 5, 5, 3]
+
+
 def test_context_may_come_from_the_part_before_and_not_from_the_one_behind() -> None:
     windows = Windows(lead=3, length=4, stride=4, partial=True)
     rows = everything(part_of([10, 6, 10], [1], windows))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -83,8 +85,7 @@ class Points(Task[PointsProcessor]):
     def monitor(self) -> str:
         return "accuracy"
 
-    @property
-    def strata(self) -> str | None:
+    def strata(self, record: Record) -> str | None:
         return "label"
 
     def sizes(self) -> dict[str, JSON]:
@@ -455,8 +456,7 @@ class MonitorsTooLate(Points):
 
 
 class StrataOfNothing(Points):
-    @property
-    def strata(self) -> str:
+    def strata(self, record: Record) -> str:
         return "class"
 
 
@@ -664,12 +664,22 @@ def pictures() -> list[Record]:
     return found
 
 
+def files() -> list[Record]:
+    """The pictures as they would lie in a folder."""
+    found: list[Record] = []
+    for record in pictures():
+        file = BytesIO()
+        Image.fromarray(record["image"]).save(file, "png")
+        found.append({**record, "image": file.getvalue()})
+    return found
+
+
 def arrays(kind: str) -> list[Record]:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((32, 4)).astype(np.float32)
     truths: dict[str, Any] = {
         "cross_entropy": (x[:, 0] > 0).astype(np.int64),
-        "bce": (x[:, :1] > 0).astype(np.float32),
+        "binary_cross_entropy": (x[:, :1] > 0).astype(np.float32),
         "mse": x[:, :2] * 2,
     }
     return [{"x": a, "y": b} for a, b in zip(x, truths[kind], strict=True)]
@@ -687,13 +697,14 @@ BUILT_IN = (
     BuiltIn("tabular_classification", {}, small_mlp, lambda: table(True), "target"),
     BuiltIn("tabular_regression", {}, small_mlp, lambda: table(False), "target"),
     BuiltIn("image_classification", {}, small_cnn, pictures, "label"),
+    BuiltIn("image_classification", {"gigabytes": 0.0}, small_cnn, files, "label"),  # kept as bytes
     BuiltIn("supervised", {"loss": "cross_entropy"}, small_mlp, lambda: arrays("cross_entropy"), "y"),
-    BuiltIn("supervised", {"loss": "bce"}, small_mlp, lambda: arrays("bce"), "y"),
+    BuiltIn("supervised", {"loss": "binary_cross_entropy"}, small_mlp, lambda: arrays("binary_cross_entropy"), "y"),
     BuiltIn("supervised", {"loss": "mse"}, small_mlp, lambda: arrays("mse"), "y"),
 )
 
 
-@pytest.mark.parametrize("case", BUILT_IN, ids=lambda c: f"{c.name} {c.options.get('loss', '')}".strip())
+@pytest.mark.parametrize("case", BUILT_IN, ids=lambda c: " ".join([c.name, *map(str, c.options.values())]))
 def test_every_built_in_task_keeps_every_promise(case: BuiltIn) -> None:
     promises = list(check_task(case.make, case.model_for, case.records(), case.unlabelled))
     assert broken(promises) == [], report(promises)

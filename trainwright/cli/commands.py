@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from trainwright.core.errors import UserError
 from trainwright.cli.told import failed, forget_stdout, print_json, show_answers, stdout_for_json, write_answers
 from trainwright.cli.typed import in_epochs, new_file, run_folder, settings_of, value_of
+from trainwright.core.errors import UserError
 
 if TYPE_CHECKING:
     from trainwright.runs.run import Run
@@ -88,7 +88,7 @@ def _set_options(command: C) -> C:
     return click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")(command)
 
 
-@commands.command()
+@commands.command(short_help="Train what a recipe says.")
 @click.argument("recipe", metavar="RECIPE|NAME")
 @_set_options
 @click.option("--data", metavar="PATH", help="File or folder with the data (data.path).")
@@ -147,7 +147,7 @@ def train(
     return _trained(run, as_json)
 
 
-@commands.command()
+@commands.command(short_help="Take a run up again where it stopped.")
 @click.argument("run")
 @_set_options
 @click.option("--epochs", type=float, help="A larger budget than the run's own.")
@@ -179,7 +179,7 @@ def resume(
     return _trained(resumed, as_json)
 
 
-@commands.command()
+@commands.command(short_help="Score a run's model on data.")
 @click.argument("run")
 @click.option("--data", metavar="FILE", help="Another file or folder of the same kind; all its records count.")
 @click.option("--part", type=click.Choice(["train", "valid", "test"]), help="A part of the run's own data.")
@@ -202,7 +202,7 @@ def evaluate(run: str, data: str | None, part: str | None, as_json: bool) -> Non
         click.echo(line)
 
 
-@commands.command()
+@commands.command(short_help="Let a run's model answer for files.")
 @click.argument("run")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--out", metavar="FILE", help="Write the answers to a new .csv or .jsonl file.")
@@ -221,7 +221,10 @@ def predict(run: str, inputs: tuple[str, ...], out: str | None, as_json: bool) -
         from trainwright.runs.run import open_run
 
         opened = open_run(folder)
-        answers = opened.predict(records_from(inputs, opened.path))
+        files: list[str] = []
+        answers = opened.predict(_named(records_from(inputs, opened.path), files))
+        if any(files):
+            answers = [{"input": file, **answer} for file, answer in zip(files, answers, strict=True)]
         if target is not None:
             write_answers(answers, target)
     if as_json:
@@ -233,7 +236,7 @@ def predict(run: str, inputs: tuple[str, ...], out: str | None, as_json: bool) -
         show_answers(answers)
 
 
-@commands.command()
+@commands.command(short_help="Say what can be written in a recipe.")
 @click.argument("name", required=False)
 @_json_option
 def explain(name: str | None, as_json: bool) -> None:
@@ -257,7 +260,7 @@ def explain(name: str | None, as_json: bool) -> None:
         click.echo(as_text(page))
 
 
-@commands.command()
+@commands.command(short_help="List the runs in a folder.")
 @click.argument("folder", default="runs")
 @_json_option
 def runs(folder: str, as_json: bool) -> None:
@@ -294,6 +297,14 @@ def _trained(run: Run, as_json: bool) -> int:
         return 0
     names = signal.Signals.__members__
     return 128 + (int(names[ended.reason]) if ended.reason in names else 2)
+
+
+def _named(records: Iterable[Mapping[str, Any]], files: list[str]) -> Iterator[Mapping[str, Any]]:
+    """The records as they are, while ``files`` gathers where those came from that are a file each."""
+    for record in records:
+        path = record.get("path")
+        files.append(path if isinstance(path, str) else "")
+        yield record
 
 
 def _described(run: Run) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from trainwright.core.errors import UserError
 from trainwright.core.schema import validate
@@ -104,8 +104,10 @@ class RunConfig(BaseModel):
 
     @field_validator("task", "model", "optimizer", "schedule", mode="before")
     @classmethod
-    def _named(cls, value: Any) -> Any:
-        """A bare name stands for a spec without options."""
+    def _named(cls, value: Any, info: ValidationInfo) -> Any:
+        """A bare name stands for a spec without options; options without a name are those of the default."""
+        if isinstance(value, Mapping) and info.field_name in ("optimizer", "schedule"):
+            return {**cls.model_fields[info.field_name].get_default(call_default_factory=True), **value}
         return {"name": value} if isinstance(value, str) else value
 
     @field_validator("data", mode="before")

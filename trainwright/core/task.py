@@ -123,8 +123,7 @@ class Task(ABC, Generic[P]):
     def monitor(self) -> str:
         """The metric that decides which checkpoint is best; "loss" is always there."""
 
-    @property
-    def strata(self) -> str | None:
+    def strata(self, record: Record) -> str | None:
         """The record field whose values a split keeps in proportion: the label of a classification; None for none."""
         return None
 

@@ -89,6 +89,8 @@ def of_array(array: np.ndarray[Any, Any], missing: np.ndarray[Any, Any] | None =
         missing = None
     if missing is not None and missing.all():
         return Cells([None] * len(array), None, "nothing")
+    if missing is not None:
+        array = np.where(missing, array.dtype.type(0), array)  # one way to write it, so one fingerprint
     return Cells(array, missing, "true or false" if array.dtype.kind == "b" else "numbers")
 
 

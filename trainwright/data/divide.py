@@ -46,7 +46,7 @@ def stratified(ids: Ids, classes: Sequence[Hashable], counts: Mapping[str, int],
     parts: dict[str, Ids] = {}
     done = np.zeros_like(sizes)
     for part, size in counts.items():
-        take = _shares(size, sizes, sizes - done - 1, part)
+        take = _shares(size, sizes, sizes - done - 1, part, _order(np.arange(len(sizes)), seed))
         chosen = (rank >= done[codes[order]]) & (rank < (done + take)[codes[order]])
         parts[part] = np.sort(ids[order[chosen]])
         done += take
@@ -98,7 +98,8 @@ def chronological(ids: Ids, times: NDArray[Any] | None, counts: Mapping[str, int
 def nearest(sizes: Sequence[int], target: int, leave: int) -> list[int]:
     """Positions in ``sizes``, at least one, whose sum is as near to ``target`` as can be, leaving ``leave`` or more.
 
-    Early positions are preferred, so that a random order makes a random choice.
+    Early positions are preferred, so that a random order makes a random choice. A sum whose choice leaves too few is
+    passed over, though another choice of that sum might leave enough; with ``leave`` 1 there is none.
     """
     first: list[int] = []
     rest = target
@@ -150,17 +151,20 @@ def numbered(values: Sequence[Hashable]) -> tuple[Ids, list[Hashable]]:
     return codes, list(known)
 
 
-def _shares(total: int, sizes: Ids, room: Ids, part: str) -> Ids:
-    """``total`` records over classes of ``sizes``, in proportion, by largest remainders, none beyond its ``room``."""
+def _shares(total: int, sizes: Ids, room: Ids, part: str, order: NDArray[np.intp]) -> Ids:
+    """``total`` records over classes of ``sizes``, in proportion, none beyond its ``room``.
+
+    What rounding leaves goes to the largest remainders; of equal ones, to the first in ``order``.
+    """
     n = int(sizes.sum())
     take = np.minimum(total * sizes // n, room)
     while (rest := total - int(take.sum())) > 0:
-        short = np.where(take < room, total * sizes - take * n, np.iinfo(np.int64).min)
-        open_ = np.argsort(-short, kind="stable")[: min(rest, int((take < room).sum()))]
+        open_ = order[take[order] < room[order]]
         if not len(open_):
             what = f"{total} records cannot be drawn: one record of each of the {len(sizes)} classes stays in train"
             raise DataError(f"data.{part}", what, f"write a smaller {part}, or give more records of each class")
-        take[open_] += 1
+        short = total * sizes[open_] - take[open_] * n
+        take[open_[np.argsort(-short, kind="stable")[:rest]]] += 1
     return take
 
 

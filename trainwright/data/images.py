@@ -91,11 +91,16 @@ def pixels(value: Any, form: Form) -> Pixels:
         array = _checked(value)
         colours = 1 if array.ndim == 2 else array.shape[2]
         if array.shape[:2] == (form.height, form.width) and colours == form.channels:
-            return np.ascontiguousarray(array.reshape(form.height, form.width, colours).transpose(2, 0, 1))
+            return _owned(array.reshape(form.height, form.width, colours))
     with _reading():
         image = _coloured(_upright(_opened(value)), form.channels)
         array = np.asarray(_sized(image, form), dtype=np.uint8)
-    return np.ascontiguousarray(array.reshape(form.height, form.width, form.channels).transpose(2, 0, 1))
+    return _owned(array.reshape(form.height, form.width, form.channels))
+
+
+def _owned(array: Pixels) -> Pixels:
+    """(H, W, C) as (C, H, W), a copy: tensors may not share memory that is read-only."""
+    return np.array(array.transpose(2, 0, 1), order="C")
 
 
 def file_of(value: Any) -> bytes:

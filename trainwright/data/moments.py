@@ -26,14 +26,15 @@ def moments(values: Sequence[Any], field: str, where: Callable[[int], str]) -> N
         field: their name, for messages.
         where: the place of a record, for messages.
     """
+    gone = next((i for i, v in enumerate(values) if v is None or (isinstance(v, float) and v != v)), None)
+    if gone is not None:
+        what = f"'{field}' is missing, and the records are split by it"
+        raise DataError(where(gone), what, "fill it in, or leave the record out")
     kinds = {type(v) for v in values}
     if kinds <= {int}:
         return np.array(values, dtype=np.int64)
     if kinds <= {int, float}:
-        numbers = np.array(values, dtype=np.float64)
-        if np.isnan(numbers).any():
-            raise _missing(field, where(int(np.argmax(np.isnan(numbers)))))
-        return numbers
+        return np.array(values, dtype=np.float64)
     out = [_date(v, field, i, where) for i, v in enumerate(values)]
     zoned = [d.tzinfo is not None for d in out]
     if any(zoned) and not all(zoned):
@@ -45,8 +46,6 @@ def moments(values: Sequence[Any], field: str, where: Callable[[int], str]) -> N
 
 
 def _date(value: Any, field: str, i: int, where: Callable[[int], str]) -> datetime:
-    if value is None:
-        raise _missing(field, where(i))
     if isinstance(value, datetime):
         return value
     if isinstance(value, date):
@@ -57,9 +56,3 @@ def _date(value: Any, field: str, i: int, where: Callable[[int], str]) -> dateti
         except ValueError:
             pass
     raise DataError(where(i), f"'{field}' is {value!r}, which is no time", _INSTEAD)
-
-
-def _missing(field: str, where: str) -> DataError:
-    return DataError(
-        where, f"'{field}' is missing, and the records are split by it", "fill it in, or leave the record out"
-    )

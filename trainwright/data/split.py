@@ -115,11 +115,12 @@ def split(
     pool = own.get("train", np.arange(len(source), dtype=np.int64))
     counts = _counts(sizes, own, len(pool), how)
     drawn = _drawn(source, manner, group, time, strata, pool, counts, seed)
-    parts = {**own, **drawn}
+    together = {**own, **drawn}
+    parts = {p: together[p] for p in PARTS if p in together}
     if group is not None:
         check_apart(source, group, parts)
     said = manner if not own else "given" + (f"; {' and '.join(counts)} drawn from train, {manner}" if counts else "")
-    return Split({p: torch.from_numpy(parts[p]) for p in PARTS if p in parts}, said, seed)
+    return Split({p: torch.from_numpy(ids) for p, ids in parts.items()}, said, seed)
 
 
 def _manner(

@@ -44,6 +44,13 @@ class Store:
     In a store with ``windows`` all records form one stream: record i has the rows ``row_offsets[i]`` to
     ``row_offsets[i + 1]`` of it, and samples are addressed by stream rows. Columns of bytes stay in the memory of the
     host whatever the device. A target that no record has is no column of the store.
+
+    Args:
+        kept: the columns; with windows, all of them with the offsets of the stream.
+        records: how many there are.
+        windows: set when the records are one stream.
+        unpack: `Processor.unpack`, for columns of bytes.
+        release: called once by `close`, to remove temporary files.
     """
 
     def __init__(

@@ -155,8 +155,10 @@ def _write(state: Mapping[str, Mapping[str, Any]], folder: Path, step: int) -> N
         if tensors:
             save_file(tensors, folder / f"{part}.safetensors")
     (folder / "state.json").write_text(json.dumps(tree, allow_nan=False))
+    mode = (folder / "state.json").stat().st_mode  # the umask's; safetensors gives its files to the owner alone
     files = {}
     for file in sorted(folder.iterdir()):
+        file.chmod(mode)
         _flush(file)
         files[file.name] = {"size": file.stat().st_size, "sha256": _digest(file)}
     manifest = {"format": FORMAT, "step": step, "torch": torch.__version__, "parts": list(state), "files": files}

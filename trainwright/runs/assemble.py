@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -123,15 +124,17 @@ def encoded(
         task.processor.fit(source[int(i)] for i in division.parts["train"])
     else:
         task.processor.load_state_dict(learned)
-    store = encode(
-        source,
-        task.processor,
-        workers=config.workers,
-        where=config.store,
-        device=runtime.device,
-        cache=cache_folder(),
-        on_progress=lambda done, total: report("encoding", done, total),
-    )
+    with runtime.ranks.first_then_others():  # who comes later finds the cache
+        store = encode(
+            source,
+            task.processor,
+            workers=config.workers,
+            where=config.store,
+            device=runtime.device,
+            cache=cache_folder(),
+            on_progress=lambda done, total: report("encoding", done, total),
+            key=json.dumps(config.task, sort_keys=True, default=str),
+        )
     windows = task.processor.windows
     parts = {n: Part(store, ids, windows, task.processor, name=n) for n, ids in division.parts.items() if len(ids)}
     found = finding(copies(store, division.parts)) if windows is None and len(parts) > 1 else None
@@ -144,7 +147,8 @@ def divided(source: Source, task: Task[Any], how: Mapping[str, Any], seed: int) 
     streams = task.processor.windows is not None
     if streams and asked["how"] == "auto" and asked["ranges"] is None:
         asked["how"] = "chronological"
-    division = split(source, seed=seed, strata=source.values(task.strata) if task.strata else None, **asked)
+    classes = task.strata(source[0])
+    division = split(source, seed=seed, strata=None if classes is None else source.values(classes), **asked)
     if streams and not division.contiguous:
         raise UserError("data.split", "windows over a stream need parts in one piece", 'write split = "chronological"')
     return division
@@ -218,6 +222,8 @@ def build_model(recipe: Recipe, task: Task[Any]) -> nn.Module:
         )
     known = options(factory)
     fitted = {k: v for k, v in sizes.items() if k in known}
+    if given := [k for k in fitted if k in recipe.config.model]:
+        raise UserError(f"model.{given[0]}", "follows from the data", "leave it out")
     with randomness_kept(torch.device("cpu")):  # alike on every rank, whatever was drawn before
         torch.manual_seed(seed_of(recipe.config.seed, "weights") % 2**63)
         return factory(**{**recipe.model, **fitted})

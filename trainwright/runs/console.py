@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from trainwright.core.events import CheckpointSaved, EvalDone, Event, Found, RunEnded, RunStarted, StepDone
-from trainwright.runs.figures import duration, number
+from trainwright.runs.figures import duration, number, remaining
 from trainwright.runs.run import Run
 from trainwright.runs.surface import Surface, surface
 from trainwright.runs.words import closing, field, opening, resume_command, tell_finding
@@ -90,7 +90,7 @@ class _Scene:
         self.monitor, self.steps, self.per_epoch = "loss", 1, 1
         self.began = self.work_began = clock()
         self.work = ""
-        self.first = self.samples = self.skipped = 0
+        self.first = self.samples = self.skipped = self.work_first = 0
         self.rate: float | None = None
         self.losses: list[float] = []  # since the last evaluation
         self.judged = ""
@@ -101,7 +101,7 @@ class _Scene:
 
     def progress(self, what: str, done: int, total: int) -> None:
         if what != self.work:
-            self.work, self.work_began = what, self.clock()
+            self.work, self.work_began, self.work_first = what, self.clock(), done
         passed = self.clock() - self.work_began
         if done >= total:
             if passed >= 1:
@@ -109,8 +109,9 @@ class _Scene:
             self.work = ""
             return
         parts = [(0, f"{what} {done:,} / {total:,}")]
-        if done and passed > 0:
-            parts += [(2, f"{done / passed:,.0f}/s"), (1, f"{duration(passed / done * (total - done))} left")]
+        if done > self.work_first and passed > 0:  # the first report came when work was under way
+            rate = (done - self.work_first) / passed
+            parts += [(2, f"{rate:,.0f}/s"), (1, f"{remaining((total - done) / rate)} left")]
         self.out.live(parts)
 
     def start(self, run: Run, steps: int, every: int, monitor: str, better: str) -> None:
@@ -171,7 +172,7 @@ class _Scene:
             parts.append((6, f"{event.waited / event.seconds:.0%} waiting for data"))
         parts.append((1, f"{share:.0%}"))
         if done > 0:
-            parts.append((1, f"{duration(passed / done * (self.steps - event.step))} left"))
+            parts.append((1, f"{remaining(passed / done * (self.steps - event.step))} left"))
         return parts
 
     def _judged(self, event: EvalDone) -> None:
@@ -223,7 +224,7 @@ class _Scene:
         if not self.saved:
             self.out.line("there is no checkpoint yet")
         elif self.run.manifest["kind"] == "recipe":
-            self.out.line(f"saved    step {self.saved:,}; go on from it with: {resume_command(self.run)}")
+            self.out.line(f"saved    step {self.saved:,}; go on from it with: {resume_command(self.run)}", "command")
 
     def _epoch(self, step: int) -> str:
         done = step / self.per_epoch
@@ -236,7 +237,7 @@ class _Table:
 
     def __init__(self, titles: list[str], scene: _Scene) -> None:
         self.titles, self.out = titles, scene.out
-        ranks = {"epoch": 0, "train loss": 1, scene.monitor: 0, "best": 1, "time": 3, "step": 4}
+        ranks = {"epoch": 0, "train loss": 1, scene.monitor: 0, "best": 2, "time": 3, "step": 4}
         ranks |= {t: 1 if t.endswith(" loss") else ranks.get(t, 5 + i) for i, t in enumerate(titles)}
         self.kept = list(titles)
         while sum(self._width(t) + 2 for t in self.kept) > self.out.width and len(self.kept) > 3:

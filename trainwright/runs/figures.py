@@ -17,11 +17,14 @@ def number(x: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``3.2 s``, ``0:42``, ``1:02:03``, ``2 d 03 h``."""
+    """``3.2 s``, ``1:42``, ``1:02:03``, ``2 d 03 h``."""
+    return f"{seconds:.1f} s" if seconds < 59.95 else remaining(seconds)
+
+
+def remaining(seconds: float) -> str:
+    """``0:05``, ``1:42``, ``1:02:03``, ``2 d 03 h``."""
     if not math.isfinite(seconds):
         return "?"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole >= 172800:
         return f"{whole // 86400} d {whole % 86400 // 3600:02d} h"

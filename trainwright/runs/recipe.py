@@ -65,13 +65,12 @@ def checked(config: RunConfig) -> Recipe:
         config = config.model_copy(update={"model": {"name": _default_model(task)}})
     model, model_options = split_spec(config.model, "model")
     factory = models[model]
-    given = [n for n in required(factory) if n in model_options]
-    if given:
+    if given := [n for n in required(factory) if n in model_options]:
         raise UserError(f"model.{given[0]}", "follows from the data", "leave it out")
     optimizer, optimizer_options = split_spec(config.optimizer, "optimizer")
     schedule, schedule_options = split_spec(config.schedule, "schedule")
-    source, source_options, how = _data(config.data, split_options)
-    del source
+    source_options, how = _data(config.data, split_options)
+    task_options = _unseen(task_options, how)
     return Recipe(
         config=config,
         task=task_options,
@@ -106,7 +105,15 @@ def _default_model(task: str) -> str:
     return name
 
 
-def _data(spec: Mapping[str, Any], split_options: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def _unseen(task: dict[str, Any], how: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields that tell records apart for the split are not for the model to see, where a task can ignore fields."""
+    if "ignore" not in task:
+        return task
+    more = [how[key] for key in ("part", "group") if how[key] is not None and how[key] not in task["ignore"]]
+    return {**task, "ignore": [*task["ignore"], *more]}
+
+
+def _data(spec: Mapping[str, Any], split_options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The data section in two: what the source takes, and how records are split."""
     name = spec.get("source")
     if not isinstance(name, str) or not name:
@@ -122,7 +129,7 @@ def _data(spec: Mapping[str, Any], split_options: Any) -> tuple[str, dict[str, A
         if key not in known and key not in splits:
             raise UserError(f"data.{key}", "unknown option", did_you_mean(key, [*known, *splits]))
     own = check(factory, {k: v for k, v in rest.items() if k in known}, "data")
-    return name, own, check(split_options, {k: v for k, v in rest.items() if k in splits}, "data")
+    return own, check(split_options, {k: v for k, v in rest.items() if k in splits}, "data")
 
 
 def _raw(recipe: str | Path | Mapping[str, Any]) -> tuple[Any, str, Path | None]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _PAUSE = 10.0  # seconds between two step lines where nothing can be overwritten
 _REFRESH = 0.1  # seconds between two drawings of the live line
+# what a line is -> how it looks; rich leaves colours out where NO_COLOR is set
 _STYLES = {"note": "cyan", "warning": "yellow", "error": "bold red", "head": "bold", "good": "green", "quiet": "dim"}
 
 Parts = Sequence[tuple[int, str]]  # (rank, text): the higher the rank, the sooner it is left out
@@ -32,7 +33,7 @@ class Surface(Protocol):
         ...
 
     def line(self, text: str, style: str = "") -> None:
-        """Write a line that stays."""
+        """Write a line that stays; ``style``: note, warning, error, head, good, quiet, command."""
         ...
 
     def live(self, parts: Parts) -> None:
@@ -86,7 +87,7 @@ class Terminal:
     def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
         from rich.console import Console as Rich
 
-        self.rich = Rich(file=stream, force_terminal=True, force_jupyter=False, highlight=False, soft_wrap=True)
+        self.rich = Rich(file=stream, force_terminal=True, force_jupyter=False, highlight=False)
         self.stream, self.clock = stream, clock
         self._drawn = -math.inf
         self._live: Live | None = None
@@ -98,10 +99,11 @@ class Terminal:
         return max(20, self.rich.width)
 
     def line(self, text: str, style: str = "") -> None:
-        """Write above the live line; colours only where the environment does not forbid them."""
+        """Write above the live line, broken between words; a command stays one line, to be copied."""
         from rich.text import Text
 
-        self.rich.print(Text(_encodable(text, self.stream), style=_STYLES.get(style, style)))
+        shown = Text(_encodable(text, self.stream), style=_STYLES.get(style, ""))
+        self.rich.print(shown, soft_wrap=style == "command")
 
     def live(self, parts: Parts) -> None:
         """Draw the live line over, ten times a second at most, as much of it as fits."""

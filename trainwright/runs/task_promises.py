@@ -162,7 +162,7 @@ def monitored(s: Subject) -> str:
 
 def strata_exist(s: Subject) -> str:
     """A split is stratified by a field that records have."""
-    field = s.task.strata
+    field = s.task.strata(s.untouched[0])
     lacking = [] if field is None else [i for i, r in enumerate(s.untouched) if field not in r]
     must(not lacking, f"record {min(lacking, default=0)} has no field '{field}'")
     return field or "none"

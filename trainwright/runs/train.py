@@ -159,6 +159,7 @@ def spent(run: Run, pieces: Pieces) -> None:
 def _recorded(recipe: Recipe, pieces: Pieces, steps: int) -> dict[str, Any]:
     """The recipe as the run's config.toml has it: a budget in time has become one in steps."""
     values = recipe.written()
+    values["model"] = {k: v for k, v in values["model"].items() if k not in pieces.task.sizes()}
     if Budget.read(recipe.config.budget).unit == "seconds":
         values["budget"] = f"{steps} steps"
     return values

@@ -68,7 +68,7 @@ def tell_finding(finding: Finding, out: Surface) -> None:
     where = f" ({finding.where})" if finding.where else ""
     out.line(f"{finding.severity}: {finding.what}{where} [{finding.rule}]", finding.severity)
     if finding.evidence:
-        field(out, "", "evidence: " + ", ".join(f"{k} {number(v)}" for k, v in finding.evidence.items()))
+        field(out, "", "evidence: " + ", ".join(f"{k} {_counted(v)}" for k, v in finding.evidence.items()))
     if finding.why:
         field(out, "", "why: " + finding.why)
     for fix in finding.fixes:
@@ -79,6 +79,11 @@ def tell_finding(finding: Finding, out: Surface) -> None:
                 field(out, "", "try: " + fix.what)
             case Advice():
                 field(out, "", "try: " + fix.text)
+
+
+def _counted(x: float) -> str:
+    """Evidence is often a count."""
+    return f"{x:,.0f}" if float(x).is_integer() else number(x)
 
 
 def closing(run: Run, out: Surface) -> None:
@@ -97,7 +102,7 @@ def closing(run: Run, out: Surface) -> None:
     made = [n for n in ("curves.png", "metrics.csv", "config.toml") if (run.path / n).is_file()]
     field(out, "run", f"{run.path}" + (f"  ({', '.join(made)})" if made else ""))
     for i, command in enumerate(next_commands(run)):
-        out.line(f"{'' if i else 'next':<{_LABEL}} {command}")
+        out.line(f"{'' if i else 'next':<{_LABEL}} {command}", "command")
 
 
 def score_lines(
@@ -134,8 +139,7 @@ def unbeaten(
         return ""
     sign = 1 if better == "higher" else -1
     ahead = [n for n, reached in baselines.items() if monitor in reached and not sign * own > sign * reached[monitor]]
-    plural = "s" if len(ahead) > 1 else ""
-    return f"no better in {monitor} than the baseline{plural} {' and '.join(ahead)}" if ahead else ""
+    return f"{monitor} is no better than that of the {' or the '.join(ahead)} baseline" if ahead else ""
 
 
 def resume_command(run: Run) -> str:

@@ -220,8 +220,7 @@ class ImageClassification(Task[Images]):
         """Accuracy."""
         return "accuracy"
 
-    @property
-    def strata(self) -> str | None:
+    def strata(self, record: Record) -> str | None:
         """The label."""
         return "label"
 

@@ -13,7 +13,7 @@ from trainwright.core.batch import Batch
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import tasks
 from trainwright.core.rows import Encoded, Rows
-from trainwright.core.task import JSON, Loss, Metric, Outputs, Progress, Task
+from trainwright.core.task import JSON, Loss, Metric, Outputs, Progress, Record, Task
 from trainwright.data.plain import Fields, Meaning
 from trainwright.metrics import baselines, numbers
 from trainwright.optim.losses import LossSpec, criterion_of, first_tensor, is_known, wants_probabilities
@@ -66,8 +66,7 @@ class Supervised(Task[Fields]):
         """Accuracy for classes and for yes or no, else the loss."""
         return "accuracy" if self.processor.meaning in ("classes", "binary", "probability") else "loss"
 
-    @property
-    def strata(self) -> str | None:
+    def strata(self, record: Record) -> str | None:
         """The target, where it is a class."""
         return self.targets[0] if self.processor.meaning == "classes" else None
 

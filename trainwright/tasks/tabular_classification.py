@@ -127,10 +127,9 @@ class TabularClassification(Task[TableLabels]):
         """Accuracy."""
         return "accuracy"
 
-    @property
-    def strata(self) -> str | None:
-        """The column of labels; None while it is not known."""
-        return self.processor.target
+    def strata(self, record: Record) -> str | None:
+        """The column of labels."""
+        return target_column(self.processor.target, record)
 
     def sizes(self) -> dict[str, JSON]:
         """``inputs`` (numbers), ``cardinalities`` (ids of each category) and ``outputs`` (classes)."""

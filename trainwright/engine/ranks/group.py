@@ -62,6 +62,17 @@ class Single:
     def barrier(self) -> None:
         """Wait for all ranks."""
 
+    @contextmanager
+    def first_then_others(self) -> Iterator[None]:
+        """The first rank runs the block, then all others."""
+        if self.rank > 0:
+            self.barrier()
+        try:
+            yield
+        finally:
+            if self.rank == 0:
+                self.barrier()
+
     def close(self) -> None:
         """Leave the group."""
 
