@@ -2,7 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-BUILTIN: Sequence[Any] = ()
+import numpy as np
+from torch import nn
+
+from trainwright.core.kinds import models, tasks
+from trainwright.core.schema import options
+from trainwright.core.task import Record, Task
+
+
+class Builtin(NamedTuple):
+    """What `tests.training.Case` asks of a task."""
+
+    name: str
+    make: Callable[[], Task[Any]]
+    model_for: Callable[[Mapping[str, Any]], nn.Module]
+    records: Callable[..., Sequence[Record]]
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def built(name: str, chosen: dict[str, Any]) -> Callable[[Mapping[str, Any]], nn.Module]:
+    def build(sizes: Mapping[str, Any]) -> nn.Module:
+        known = options(models[name])
+        return models[name](**{k: v for k, v in sizes.items() if k in known}, **chosen)
+
+    return build
+
+
+def rows(n: int = 40, seed: int = 0) -> list[Record]:
+    """Numbers, some of them missing, and a category; the label and the value follow from them."""
+    rng = np.random.default_rng(seed)
+    found: list[Record] = []
+    for i in range(n):
+        a, b, c = rng.normal(), rng.normal(), "xyz"[int(rng.integers(3))]
+        value = a + (2 if c == "x" else -b)
+        found.append({"a": a, "b": None if i % 7 == 3 else b, "c": c, "label": "hi" if value > 0 else "lo"})
+    return found
+
+
+def priced(n: int = 40, seed: int = 0) -> list[Record]:
+    """The same rows with a number to predict."""
+    return [{**r, "label": float(r["a"]) + (r["c"] == "x")} for r in rows(n, seed)]
+
+
+def pictures(n: int = 40, seed: int = 0) -> list[Record]:
+    """Bright in the left or the right half."""
+    rng = np.random.default_rng(seed)
+    found: list[Record] = []
+    for i in range(n):
+        image = rng.integers(0, 60, (8, 8), dtype=np.uint8)
+        image[:, (i % 2) * 4 : (i % 2) * 4 + 4] += 150
+        found.append({"image": image, "label": "right" if i % 2 else "left"})
+    return found
+
+
+def arrays(n: int = 40, seed: int = 0) -> list[Record]:
+    """A class that follows from the signs of two numbers."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 5)).astype(np.float32)
+    return [{"x": row, "y": int(row[0] * row[1] > 0)} for row in x]
+
+
+BUILTIN: Sequence[Builtin] = (
+    Builtin(
+        "tabular_classification",
+        lambda: tasks["tabular_classification"](target="label"),
+        built("mlp", {"width": 16}),
+        rows,
+    ),
+    Builtin(
+        "tabular_regression", lambda: tasks["tabular_regression"](target="label"), built("mlp", {"width": 16}), priced
+    ),
+    Builtin(
+        "image_classification",
+        lambda: tasks["image_classification"](),
+        built("cnn", {"filters": (4, 8), "dense": (16,)}),
+        pictures,
+    ),
+    Builtin(
+        "supervised",
+        lambda: tasks["supervised"](loss="cross_entropy"),
+        lambda sizes: nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 2)),
+        arrays,
+    ),
+)

@@ -20,7 +20,7 @@ def ours(name: str) -> bool:
     kind, _, rest = name.partition(".")
     if kind not in KINDS:
         return True
-    return KINDS[kind][rest.partition(".")[0]].__module__.startswith("trainwright.")
+    return str(KINDS[kind][rest.partition(".")[0]].__module__).startswith("trainwright.")
 
 
 def every_name() -> list[str]:

@@ -62,8 +62,16 @@ def test_the_monitor_has_the_first_panel_after_the_loss_and_its_best_is_marked()
     assert [a.get_title(loc="left") for a in (loss, monitor, other)] == ["loss", "accuracy (monitor)", "f1"]
     assert "best 0.8 at step 20" in labels(monitor)
     (star,) = [line for line in monitor.lines if line.get_marker() == "*"]
-    assert (list(star.get_xdata()), list(star.get_ydata())) == ([20], [0.8])
+    assert (np.asarray(star.get_xdata()).tolist(), np.asarray(star.get_ydata()).tolist()) == ([20], [0.8])
     assert not any("best" in text for text in labels(loss) + labels(other))
+
+
+def test_the_test_score_is_drawn_at_the_step_that_was_scored() -> None:
+    run = view([1.0] * 30, [{"loss": 1.0, "accuracy": a} for a in (0.3, 0.8, 0.7)], best=1)
+    run.ended = RunEnded(30, "finished", "", 1.0, {"test/accuracy": 0.75, "valid/accuracy": 0.8})
+    axes = draw(run, "accuracy").axes[1]
+    (point,) = [line for line in axes.lines if line.get_label() == "test 0.75"]
+    assert np.asarray(point.get_xdata()).tolist() == [20]
 
 
 def test_the_best_loss_is_marked_where_the_loss_decides() -> None:

@@ -135,6 +135,7 @@ def _losses(axes: Axes, view: View, monitor: str) -> None:
         curve = _Curve.of(evals, "loss")
         shown.append(curve.values[np.isfinite(curve.values)])
         _line(axes, curve, part)
+    _scored(axes, view, "loss")
     if monitor == "loss":
         _best(axes, view, "loss")
     _title(axes, "loss")
@@ -149,6 +150,7 @@ def _metric(axes: Axes, view: View, metric: str, monitor: str) -> None:
     """One metric of every part that was evaluated, with what simple models reach where that lies in view."""
     for part, evals in _parts(view).items():
         _line(axes, _Curve.of(evals, metric), part)
+    _scored(axes, view, metric)
     if metric == monitor:
         _best(axes, view, metric)
     low, high = axes.get_ylim()
@@ -176,14 +178,24 @@ def _line(axes: Axes, curve: _Curve, part: str) -> None:
     name = {"train": "training part", "valid": "validation"}.get(part, part)
     finite = np.isfinite(curve.values)
     if finite.sum() == 1:
-        step, value = float(curve.steps[finite][0]), float(curve.values[finite][0])
-        axes.plot(
-            [step], [value], "D", color=colour, markersize=6, label=f"{name} {value:.4g}", zorder=4, clip_on=False
-        )
+        _point(axes, float(curve.steps[finite][0]), float(curve.values[finite][0]), part, name)
     elif finite.any():
         dots = "o" if len(curve.steps) <= 40 else ""
         axes.plot(curve.steps, curve.values, color=colour, marker=dots, markersize=3.5, linewidth=1.6, label=name)
     _gaps(axes, curve.steps, curve.values, f"{name} evaluations")
+
+
+def _scored(axes: Axes, view: View, metric: str) -> None:
+    """The final score on the test part, at the step whose weights were scored."""
+    value = view.ended.scores.get(f"test/{metric}") if view.ended else None
+    if value is not None and math.isfinite(value) and not any(e.part == "test" for e in view.evals):
+        best = next((e.step for e in reversed(view.evals) if e.best), view.step)
+        _point(axes, float(best), value, "test", "test")
+
+
+def _point(axes: Axes, step: float, value: float, part: str, name: str) -> None:
+    colour, label = _PAINT.get(part, _OTHER), f"{name} {value:.4g}"
+    axes.plot([step], [value], "D", color=colour, markersize=6, label=label, zorder=4, clip_on=False)
 
 
 def _best(axes: Axes, view: View, metric: str) -> None:
