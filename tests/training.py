@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tests.sketches import SKETCHES
 from trainwright.core.batch import Batch
-from trainwright.core.events import Event, EvalDone, StepDone, Stop
+from trainwright.core.events import EvalDone, Event, StepDone, Stop
 from trainwright.core.task import Record, Task
 from trainwright.data.arrays import Records
 from trainwright.data.encode import encode
@@ -122,9 +122,7 @@ def enrol(
     held = valid if valid is not None else max(n // 4, 5)
     train_ids, valid_ids = torch.arange(n - held), torch.arange(n - held, n)
     task.processor.fit([records[int(i)] for i in train_ids])
-    store = encode(
-        records, task.processor, workers=0, where=where, device=runtime.device, cache=None, on_progress=None
-    )
+    store = encode(records, task.processor, workers=0, where=where, device=runtime.device, cache=None, on_progress=None)
     windows = task.processor.windows
     part = Part(store, train_ids, windows, task.processor)
     other = Part(store, valid_ids, windows, task.processor)
@@ -136,9 +134,7 @@ def enrol(
     loader = Loader(part, task.processor, batch_size=batch_size, micro=micro, seed=seed, **ranks)
     state.parts["loader"] = loader
     state.random.seed(seed)
-    return Class(
-        task, state, loader, runtime, lambda: batches(other, task.processor, batch_size=7, **ranks)
-    )
+    return Class(task, state, loader, runtime, lambda: batches(other, task.processor, batch_size=7, **ranks))
 
 
 def weights(state: TrainState) -> dict[str, Tensor]:

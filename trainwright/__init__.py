@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = version("trainwright")
 
 if TYPE_CHECKING:
+    from trainwright.core import kinds
     from trainwright.core.batch import Batch, Draw
     from trainwright.core.criterion import Criterion
     from trainwright.core.errors import TrainwrightError, UserError
     from trainwright.core.events import Stop
     from trainwright.core.finding import Finding
-    from trainwright.core import kinds
     from trainwright.core.task import Loss, Metric, Processor, Progress, Task
     from trainwright.engine.runtime import Runtime
     from trainwright.engine.state import TrainState
     from trainwright.engine.step import train_step
     from trainwright.runs.conformance import check_task
+    from trainwright.runs.fit import fit
     from trainwright.runs.run import Run, list_runs
     from trainwright.runs.run import open_run as open
-    from trainwright.runs.fit import fit
     from trainwright.runs.train import resume, train
 
 # Where each public name lives: torch is imported when one is first used, so that `import trainwright` is instant.
@@ -53,7 +53,32 @@ _HOMES = {
 }
 _OTHER_NAMES = {"open": "open_run"}
 
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - all are names
+__all__ = [
+    "Batch",
+    "Criterion",
+    "Draw",
+    "Finding",
+    "Loss",
+    "Metric",
+    "Processor",
+    "Progress",
+    "Run",
+    "Runtime",
+    "Stop",
+    "Task",
+    "TrainState",
+    "TrainwrightError",
+    "UserError",
+    "__version__",
+    "check_task",
+    "fit",
+    "kinds",
+    "list_runs",
+    "open",
+    "resume",
+    "train",
+    "train_step",
+]
 
 
 def __getattr__(name: str) -> Any:

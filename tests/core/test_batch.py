@@ -31,7 +31,7 @@ def test_names_seeds_and_epochs_draw_differently() -> None:
 
 def test_uniform_numbers_are_uniform_and_independent() -> None:
     u = Draw(0, 0, torch.arange(200_000)).uniform("u", 2).double()
-    assert 0 <= float(u.min())
+    assert float(u.min()) >= 0
     assert float(u.max()) < 1
     assert torch.allclose(u.mean(0), torch.full((2,), 0.5).double(), atol=0.004)
     assert torch.allclose(u.var(0), torch.full((2,), 1 / 12).double(), atol=0.002)

@@ -63,7 +63,9 @@ def look(value: Any) -> Look:
     with _reading():
         image = _opened(value)
         height, width = image.height, image.width
-        if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
+        # for a PNG without EXIF at its head, Pillow would decode it all to look behind the pixels
+        told = image.format != "PNG" or "exif" in image.info
+        if told and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
             height, width = width, height
         return Look(height, width, image.mode in _GREY)
 
@@ -189,9 +191,13 @@ def _coloured(image: Image, channels: int) -> Image:
 def _sized(image: Image, form: Form) -> Image:
     from PIL import Image, ImageOps
 
-    size = (form.width, form.height)
+    size, bilinear = (form.width, form.height), Image.Resampling.BILINEAR
     if image.size == size:
         return image
-    if form.fit == "pad":
-        return ImageOps.pad(image, size, Image.Resampling.BILINEAR)
-    return ImageOps.fit(image, size, Image.Resampling.BILINEAR)
+    if form.fit == "crop":
+        return ImageOps.fit(image, size, bilinear)
+    scale = min(form.width / image.width, form.height / image.height)
+    inner = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), bilinear)
+    whole = Image.new(image.mode, size)
+    whole.paste(inner, ((form.width - inner.width) // 2, (form.height - inner.height) // 2))
+    return whole

@@ -90,7 +90,9 @@ class Fields(Processor):
                     continue
                 self._check(read(record, name, where), where, known=True)
             array = read(record, name, where)
-            sample[name] = tensor_of(array.reshape(plain.shape) if array.size == 1 else array, plain, name, where)
+            if array.size == 1 == math.prod(plain.shape):  # one class in an array of its own
+                array = array.reshape(plain.shape)
+            sample[name] = tensor_of(array, plain, name, where)
         return sample
 
     def batch(self, rows: Rows, draw: Draw | None) -> Batch:
@@ -209,7 +211,8 @@ def read(record: Record, name: str, where: str) -> Array:
     except ValueError:  # rows of different lengths
         array = np.empty((), dtype=object)
     if array.dtype.kind not in "fiub":
-        what = "has rows of different lengths" if isinstance(value, list | tuple) else f"is {_said(value)}, no numbers"
+        what = "has rows of different lengths" if array.shape == () and isinstance(value, list | tuple) else ""
+        what = what or ("is missing" if value is None else f"is {type(value).__name__} {str(value)[:20]!r}, no numbers")
         raise DataError(where, f"'{name}' {what}", "give arrays of numbers, the same shape for every record")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = array[~np.isfinite(array)].flat[0]
@@ -247,10 +250,6 @@ def tensor_of(array: Array, plain: Plain, name: str, where: str) -> Tensor:
     if plain.type == "float32" and not np.isfinite(array).all():
         raise DataError(where, f"'{name}' holds a number beyond the range of float32", "rescale it")
     return torch.from_numpy(array)
-
-
-def _said(value: Any) -> str:
-    return "missing" if value is None else f"{type(value).__name__} {str(value)[:20]!r}"
 
 
 def _single(x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from trainwright.core.task import Metric
 from trainwright.engine import checkpoint
 from trainwright.engine.evaluate import evaluate
 from trainwright.engine.loop import Cadence, Judge, fit
-from trainwright.engine.state import randomness_kept
+from trainwright.engine.state import TrainState, randomness_kept
 from trainwright.engine.step import StepFn, train_step
 from trainwright.runs.assemble import Pieces, in_steps
 from trainwright.runs.directory import CHECKPOINTS, MANIFEST, PROCESSOR, Lock, write_json
@@ -45,17 +45,81 @@ class Attempt:
 
 def attempt(a: Attempt) -> RunEnded:
     """Train to the end of the budget or to a stop, then score; the folder tells the same story afterwards."""
-    with _writing(a), randomness_kept(a.pieces.runtime.device):
-        return _attempt(a)
+    pieces, runtime, config = a.pieces, a.pieces.runtime, a.pieces.config
+    with _story(a) as story, Interruption(runtime.first) as interruption:
+        cadence, judge = _begun(a, story)
+        stop = fit(
+            pieces.state,
+            pieces.task,
+            pieces.groups,
+            runtime,
+            story.tell,
+            cadence=cadence,
+            schedule=pieces.schedule,
+            clip=None if config.clip == "none" else config.clip,
+            judge=judge,
+            save=lambda: _save(a, story.tell),
+            asked=interruption.asked,
+            step_fn=a.step_fn,
+        )
+        story.outcome, story.reason = (stop.outcome, stop.reason) if stop else ("finished", "the budget is spent")
+        if story.outcome != "interrupted":
+            story.scores, story.baselines = _scored(a)
+    return story.ended()
 
 
-def _attempt(a: Attempt) -> RunEnded:
+@dataclass(slots=True)
+class _Story:
+    """How the attempt goes, until it can be told as its last event."""
+
+    state: TrainState
+    tell: Observer
+    close: Callable[[], None]
+    began: float = field(default_factory=time.perf_counter)
+    outcome: str = "failed"
+    reason: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    last: RunEnded | None = None
+
+    def ended(self) -> RunEnded:
+        """The last event."""
+        if self.last is None:
+            seconds, step = time.perf_counter() - self.began, self.state.counters.step
+            self.last = RunEnded(step, self.outcome, self.reason, seconds, self.scores, self.baselines)
+        return self.last
+
+
+@contextmanager
+def _story(a: Attempt) -> Iterator[_Story]:
+    """One writer holds the folder; whatever happens, the end is told, and lock, loader and randomness are freed."""
+    pieces = a.pieces
+    lock = Lock(a.folder) if pieces.runtime.first else None
+    try:
+        with randomness_kept(pieces.runtime.device):
+            tell, close = _teller(a)
+            story = _Story(pieces.state, tell, close)
+            try:
+                yield story
+            except BaseException as error:
+                story.reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+                story.outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                raise
+            finally:
+                tell(story.ended())
+                close()
+    finally:
+        pieces.close()
+        if lock:
+            lock.release()
+
+
+def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
+    """Restore what was, write what is known before the first step, and tell that it begins."""
     pieces, runtime = a.pieces, a.pieces.runtime
-    began = time.perf_counter()
     pieces.state.random.seed(pieces.config.seed)
     earlier = restore(pieces, a.folder) if a.resumed else 0
     cadence = _cadence(pieces)
-    tell, close = _teller(a)
     first = pieces.state.counters.step
     monitor, better = _monitor(pieces)
     if runtime.first:
@@ -65,41 +129,10 @@ def _attempt(a: Attempt) -> RunEnded:
         if a.console:
             a.console.start(a, cadence, monitor, better)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    tell(RunStarted(earlier + 1, first, cadence.steps, pieces.per_epoch, now, a.note))
+    story.tell(RunStarted(earlier + 1, first, cadence.steps, pieces.per_epoch, now, a.note))
     for finding in pieces.findings if not a.resumed else ():
-        tell(Found(first, finding))
-    outcome, reason = "failed", ""
-    final: dict[str, float] = {}
-    simple: dict[str, dict[str, float]] = {}
-    try:
-        with Interruption(runtime.first) as interruption:
-            stop = fit(
-                pieces.state,
-                pieces.task,
-                pieces.groups,
-                runtime,
-                tell,
-                cadence=cadence,
-                schedule=pieces.schedule,
-                clip=None if pieces.config.clip == "none" else pieces.config.clip,
-                judge=_judge(pieces, monitor, better),
-                save=lambda: _save(a, tell),
-                asked=interruption.asked,
-                step_fn=a.step_fn,
-            )
-            outcome, reason = (stop.outcome, stop.reason) if stop else ("finished", "the budget is spent")
-            if outcome != "interrupted":
-                final, simple = _scored(a)
-    except BaseException as error:
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        raise
-    finally:
-        seconds = time.perf_counter() - began
-        ended = RunEnded(pieces.state.counters.step, outcome, reason, seconds, final, simple)
-        tell(ended)
-        close()
-    return ended
+        story.tell(Found(first, finding))
+    return cadence, _judge(pieces, monitor, better)
 
 
 def restore(pieces: Pieces, folder: Path) -> int:
@@ -184,15 +217,3 @@ def _teller(a: Attempt) -> tuple[Observer, Callable[[], None]]:
             a.console.close()
 
     return tell, close
-
-
-@contextmanager
-def _writing(a: Attempt) -> Iterator[None]:
-    """One writer holds the folder; whatever happens, it and the loader's thread are let go."""
-    lock = Lock(a.folder) if a.pieces.runtime.first else None
-    try:
-        yield
-    finally:
-        a.pieces.close()
-        if lock:
-            lock.release()

@@ -14,20 +14,20 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from trainwright.core.config import RunConfig, read_recipe, split_spec
 from trainwright.core.errors import UserError
 from trainwright.core.events import Observer
-from trainwright.core.kinds import optimizers, schedules, tasks
+from trainwright.core.kinds import optimizers, schedules
 from trainwright.core.schema import check
 from trainwright.core.task import Task
 from trainwright.engine.runtime import start
 from trainwright.engine.state import randomness_kept
 from trainwright.engine.step import StepFn, train_step
 from trainwright.runs.assemble import Pieces, Report, learnable
-from trainwright.runs.attempt import Attempt
+from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, PROCESSOR
 from trainwright.runs.own import array_pieces, foreign_pieces
 from trainwright.runs.recipe import plain, write
 from trainwright.runs.run import Run, open_run
-from trainwright.runs.train import agreed_folder, finish, rewrite, same_data, silent, spent
+from trainwright.runs.train import agreed_folder, finished, rewrite, same_data, silent, spent
 
 Plain: TypeAlias = Any  # a NumPy array, a tensor, or a tuple or dict of them
 Data: TypeAlias = "tuple[Plain, Plain] | Plain | Iterable[Any] | Dataset[Any]"
@@ -142,12 +142,17 @@ def fit(
                 pieces = pieces_of(lambda *given: foreign_pieces(data, *given, unpack=unpack, workers=workers))
             else:
                 pieces = pieces_of(lambda *given: array_pieces(data, *given))
-            return _trained(pieces, model, _reopening(pieces.task, loss), folder, out, observers, console, step_fn)
+            again = _reopening(pieces.task, loss)
+            a = _attempt_of(pieces, model, again, folder, out, observers, console, step_fn)
+            attempt(a)
+            return finished(a, model)
     finally:
+        if console:
+            console.close()
         runtime.ranks.close()
 
 
-def _trained(
+def _attempt_of(
     pieces: Pieces,
     model: nn.Module,
     again: Mapping[str, Any],
@@ -156,7 +161,7 @@ def _trained(
     observers: Sequence[Observer],
     console: Console | None,
     step_fn: StepFn,
-) -> Run:
+) -> Attempt:
     """The attempt, in a new folder or in the one that is resumed."""
     config, runtime = pieces.config, pieces.runtime
     attempts = [{"from_step": 0}]
@@ -170,7 +175,7 @@ def _trained(
         attempts = [*before["attempts"], {"from_step": run.view.step}]
     folder = resumed or agreed_folder(out, config.name, runtime)
     values = _written(config, again, model)
-    a = Attempt(
+    return Attempt(
         pieces=pieces,
         folder=folder,
         config=lambda steps: rewrite(folder, values, len(attempts) - 1) if resumed else write(values, folder / CONFIG),
@@ -181,7 +186,6 @@ def _trained(
         note=pieces.facts.get("resume", "") if resumed else "",
         step_fn=step_fn,
     )
-    return finish(a, model)
 
 
 def _config(

@@ -12,8 +12,8 @@ from pathlib import Path
 from trainwright.core.errors import TrainwrightError, UserError
 
 
-def load_plugins(files: Sequence[str], folder: Path | None = None) -> None:
-    """Run each file once in this process; what it registers is then known by name.
+def load_plugins(files: Sequence[str], folder: Path | None = None) -> list[str]:
+    """Run each file once in this process; what it registers is then known by name. Returns absolute paths.
 
     Args:
         files: as the recipe writes them, relative to the working folder or to the recipe's.
@@ -21,8 +21,10 @@ def load_plugins(files: Sequence[str], folder: Path | None = None) -> None:
     """
     for entry in entry_points(group="trainwright.plugins"):
         entry.load()
-    for name in files:
-        _load(_found(name, folder), name)
+    paths = [_found(name, folder) for name in files]
+    for path, name in zip(paths, files, strict=True):
+        _load(path, name)
+    return [str(path) for path in paths]
 
 
 def _found(name: str, folder: Path | None) -> Path:

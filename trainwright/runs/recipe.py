@@ -51,8 +51,8 @@ def read(recipe: str | Path | Mapping[str, Any], changes: Mapping[str, Any] | No
     if not isinstance(raw, Mapping):
         raise UserError(where, "a recipe is a table of keys", "see `trainwright explain recipe`")
     config = read_recipe(_placed(patched(raw, changes or {}), folder))
-    load_plugins(config.plugins, folder)
-    return checked(config)
+    plugins = load_plugins(config.plugins, folder)
+    return checked(config.model_copy(update={"plugins": plugins}))
 
 
 def checked(config: RunConfig) -> Recipe:
@@ -61,8 +61,8 @@ def checked(config: RunConfig) -> Recipe:
 
     task, task_options = split_spec(config.task, "task")
     task_options = check(tasks[task], task_options, "task")
-    if not config.model:
-        config = config.model_copy(update={"model": {"name": _default_model(task)}})
+    if "name" not in config.model:
+        config = config.model_copy(update={"model": {"name": _default_model(task), **config.model}})
     model, model_options = split_spec(config.model, "model")
     factory = models[model]
     if given := [n for n in required(factory) if n in model_options]:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from torch import nn
 
 from trainwright.core.config import Budget
 from trainwright.core.errors import TrainwrightError, UserError
 from trainwright.core.events import Observer
-from trainwright.engine.ranks import launched, torchrun
+from trainwright.engine.ranks import launched, run_ranks
 from trainwright.engine.runtime import Runtime, start
 from trainwright.runs.assemble import Pieces, assemble
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, Lock, new_folder
-from trainwright.runs.recipe import Recipe, read, write
+from trainwright.runs.recipe import Recipe, plain, read, write
 from trainwright.runs.run import Run, open_run
 
 
@@ -48,8 +49,8 @@ def train(
     if config.ranks > 1 and launched() is None:
         return _launch(checked, out, observers, quiet)
     runtime = start(config.device, config.precision, config.parallel)
+    console = None if quiet or not runtime.first else Console(stderr=to_stderr)
     try:
-        console = None if quiet or not runtime.first else Console(stderr=to_stderr)
         pieces = assemble(checked, runtime, console.progress if console else silent)
         folder = agreed_folder(out, config.name or config.task["name"], runtime)
         a = Attempt(
@@ -60,8 +61,11 @@ def train(
             observers=observers,
             console=console,
         )
-        return finish(a)
+        attempt(a)
+        return finished(a)
     finally:
+        if console:
+            console.close()
         runtime.ranks.close()
 
 
@@ -97,8 +101,8 @@ def resume(
     learned = json.loads((run.path / PROCESSOR).read_text(encoding="utf-8"))
     Lock(run.path).release()
     runtime = start(config.device, config.precision, config.parallel)
+    console = None if quiet or not runtime.first else Console(stderr=to_stderr)
     try:
-        console = None if quiet or not runtime.first else Console(stderr=to_stderr)
         pieces = assemble(checked, runtime, console.progress if console else silent, learned)
         same_data(facts["data"], pieces.facts, run.path)
         spent(run, pieces)
@@ -112,14 +116,16 @@ def resume(
             resumed=True,
             note=", ".join(f"{k} = {v}" for k, v in (changes or {}).items()),
         )
-        return finish(a)
+        attempt(a)
+        return finished(a)
     finally:
+        if console:
+            console.close()
         runtime.ranks.close()
 
 
-def finish(a: Attempt, own: nn.Module | None = None) -> Run:
-    """Run the attempt, draw its curves, and say what comes next."""
-    attempt(a)
+def finished(a: Attempt, own: nn.Module | None = None) -> Run:
+    """The run after its attempt: its curves drawn, and told what comes next."""
     run = Run(a.folder, own)
     if a.pieces.runtime.first:
         if run.view.losses:
@@ -206,28 +212,38 @@ def _launch(recipe: Recipe, out: str | Path | None, observers: Sequence[Observer
     folder = new_folder(out, recipe.config.name or recipe.config.task["name"])
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "recipe.toml"
-        write(recipe.written(), file)
+        write(plain(recipe.config.model_dump()), file)
         arguments = ["train", str(file), "--out", str(folder)] + (["--quiet"] if quiet else [])
-        code = subprocess.run(torchrun(recipe.config.ranks, "trainwright", arguments), check=False).returncode
+        code = run_ranks(recipe.config.ranks, [sys.executable, "-m", "trainwright", *arguments])
     return _opened(folder, code)
 
 
 def _relaunch(run: Run, changes: Mapping[str, Any] | None, quiet: bool) -> Run:
-    import tomli_w
-
-    settings = [a for k, v in (changes or {}).items() for a in ("--set", tomli_w.dumps({k: v}).strip())]
+    settings = [a for key, value in (changes or {}).items() for a in ("--set", f"{key}={_toml(value)}")]
     arguments = ["resume", str(run.path), *settings] + (["--quiet"] if quiet else [])
     ranks = int(read(run.path, changes).config.ranks)
-    code = subprocess.run(torchrun(ranks, "trainwright", arguments), check=False).returncode
+    code = run_ranks(ranks, [sys.executable, "-m", "trainwright", *arguments])
     return _opened(run.path, code)
+
+
+def _toml(value: Any) -> str:
+    return tomli_w.dumps({"value": value}).partition("=")[2].strip()
+
+
+class RanksError(TrainwrightError):
+    """The processes that were started failed; they have said why."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.exit_code = code
 
 
 def _opened(folder: Path, code: int) -> Run:
     if not (folder / MANIFEST).is_file():
         if not any(folder.iterdir()):
             folder.rmdir()
-        raise TrainwrightError(f"the ranks ended with exit code {code} before the first step; their message is above")
+        raise RanksError("the ranks ended before the first step; their message is above", code)
     run = Run(folder)
     if code and run.state == "failed":
-        raise TrainwrightError(f"the ranks ended with exit code {code}; {folder} tells how far they came")
+        raise RanksError(f"the ranks failed, their message is above; {folder} tells how far they came", code)
     return run

@@ -1,14 +1,23 @@
-"""Starting several processes, and telling whether this is one of them."""
+"""Starting several processes on this machine, and telling whether this is one of them."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
+import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+_GRACE = 30.0  # seconds that the others get to end by themselves once one has failed
 
 
 def launched() -> tuple[int, int, int] | None:
-    """(rank, world, local rank) where torchrun or its like started this process, else None."""
+    """(rank, world, local rank) where torchrun, its like or `run_ranks` started this process, else None."""
     try:
         rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     except (KeyError, ValueError):
@@ -16,20 +25,29 @@ def launched() -> tuple[int, int, int] | None:
     return rank, world, int(os.environ.get("LOCAL_RANK", rank))
 
 
-def torchrun(ranks: int, module: str, arguments: list[str]) -> list[str]:
-    """The command that runs ``python -m module arguments`` in ``ranks`` processes of this machine."""
-    return [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        f"--nproc-per-node={ranks}",
-        "--rdzv-backend=c10d",
-        f"--rdzv-endpoint=127.0.0.1:{free_port()}",
-        "--max-restarts=0",
-        "-m",
-        module,
-        *arguments,
-    ]
+def run_ranks(ranks: int, command: Sequence[str]) -> int:
+    """Run ``command`` as ``ranks`` processes that find each other on the loopback interface; the exit code of all.
+
+    The first rank speaks for all: what others write to standard error is passed on only where the first did not fail
+    itself. Signals reach every rank; when one rank fails, the others are ended.
+    """
+    place = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))}
+    with contextlib.ExitStack() as stack:
+        logs = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(ranks)]
+        children = []
+        for rank in range(ranks):
+            own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            out, err = (subprocess.DEVNULL, logs[rank]) if rank else (None, None)
+            environment = {**os.environ, **threads, **place, **own}
+            children.append(subprocess.Popen(command, env=environment, stdout=out, stderr=err))
+        with _forwarding(children):
+            codes = _waited(children)
+        failed = next((rank for rank, code in enumerate(codes) if code), None)
+        if codes[0] in (0, -signal.SIGTERM) and failed is not None:
+            logs[failed].seek(0)
+            sys.stderr.write(f"rank {failed} failed:\n{logs[failed].read().decode(errors='replace')[-5000:]}\n")
+    return codes[0] or max((abs(c) for c in codes), default=0)
 
 
 def free_port() -> int:
@@ -37,3 +55,41 @@ def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
+
+
+def _waited(children: Sequence[subprocess.Popen[bytes]]) -> list[int]:
+    """Exit codes, in order; once one has failed the others get some time to follow, and are then ended."""
+    deadline: float | None = None
+    while any(child.poll() is None for child in children):
+        if deadline is None and any(child.returncode for child in children):
+            deadline = time.monotonic() + (2.0 if children[0].returncode is None else _GRACE)
+        if deadline is not None and time.monotonic() > deadline:
+            for child in children:
+                child.terminate()
+            deadline = time.monotonic() + _GRACE
+        time.sleep(0.05)
+    return [child.wait() for child in children]
+
+
+@contextlib.contextmanager
+def _forwarding(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """A signal to this process is one to all ranks; Ctrl-C on a terminal reaches them anyway."""
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        for child in children:
+            if child.poll() is None:
+                child.send_signal(number)
+
+    def ignore(number: int, frame: FrameType | None) -> None:
+        if not sys.stdin or not sys.stdin.isatty():
+            forward(number, frame)
+
+    before = {}
+    with contextlib.suppress(ValueError):  # not the main thread: nobody sends signals here
+        before = {signal.SIGTERM: signal.signal(signal.SIGTERM, forward)}
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, ignore)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,238 @@
+"""Pictures to classes: what is learned, augmentation, answers, files."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tasks.cases import files, part_of, pictures, png, whole
+from trainwright.core.batch import Draw
+from trainwright.core.errors import DataError, UserError
+from trainwright.core.schema import check
+from trainwright.data.augmentation import augmented, usual
+from trainwright.tasks.image_classification import ImageClassification
+
+
+def test_training_images_are_normalised_per_channel() -> None:
+    x = whole(pictures(), ImageClassification(augment="none")).inputs["x"]
+    assert x.dtype == torch.float32
+    assert x.mean((0, 2, 3)) == pytest.approx(torch.zeros(3), abs=1e-5)
+    assert x.std((0, 2, 3), correction=0) == pytest.approx(torch.ones(3), abs=1e-4)
+
+
+def test_blank_images_do_not_blow_up() -> None:
+    blank = [{"image": np.full((8, 8), 7, np.uint8), "label": i % 2} for i in range(8)]
+    assert not bool(whole(blank, ImageClassification()).inputs["x"].any())
+
+
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ({}, (3, 12, 10)),
+        ({"size": 16}, (3, 16, 16)),
+        ({"size": (6, 9), "fit": "pad"}, (3, 6, 9)),
+        ({"channels": 1}, (1, 12, 10)),
+    ],
+)
+def test_the_shape_is_found_or_told(options: dict[str, Any], shape: tuple[int, int, int]) -> None:
+    task = ImageClassification(**options)
+    assert whole(pictures(8), task).inputs["x"].shape == (8, *shape)
+    inputs = shape[0] * shape[1] * shape[2]
+    assert task.sizes() == {"channels": shape[0], "size": list(shape[1:]), "inputs": inputs, "outputs": 7}
+
+
+def test_one_colour_image_makes_all_of_them_colour() -> None:
+    grey, colour = pictures(7, channels=1), pictures(1)
+    assert whole(grey, ImageClassification()).inputs["x"].shape[1] == 1
+    assert whole([*grey, *colour], ImageClassification()).inputs["x"].shape[1] == 3
+
+
+def test_a_recipe_may_write_a_size_as_a_list() -> None:
+    assert check(ImageClassification, {"size": [32, 48]}, "task")["size"] == (32, 48)
+    with pytest.raises(UserError, match=r"task\.size"):
+        check(ImageClassification, {"size": "large"}, "task")
+
+
+def test_what_was_learned_survives_json() -> None:
+    task, again = ImageClassification(), ImageClassification()
+    before = whole(pictures(), task, draw=True)
+    again.processor.load_state_dict(json.loads(json.dumps(task.processor.state_dict(), allow_nan=False)))
+    after = whole(pictures(), again, fit=False, draw=True)
+    assert torch.equal(before.inputs["x"], after.inputs["x"])
+    assert torch.equal(before.targets["y"], after.targets["y"])
+
+
+def test_files_are_kept_where_pixels_would_take_too_much_and_give_the_same_batch() -> None:
+    records = files(pictures(20))
+    pixels, kept = ImageClassification(), ImageClassification(gigabytes=0)
+    one, two = whole(records, pixels, draw=True), whole(records, kept, draw=True)
+    assert pixels.processor.columns()["image"].kind == "dense"
+    assert kept.processor.columns()["image"].kind == "bytes"
+    assert torch.equal(one.inputs["x"], two.inputs["x"])
+    part = part_of(records, kept.processor)
+    assert part.store.nbytes < 20 * 3 * 12 * 10 + sum(len(r["image"]) for r in records)
+
+
+def test_arrays_are_never_kept_as_files() -> None:
+    task = ImageClassification(gigabytes=0)
+    task.processor.fit(pictures())
+    assert task.processor.columns()["image"].kind == "dense"
+
+
+@pytest.mark.parametrize("gigabytes", [0.0, 4.0])
+def test_a_broken_file_is_told_with_its_place(gigabytes: float) -> None:
+    records = files(pictures(12))
+    image = records[5]["image"]
+    records[5] = {**records[5], "image": image[: len(image) - 40]}
+    task = ImageClassification(gigabytes=gigabytes)
+    task.processor.fit(records)
+    with pytest.raises(DataError, match=r"record 5, field 'image': the image is damaged"):
+        part_of(records, task.processor)
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"image": b"text", "label": 1}, "training record 3, field 'image': the file is no image"),
+        ({"image": np.zeros((8, 8), np.uint8), "label": None}, "training record 3: the record has no label"),
+        ({"image": np.zeros((8, 8), np.uint8)}, "training record 3: the record has no label"),
+        ({"imge": np.zeros((8, 8), np.uint8), "label": 1}, "training record 3: .*'image'"),
+        ({"image": np.zeros((8, 8), np.uint8), "label": 0.5}, r"the label 0\.5 is no class"),
+    ],
+)
+def test_a_bad_training_record_is_told(record: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        ImageClassification().processor.fit([*pictures(3), record])
+
+
+def test_one_class_alone_and_no_records_are_told() -> None:
+    with pytest.raises(DataError, match="every training record has the label 0"):
+        ImageClassification().processor.fit(pictures(5, classes=1))
+    with pytest.raises(DataError, match="no records"):
+        ImageClassification().processor.fit([])
+
+
+def test_answers_name_the_five_likeliest_labels() -> None:
+    task = ImageClassification()
+    records = [{**r, "label": f"class {r['label']}"} for r in pictures(14)]
+    batch = whole(records, task)
+    p = torch.tensor([[0.05, 0.1, 0.4, 0.15, 0.2, 0.07, 0.03]] * 14)
+    answer = task.processor.decode({"probabilities": p}, batch)[0]
+    assert answer["label"] == "class 2"
+    assert answer["probability"] == pytest.approx(0.4)
+    assert [name for name, _ in answer["top"]] == [f"class {i}" for i in (2, 4, 3, 1, 5)]
+    assert json.dumps(answer)
+
+
+def test_top_five_is_measured_only_where_there_are_more() -> None:
+    few, many = ImageClassification(), ImageClassification()
+    few.processor.fit(pictures(classes=5))
+    many.processor.fit(pictures(classes=6))
+    assert "top5" not in few.metrics()
+    assert "top5" in many.metrics()
+    assert many.metrics()["macro_f1"].when == "final"
+
+
+def test_baselines_beat_chance_where_pixels_tell() -> None:
+    task = ImageClassification()
+    records = pictures(140)
+    task.processor.fit(records)
+    part = part_of(records, task.processor)
+    found = task.baselines(part, part)
+    assert found["constant"]["accuracy"] == pytest.approx(1 / 7)
+    assert found["linear"]["accuracy"] > 0.5
+
+
+def x_and_draw(n: int = 6, seed: int = 0) -> tuple[torch.Tensor, Draw]:
+    x = torch.randint(0, 256, (n, 3, 9, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    return x, Draw(3, 1, torch.arange(n))
+
+
+def test_without_options_nothing_changes() -> None:
+    x, draw = x_and_draw()
+    assert torch.equal(augmented(x, draw), x.float())
+
+
+def test_a_flip_mirrors_about_half_of_the_images_whole() -> None:
+    x, draw = x_and_draw(200)
+    out = augmented(x, draw, flip=True)
+    same, mirrored = (out == x).flatten(1).all(1), (out == x.flip(3)).flatten(1).all(1)
+    assert bool((same | mirrored).all())
+    assert 60 < int(mirrored.sum()) < 140
+
+
+def test_a_shift_moves_by_whole_pixels_and_repeats_the_border() -> None:
+    x, draw = x_and_draw(100)
+    out = augmented(x, draw, shift=2)
+    moves = set()
+    for before, after in zip(x.float(), out, strict=True):
+        fits = [
+            (dy, dx)
+            for dy in range(-2, 3)
+            for dx in range(-2, 3)
+            if torch.equal(
+                after,
+                before[:, (torch.arange(9) + dy).clamp(0, 8)][:, :, (torch.arange(8) + dx).clamp(0, 7)],
+            )
+        ]
+        assert len(fits) == 1
+        moves.add(fits[0])
+    assert len(moves) > 15
+
+
+def test_brightness_and_contrast_stay_within_their_reach() -> None:
+    x = torch.full((50, 1, 4, 4), 100, dtype=torch.uint8)
+    x[:, :, :2] = 50
+    draw = Draw(0, 0, torch.arange(50))
+    bright = augmented(x, draw, brightness=0.2)[:, 0, 3, 3]
+    assert 80 <= float(bright.min()) < 90 < 110 < float(bright.max()) <= 120
+    contrast = augmented(x, draw, contrast=0.5)
+    assert contrast.mean((1, 2, 3)) == pytest.approx(torch.full((50,), 75.0), abs=1e-3)
+    spread = (contrast[:, 0, 3, 3] - contrast[:, 0, 0, 0]) / 50
+    assert 0.5 <= float(spread.min()) < 0.7 < 1.3 < float(spread.max()) <= 1.5
+
+
+def test_a_sample_is_augmented_alike_in_any_batch_and_anew_each_epoch() -> None:
+    options: dict[str, Any] = {"flip": True, "shift": 3, "brightness": 0.2, "contrast": 0.2}
+    x, draw = x_and_draw(40)
+    together = augmented(x, draw, **options)
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(5))
+    for cut in order.split(7):
+        part = augmented(x[cut], Draw(3, 1, draw.ids[cut]), **options)
+        assert torch.allclose(part, together[cut], atol=1e-4)
+    assert not torch.equal(augmented(x, Draw(3, 2, draw.ids), **options), together)
+
+
+def test_the_usual_augmentation_never_flips_grey_images() -> None:
+    assert usual(1, 28, 28) == {"flip": False, "shift": 2}
+    assert usual(1, 8, 8) == {"flip": False, "shift": 1}
+    assert usual(3, 32, 32) == {"flip": True, "shift": 4}
+
+
+def test_augmentation_is_written_as_a_table_and_checked() -> None:
+    task = ImageClassification(augment={"shift": 1})
+    task.processor.fit(pictures())
+    assert task.processor.changes == {"flip": False, "shift": 1, "brightness": 0.0, "contrast": 0.0}
+    with pytest.raises(UserError, match=r"task\.augment\.flop: unknown option; did you mean 'flip'"):
+        ImageClassification(augment={"flop": True})
+    with pytest.raises(UserError, match=r"task\.augment\.shift: -1 is out of range"):
+        ImageClassification(augment={"shift": -1})
+
+
+def test_evaluation_is_not_augmented() -> None:
+    task = ImageClassification(augment={"flip": True, "shift": 3})
+    plain = ImageClassification(augment="none")
+    assert torch.equal(whole(pictures(), task).inputs["x"], whole(pictures(), plain).inputs["x"])
+    assert not torch.equal(whole(pictures(), task, draw=True).inputs["x"], whole(pictures(), plain).inputs["x"])
+
+
+def test_a_photo_is_served_as_it_is() -> None:
+    task = ImageClassification()
+    task.processor.fit(pictures())
+    sample = task.processor.encode({"image": png(np.zeros((300, 200, 3), np.uint8), "JPEG"), "path": "photo.jpg"})
+    assert set(sample) == {"image"}
+    assert sample["image"].shape == (3, 12, 10)  # type: ignore[union-attr]

@@ -1,0 +1,74 @@
+"""Every built-in task keeps every promise, in each of its forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.tasks.cases import arrays, files, network, pictures, rows, without
+from trainwright.core.kinds import tasks
+from trainwright.core.task import Record, Task
+from trainwright.runs.conformance import check_task, report
+
+SMOOTHED = {"name": "cross_entropy", "label_smoothing": 0.1}
+WEIGHTED = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]), label_smoothing=0.1)
+
+
+def own(output: Tensor, target: Tensor) -> Tensor:
+    return (output - target).abs().mean(1)
+
+
+mlp, cnn = network("mlp", width=16), network("cnn", filters=(4,), dense=(8,))
+one = network("mlp", width=16, outputs=1)
+Case = tuple[str, str, dict[str, Any], Sequence[Record], str, Callable[[Mapping[str, Any]], nn.Module]]
+CASES: list[Case] = [
+    ("classes of rows", "tabular_classification", {}, rows(), "target", mlp),
+    ("with smoothing", "tabular_classification", {"loss": SMOOTHED}, rows(), "target", mlp),
+    ("numbers of rows", "tabular_regression", {}, rows(regression=True), "target", mlp),
+    ("robustly", "tabular_regression", {"loss": "huber", "scaling": "standard"}, rows(regression=True), "target", mlp),
+    ("colour images", "image_classification", {}, pictures(), "label", cnn),
+    ("grey images", "image_classification", {}, pictures(channels=1, height=28, width=28), "label", mlp),
+    ("two kinds of image", "image_classification", {"augment": "none"}, pictures(classes=2), "label", cnn),
+    (
+        "all augmentations",
+        "image_classification",
+        {"augment": {"flip": True, "shift": 3, "brightness": 0.3, "contrast": 0.3}},
+        pictures(),
+        "label",
+        cnn,
+    ),
+    ("image files", "image_classification", {"gigabytes": 0.0, "size": (8, 8)}, files(pictures()), "label", cnn),
+    ("classes of arrays", "supervised", {"loss": "cross_entropy"}, arrays(), "y", mlp),
+    ("weighted classes", "supervised", {"loss": WEIGHTED}, arrays(), "y", mlp),
+    ("yes or no", "supervised", {"loss": "binary_cross_entropy"}, arrays(target="yes"), "y", one),
+    ("a number", "supervised", {"loss": "mse"}, arrays(target="number"), "y", mlp),
+    ("numbers", "supervised", {"loss": nn.SmoothL1Loss()}, arrays(target="numbers"), "y", mlp),
+    ("a loss of one's own", "supervised", {"loss": own}, arrays(target="numbers"), "y", mlp),
+    ("an autoencoder", "supervised", {"loss": "mse", "targets": ()}, arrays(), "", mlp),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "records", "target", "model"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
+)
+def test_every_promise_is_kept(
+    name: str,
+    options: dict[str, Any],
+    records: Sequence[Record],
+    target: str,
+    model: Callable[[Mapping[str, Any]], nn.Module],
+) -> None:
+    def make() -> Task[Any]:
+        return tasks[name](**options)
+
+    promises = list(check_task(make, model, records, without(target)))
+    assert all(p.kept for p in promises), report(promises)
+    assert len(promises) > 30
+
+
+def test_every_task_is_among_them() -> None:
+    assert {c[1] for c in CASES} == set(tasks.names())

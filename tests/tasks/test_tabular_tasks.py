@@ -1,0 +1,213 @@
+"""Rows of a table to a class or a number: targets, answers, metrics, baselines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sk
+
+from tests.tasks.cases import part_of, rows, whole
+from trainwright.core.errors import DataError, UserError
+from trainwright.core.task import Progress, Record
+from trainwright.tasks.tabular_classification import TabularClassification
+from trainwright.tasks.tabular_regression import TabularRegression
+
+
+def labelled(labels: Sequence[Any], name: str = "target") -> list[dict[str, Any]]:
+    return [{"x": float(i % 9), name: v} for i, v in enumerate(labels)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "values"),
+    [
+        (["b", "a", "c"], ["a", "b", "c"]),
+        ([3, 1, 10], [1, 3, 10]),
+        ([True, False], [False, True]),
+        ([1.0, 0.0], [0, 1]),
+        ([np.int64(2), np.int64(1)], [1, 2]),
+        (["10", "9"], ["10", "9"]),
+    ],
+)
+def test_labels_are_sorted_and_keep_their_type_through_json(labels: list[Any], values: list[Any]) -> None:
+    task, again = TabularClassification(), TabularClassification()
+    task.processor.fit(labelled(labels * 4))
+    again.processor.load_state_dict(json.loads(json.dumps(task.processor.state_dict())))
+    for processor in (task.processor, again.processor):
+        assert processor.labels.values == values
+        assert [type(v) for v in processor.labels.values] == [type(v) for v in values]
+        assert [int(processor.encode({"x": 0.0, "target": v})["y"]) for v in values] == list(range(len(values)))
+
+
+@pytest.mark.parametrize("first", [{}, {"target": 0}, {"income": 0}])
+def test_the_target_is_the_one_named_else_target_else_the_last_column(first: dict[str, int]) -> None:
+    records = [{**first, "x": i % 5, "last": "ab"[i % 2]} | ({"target": i % 3} if first else {}) for i in range(20)]
+    expected = "target" if first else "last"
+    task = TabularClassification()
+    assert task.strata(records[0]) == expected
+    task.processor.fit(records)
+    assert task.processor.target == expected
+    assert TabularClassification(target="x").strata(records[0]) == "x"
+
+
+@pytest.mark.parametrize("task", [TabularClassification, TabularRegression])
+def test_a_training_record_without_a_target_is_named_as_soon_as_it_is_read(task: Any) -> None:
+    records = labelled([1, 2, 3, 4, None, 5])
+    read = []
+
+    def stream() -> Any:
+        for i, record in enumerate(records):
+            read.append(i)
+            yield record
+
+    with pytest.raises(DataError, match="training record 4: the target 'target' is missing"):
+        task(target="target").processor.fit(stream())
+    assert read[-1] == 4
+
+
+@pytest.mark.parametrize("task", [TabularClassification, TabularRegression])
+def test_an_absent_target_is_told_with_the_nearest_column(task: Any) -> None:
+    with pytest.raises(DataError, match=r"task\.target: no column is named 'incme'; did you mean 'income'"):
+        task(target="incme").processor.fit(labelled([1, 2], "income"))
+
+
+def test_a_split_by_an_absent_target_is_told_too() -> None:
+    with pytest.raises(DataError, match="did you mean 'income'"):
+        TabularClassification(target="incme").strata({"x": 1.0, "income": "high"})
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["a"] * 9, "every training record has the label 'a'"),
+        ([0.5, 1.5, 2.5], r"the label 0\.5 is no class"),
+        (list(range(60)), "60 different labels in 60 training records"),
+    ],
+)
+def test_labels_that_are_no_classes_are_told(labels: list[Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        TabularClassification().processor.fit(labelled(labels))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([1.0, "much", 2.0], "training record 1: the target 'target' is 'much', not a number"),
+        ([1.0, float("inf")], "the target 'target' is inf"),
+        ([True, False], "use the task 'tabular_classification'"),
+        ([5, 5, 5], "the target is 5 in every training record"),
+    ],
+)
+def test_targets_that_are_no_numbers_are_told(values: list[Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        TabularRegression().processor.fit(labelled(values))
+
+
+def test_a_label_that_training_did_not_have_is_told() -> None:
+    task = TabularClassification()
+    task.processor.fit(labelled(["red", "blue"] * 5))
+    with pytest.raises(
+        DataError, match=r"column 'target': the label 'rde' occurs in no training record; did you mean 'red'"
+    ):
+        task.processor.encode({"x": 1.0, "target": "rde"})
+
+
+def test_losses_of_the_wrong_kind_are_told() -> None:
+    with pytest.raises(UserError, match=r"task\.loss: 'mse' does not compare classes"):
+        TabularClassification(loss="mse")
+    with pytest.raises(UserError, match=r"task\.loss: 'cross_entropy' does not compare numbers"):
+        TabularRegression(loss="cross_entropy")
+
+
+def test_records_are_served_without_their_target_or_with_an_empty_one() -> None:
+    task = TabularClassification()
+    task.processor.fit(labelled(["a", "b"] * 5))
+    for record in ({"x": 1.0}, {"x": 1.0, "target": None}, {"x": 1.0, "target": ""}):
+        assert set(task.processor.encode(record)) == {"x"}
+
+
+def test_answers_name_the_label_and_every_probability() -> None:
+    task = TabularClassification()
+    batch = whole(labelled([True, False, True] * 4), task)
+    outputs = {"probabilities": torch.tensor([[0.25, 0.75]] * 12)}
+    assert task.processor.decode(outputs, batch)[0] == {"label": True, "probabilities": {"False": 0.25, "True": 0.75}}
+
+
+class Perfect(torch.nn.Module):
+    """Says the standardized truth plus an error."""
+
+    def __init__(self, y: torch.Tensor, error: float) -> None:
+        super().__init__()
+        self.said = y.unsqueeze(1) + error
+
+    def forward(self, x: torch.Tensor, categorical: torch.Tensor | None = None) -> torch.Tensor:
+        return self.said
+
+
+def test_a_regression_is_judged_and_answered_in_its_own_unit() -> None:
+    records = rows(40, regression=True)
+    truth = np.array([r["target"] for r in records])
+    task = TabularRegression()
+    batch = whole(records, task)
+    assert float(batch.targets["y"].mean()) == pytest.approx(0, abs=1e-5)
+    assert float(batch.targets["y"].std(correction=0)) == pytest.approx(1, abs=1e-5)
+    model = Perfect(batch.targets["y"], error=0.1)
+    answers = [a["value"] for a in task.processor.decode(task.predict(model, batch), batch)]
+    outputs = task.loss(model, batch, Progress()).outputs
+    scores = {name: m.value(m.count(outputs, batch)) for name, m in task.metrics().items()}
+    assert np.array(answers) == pytest.approx(truth + 0.1 * truth.std(), rel=1e-5)
+    assert scores["rmse"] == pytest.approx(0.1 * truth.std(), rel=1e-5)
+    assert scores["mae"] == pytest.approx(0.1 * truth.std(), rel=1e-5)
+    assert scores["r2"] == pytest.approx(sk.r2_score(truth, np.array(answers)), abs=1e-5)
+
+
+def test_the_weight_is_the_number_of_samples() -> None:
+    for task, records in ((TabularClassification(), rows(20)), (TabularRegression(), rows(20, regression=True))):
+        assert float(whole(records, task).weight) == 20
+
+
+def test_baselines_stand_where_they_should() -> None:
+    task = TabularClassification()
+    records = rows(300)
+    task.processor.fit(records)
+    part = part_of(records, task.processor)
+    found = task.baselines(part, part)
+    share = max(np.mean([r["target"] == v for r in records]) for v in ("low", "high"))
+    assert found["constant"]["accuracy"] == pytest.approx(share)
+    assert found["constant"]["auroc"] == 0.5
+    assert found["linear"]["accuracy"] > share + 0.1
+    assert found["constant"].keys() == found["linear"].keys() == task.metrics().keys()
+
+
+def test_a_regressions_constant_is_the_training_mean() -> None:
+    task = TabularRegression()
+    records = rows(300, regression=True)
+    task.processor.fit(records)
+    part = part_of(records, task.processor)
+    found = task.baselines(part, part)
+    assert found["constant"]["rmse"] == pytest.approx(np.std([r["target"] for r in records]), rel=1e-5)
+    assert found["constant"]["r2"] == pytest.approx(0, abs=1e-5)
+    assert found["linear"]["r2"] > 0.5
+
+
+def test_sizes_tell_a_model_what_it_must_know() -> None:
+    task = TabularClassification()
+    task.processor.fit(rows())
+    assert task.sizes() == {"inputs": 4, "cardinalities": [5, 4], "outputs": 2}  # size, its mark, count, since
+    notes = " ".join(task.processor.inputs.notes)
+    assert "'row_id' is left out: an id" in notes
+    assert "'unit' is left out: every value is 'cm'" in notes
+
+
+def test_what_is_learned_does_not_depend_on_other_parts() -> None:
+    """Only training records are seen: encoding others changes nothing."""
+    task = TabularRegression()
+    task.processor.fit(rows(40, regression=True))
+    before = json.dumps(task.processor.state_dict())
+    odd: Record = {**rows(1, regression=True)[0], "kind": "purple", "count": 10**6, "target": -5.0}
+    task.processor.encode(odd)
+    assert json.dumps(task.processor.state_dict()) == before
