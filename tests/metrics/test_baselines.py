@@ -43,12 +43,21 @@ def test_a_part_is_read_whole_and_in_order() -> None:
     assert torch.equal(b, y)
 
 
-def test_a_limit_draws_by_seed_without_repetition() -> None:
+@pytest.mark.parametrize("limit", [10, 50, 150, 200])
+def test_a_limit_draws_by_seed_without_repetition(limit: int) -> None:
     x = torch.arange(200.0).unsqueeze(1)
-    drawn = [baselines.read_part(Part(x, x[:, 0]), read, limit=50, seed=s)[1] for s in (0, 0, 1)]
-    assert torch.equal(drawn[0], drawn[1])
-    assert not torch.equal(drawn[0], drawn[2])
-    assert len(drawn[0].unique()) == 50
+    drawn = [baselines.read_part(Part(x, x[:, 0]), read, limit=limit, seed=s) for s in (0, 0, 1)]
+    assert torch.equal(drawn[0][1], drawn[1][1])
+    assert torch.equal(drawn[0][0][:, 0], drawn[0][1])
+    assert torch.equal(drawn[0][1], drawn[2][1]) == (limit == 200)
+    assert len(drawn[0][1].unique()) == limit
+
+
+def test_a_small_draw_does_not_read_the_rest() -> None:
+    x = torch.arange(20_000.0).unsqueeze(1)
+    part = Part(x, x[:, 0])
+    baselines.read_part(part, read, limit=7)
+    assert part.asked == 7
 
 
 def test_the_constant_says_the_training_frequencies() -> None:

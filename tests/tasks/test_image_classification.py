@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import trainwright as tw
 from tests.tasks.cases import files, part_of, pictures, png, whole
 from trainwright.core.batch import Draw
 from trainwright.core.errors import DataError, UserError
@@ -236,3 +238,19 @@ def test_a_photo_is_served_as_it_is() -> None:
     sample = task.processor.encode({"image": png(np.zeros((300, 200, 3), np.uint8), "JPEG"), "path": "photo.jpg"})
     assert set(sample) == {"image"}
     assert sample["image"].shape == (3, 12, 10)  # type: ignore[union-attr]
+
+
+def test_digits_need_no_download(tmp_path: Path) -> None:
+    run = tw.train(
+        {
+            "task": "image_classification",
+            "data": {"source": "embedded", "set": "digits", "valid": 0.1, "test": 0.2},
+            "model": "cnn",
+            "optimizer": {"name": "adamw", "lr": 3e-3},
+            "schedule": "cosine",
+            "budget": "6 epochs",
+        },
+        out=tmp_path / "run",
+        quiet=True,
+    )
+    assert run.metrics["test/accuracy"] > 0.95

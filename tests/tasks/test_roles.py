@@ -68,6 +68,10 @@ def role(values: Sequence[Any], **options: Any) -> str:
         ([[1, 2]] * 20, "type list"),
         (["only", None] * 10, "category"),
         ([7, None] * 10, "category"),
+        ([1, "many"] * 10, "category"),
+        ([True, 2.5] * 10, "category"),
+        ([{"a": 1}, 2] * 10, "type dict"),
+        ([date(2024, 1, 1), "soon"] * 10, "category"),
     ],
 )
 def test_roles_are_found_in_the_training_records(values: list[Any], expected: str) -> None:

@@ -368,6 +368,15 @@ def test_inputs_that_are_no_rows_have_the_constant_alone() -> None:
     assert list(task.baselines(part, part)) == ["constant"]
 
 
-def test_classes_are_kept_in_proportion_by_a_split() -> None:
-    assert Supervised(loss="cross_entropy").strata({"x": 0, "y": 0}) == "y"
-    assert Supervised(loss="mse").strata({"x": 0, "y": 0}) is None
+@pytest.mark.parametrize(
+    ("loss", "y", "kept"),
+    [
+        ("cross_entropy", 1, True),
+        ("cross_entropy", np.array([0.5, 0.5]), False),
+        ("binary_cross_entropy", True, True),
+        ("binary_cross_entropy", 0.25, False),
+        ("mse", 1, False),
+    ],
+)
+def test_classes_are_kept_in_proportion_by_a_split(loss: str, y: Any, kept: bool) -> None:
+    assert Supervised(loss=loss).strata({"x": 0, "y": y}) == ("y" if kept else None)

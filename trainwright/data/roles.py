@@ -170,16 +170,14 @@ def guess(name: str, values: Sequence[Any]) -> Kind | Literal["category"] | str:
         return "category"
     if all(_is_number(v) for v in there):
         return _numeric_id(name, there) or "number"
-    if all(isinstance(v, str | date) for v in there):
-        if all(_is_date(v) for v in there):
-            return "date"
-        return _texts([str(v) for v in there])
-    odd = next(v for v in there if not isinstance(v, str | date) and not _is_number(v))
-    return f"it holds values of type {type(odd).__name__}"
+    odd = [v for v in there if not (isinstance(v, str | date) or _is_truth(v) or _is_number(v))]
+    if odd:
+        return f"it holds values of type {type(odd[0]).__name__}"
+    return "date" if all(_is_date(v) for v in there) else _texts([level(v) or "" for v in there])
 
 
 def _texts(there: Sequence[str]) -> str:
-    different = len({t.strip() for t in there})
+    different = len(set(there))
     if (different == len(there) and different >= 10) or different > max(FEW, REPEATED * len(there)):
         return f"free text or an id: {different} different values in {len(there)} records"
     return "category"

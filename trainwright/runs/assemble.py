@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainwright.core.batch import Batch, seed_of
@@ -20,7 +21,7 @@ from trainwright.core.finding import Finding
 from trainwright.core.kinds import Schedule, models, optimizers, schedules, sources, tasks
 from trainwright.core.rows import Encoded
 from trainwright.core.schema import options, required
-from trainwright.core.task import Task
+from trainwright.core.task import Record, Task
 from trainwright.data.copies import copies, finding
 from trainwright.data.encode import encode
 from trainwright.data.joined import Joined
@@ -121,7 +122,7 @@ def encoded(
 ) -> Data:
     """Learn from the training part, encode every record once, and look for copies across the parts."""
     if learned is None:
-        task.processor.fit(source[int(i)] for i in division.parts["train"])
+        learn(task, source, division.parts["train"])
     else:
         task.processor.load_state_dict(learned)
     with runtime.ranks.first_then_others():  # who comes later finds the cache
@@ -139,6 +140,26 @@ def encoded(
     parts = {n: Part(store, ids, windows, task.processor, name=n) for n, ids in division.parts.items() if len(ids)}
     found = finding(copies(store, division.parts)) if windows is None and len(parts) > 1 else None
     return Data(source, division, parts, [found] if found else [])
+
+
+def learn(task: Task[Any], source: Source, ids: Tensor) -> None:
+    """Fit the processor on the training records; a bad one is told by its place in the source."""
+    reading: int | None = None
+
+    def records() -> Iterator[Record]:
+        nonlocal reading
+        for reading in ids.tolist():
+            yield source[reading]
+        reading = None
+
+    try:
+        task.processor.fit(records())
+    except DataError as error:
+        if reading is None:
+            raise
+        field = re.sub(r"^training record \d+(, )?", "", error.where)
+        place = ", ".join(p for p in (source.where(reading), field) if p)
+        raise DataError(place, error.what, error.instead) from None
 
 
 def divided(source: Source, task: Task[Any], how: Mapping[str, Any], seed: int) -> Split:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -67,8 +68,11 @@ class Supervised(Task[Fields]):
         return "accuracy" if self.processor.meaning in ("classes", "binary", "probability") else "loss"
 
     def strata(self, record: Record) -> str | None:
-        """The target, where it is a class."""
-        return self.targets[0] if self.processor.meaning == "classes" else None
+        """The target, where it is a class, or yes or no."""
+        value = record.get(self.targets[0]) if self.targets else None
+        yes_or_no = self.processor.meaning in ("binary", "probability") and isinstance(value, bool | int)
+        one = self.processor.meaning == "classes" and isinstance(value, bool | int | float | np.number)
+        return self.targets[0] if one or yes_or_no else None
 
     def weigh(self, targets: Mapping[str, Tensor]) -> Tensor:
         """The weight (0-d) that a batch of these targets has, for batches that a foreign loader made."""
