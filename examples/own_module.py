@@ -12,9 +12,7 @@ net = nn.Sequential(
     nn.Linear(64, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 10)
 )
 
-run = tw.fit(
-    net, (x / 16, y), loss="cross_entropy", test=0.2, epochs=40, lr=3e-3, schedule="cosine", name="own-module"
-)
+run = tw.fit(net, (x / 16, y), loss="cross_entropy", test=0.2, epochs=40, lr=3e-3, schedule="cosine", name="own-module")
 
 linear = run.baselines["linear"]["accuracy"]
 print(f"test accuracy {run.metrics['test/accuracy']:.4f}, logistic regression {linear:.4f}")

@@ -198,6 +198,10 @@ def test_a_key_that_training_records_lack_may_be_lacking() -> None:
 
 def test_dates_are_days() -> None:
     inputs = column([f"2024-01-{d:02d}" for d in range(1, 31)], scaling="standard")
+    with pytest.raises(DataError, match="'soon' is not a date"):
+        inputs.encode({"c": "soon", "other": 0.0})
+    with pytest.raises(DataError, match="12 is not a date"):
+        inputs.encode({"c": 12, "other": 0.0})
     number = next(n for n in inputs.numbers if n.name == "c")
     assert number.read("1970-01-03") == 2
     assert number.read(date(1970, 1, 2)) == 1

@@ -110,6 +110,8 @@ def read(value: Any, kind: Kind, name: str) -> float | None:
 
 def _days(value: Any) -> float:
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(moment, date):
+        raise TypeError
     if not isinstance(moment, datetime):
         moment = datetime(moment.year, moment.month, moment.day)
     if moment.tzinfo is None:

@@ -16,12 +16,12 @@ from torch.optim import Optimizer
 
 from trainwright.core.batch import Batch, seed_of
 from trainwright.core.config import Budget, RunConfig
-from trainwright.core.errors import DataError, UserError, did_you_mean
+from trainwright.core.errors import DataError, TrainwrightError, UserError, did_you_mean
 from trainwright.core.finding import Finding
 from trainwright.core.kinds import Schedule, models, optimizers, schedules, sources, tasks
 from trainwright.core.rows import Encoded
 from trainwright.core.schema import options, required
-from trainwright.core.task import Record, Task
+from trainwright.core.task import Progress, Record, Task
 from trainwright.data.copies import copies, finding
 from trainwright.data.encode import encode
 from trainwright.data.joined import Joined
@@ -35,6 +35,7 @@ from trainwright.engine.state import TrainState, randomness_kept
 from trainwright.runs.recipe import Recipe
 
 PARTS = ("train", "valid", "test")
+_TRIED = 8  # samples; more than one for batch norm's sake
 Report = Callable[[str, int, int], None]  # (what, done, of how many)
 
 
@@ -49,6 +50,7 @@ class Pieces:
     groups: Groups
     schedule: Schedule
     evaluations: Mapping[str, Callable[[], Iterable[Batch]]]  # by part
+    first: Callable[[], Batch]  # a few training samples, to try the model on
     encoded: Mapping[str, Encoded] = field(default_factory=dict)  # by part, where baselines can be fitted
     facts: dict[str, Any] = field(default_factory=dict)  # of the data, for the manifest
     findings: list[Finding] = field(default_factory=list)
@@ -223,11 +225,31 @@ def joined(
         groups=loader,
         schedule=schedule,
         evaluations={name: over(name) for name in data.parts if name != "train"},
+        first=lambda: task.processor.batch(data.parts["train"].rows(0, _TRIED), None),
         encoded=data.parts,
-        facts=data.facts(),
+        facts={**data.facts(), "resume": "exact"},
         findings=data.findings,
         close=loader.close,
     )
+
+
+def try_first(pieces: Pieces) -> None:
+    """Compute the loss of a few samples before anything is written; UserError where model and data do not fit.
+
+    Nothing is left of it: no gradient, no randomness, no buffer.
+    """
+    state, runtime = pieces.state, pieces.runtime
+    with state.aside(), torch.no_grad(), runtime.autocast():
+        state.model.train()
+        batch = runtime.take(pieces.first())
+        try:
+            pieces.task.loss(state.model, batch, Progress())
+        except TrainwrightError:
+            raise
+        except Exception as error:
+            shapes = ", ".join(f"{name} {str(t.dtype)[6:]} {tuple(t.shape)}" for name, t in batch.inputs.items())
+            what = f"cannot compute the first batch: {type(error).__name__}: {error}"
+            raise UserError("model", what, f"it was given {shapes}") from error
 
 
 def build_model(recipe: Recipe, task: Task[Any]) -> nn.Module:

@@ -20,7 +20,7 @@ from trainwright.core.task import Task
 from trainwright.engine.runtime import start
 from trainwright.engine.state import randomness_kept
 from trainwright.engine.step import StepFn, train_step
-from trainwright.runs.assemble import Pieces, Report, learnable
+from trainwright.runs.assemble import Pieces, Report, learnable, try_first
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, PROCESSOR
@@ -102,6 +102,10 @@ def fit(
     """
     if not isinstance(model, nn.Module):
         raise UserError("model", f"is a {type(model).__name__}", "pass an nn.Module, or train a recipe with tw.train")
+    if isinstance(data, str | bytes | Path):
+        raise UserError(
+            "data", f"is the text {str(data)!r}", "pass arrays or a loader, or train a recipe with tw.train"
+        )
     if epochs is not None and budget is not None:
         raise UserError("budget", "epochs and budget are both given", "give one of them")
     config = _config(
@@ -142,6 +146,7 @@ def fit(
                 pieces = pieces_of(lambda *given: foreign_pieces(data, *given, unpack=unpack, workers=workers))
             else:
                 pieces = pieces_of(lambda *given: array_pieces(data, *given))
+            try_first(pieces)
             again = _reopening(pieces.task, loss)
             a = _attempt_of(pieces, model, again, folder, out, observers, console, step_fn)
             attempt(a)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset, IterableDataset
@@ -106,7 +107,14 @@ def foreign_pieces(
     others = {part: over(given) for part, given in (("valid", valid), ("test", test)) if _is_data(given)}
     facts: dict[str, Any] = {"fingerprint": "", "split": "given", "samples": {}}
     facts["resume"] = "exact" if groups.exact else f"approximate: {groups.why}"
-    return Pieces(config, runtime, task, state, groups, schedule, others, facts=facts, close=groups.close)
+
+    def first() -> Batch:
+        n = min(8, len(next(iter(inputs.values()))))
+        x, y = ({k: v[:n] for k, v in part.items()} for part in (inputs, targets))
+        weight = weigh(y) if weigh else torch.tensor(float(n))
+        return Batch(x, y, weight, torch.arange(n), n)
+
+    return Pieces(config, runtime, task, state, groups, schedule, others, first, facts=facts, close=groups.close)
 
 
 def named(data: Any, where: str) -> tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]:

@@ -50,6 +50,9 @@ def read(recipe: str | Path | Mapping[str, Any], changes: Mapping[str, Any] | No
     raw, where, folder = _raw(recipe)
     if not isinstance(raw, Mapping):
         raise UserError(where, "a recipe is a table of keys", "see `trainwright explain recipe`")
+    if isinstance(raw.get("model"), Mapping) and raw["model"].get("name") == "own":
+        what = f"this run trained a module of your own ({raw['model'].get('class', '')}), which no file can name"
+        raise UserError(where, what, "call tw.fit(net, data, …) again in Python")
     config = read_recipe(_placed(patched(raw, changes or {}), folder))
     plugins = load_plugins(config.plugins, folder)
     return checked(config.model_copy(update={"plugins": plugins}))

@@ -17,7 +17,7 @@ from trainwright.core.errors import TrainwrightError, UserError
 from trainwright.core.events import Observer
 from trainwright.engine.ranks import launched, run_ranks
 from trainwright.engine.runtime import Runtime, start
-from trainwright.runs.assemble import Pieces, assemble
+from trainwright.runs.assemble import Pieces, assemble, try_first
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, Lock, new_folder
@@ -52,6 +52,7 @@ def train(
     console = None if quiet or not runtime.first else Console(stderr=to_stderr)
     try:
         pieces = assemble(checked, runtime, console.progress if console else silent)
+        try_first(pieces)
         folder = agreed_folder(out, config.name or config.task["name"], runtime)
         a = Attempt(
             pieces=pieces,

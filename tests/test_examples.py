@@ -1,0 +1,65 @@
+"""The examples run: recipes for a few steps where their data is there, programs to their end."""
+
+from __future__ import annotations
+
+import math
+import os
+import runpy
+from pathlib import Path
+
+import pytest
+
+import trainwright as tw
+from trainwright.runs.recipe import read
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+RECIPES = sorted(EXAMPLES.glob("*.toml"))
+PROGRAMS = sorted(EXAMPLES.glob("*.py"))
+
+
+def data_of(recipe: Path, folder: Path) -> None:
+    """Skips unless every file the recipe names is in the folder of real data."""
+    data = read(recipe).config.data
+    paths = [data[key] for key in ("path", "valid", "test") if isinstance(data.get(key), str)]
+    missing = [p for p in paths if not (folder / p).exists()]
+    if missing:
+        pytest.skip(f"TRAINWRIGHT_DATA has no {', '.join(missing)}")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.name)
+def test_a_recipe_trains_for_a_few_steps(recipe: Path, real_data: Path, tmp_path: Path) -> None:
+    data_of(recipe, real_data)
+    run = tw.train(recipe, {"budget": "3 steps"}, out=tmp_path / "run", quiet=True)
+    assert run.state == "finished"
+    assert run.view.step == 3
+    assert all(math.isfinite(loss) for loss in run.view.losses.values())
+    assert {key.partition("/")[0] for key in run.metrics} == {"valid", "test"}
+    assert run.baselines.keys() == {"constant", "linear"}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.name)
+def test_a_recipe_says_what_it_is_and_what_it_needs(recipe: Path) -> None:
+    lines = recipe.read_text(encoding="utf-8").splitlines()
+    said = " ".join(line for line in lines if line.startswith("#"))
+    assert lines[0].startswith("# ")
+    assert "TRAINWRIGHT_DATA" in said
+    assert read(recipe).config.name
+
+
+def test_there_are_examples_of_each_kind() -> None:
+    assert RECIPES
+    assert {p.name for p in PROGRAMS} == {"own_loop.py", "own_module.py"}
+    assert {read(r).config.task["name"] for r in RECIPES} == set(tw.kinds.tasks.names()) - {"supervised"}
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.name)
+def test_a_program_runs_and_learns(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(program), run_name="__main__")
+    said = capsys.readouterr().out
+    reached = [float(line.split("test accuracy ")[1].split(",")[0]) for line in said.splitlines() if "test acc" in line]
+    assert reached[-1] > 0.9
+    assert os.listdir(tmp_path) == (["runs"] if program.name == "own_module.py" else [])
