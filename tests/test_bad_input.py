@@ -137,7 +137,7 @@ def test_a_mistake_is_one_message(
     assert told in err
     assert "Traceback" not in out + err
     assert err.count("error:") == 1
-    assert sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if "runs" != p.name) == before
+    assert sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.name != "runs") == before
     assert not (tmp_path / "runs").exists()
 
 

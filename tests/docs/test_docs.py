@@ -9,9 +9,9 @@ import io
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,7 +25,9 @@ from trainwright.core.events import EVENTS
 from trainwright.core.kinds import KINDS
 from trainwright.core.schema import options
 from trainwright.data.split import split_options
+from trainwright.engine.loop import Cadence
 from trainwright.runs import attempt
+from trainwright.runs.assemble import Pieces
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
@@ -81,13 +83,14 @@ def house_kept() -> Iterator[None]:
 
 @pytest.fixture
 def short_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every amount of training, a twentieth of it, so that trying and resuming go on as written."""
-    whole: Callable[[str, int, float | None], int] = attempt.in_steps
+    """Every budget, a twentieth of it, so that trying and resuming go on as written."""
+    whole = attempt._cadence
 
-    def less(text: str, per_epoch: int, seconds: float | None) -> int:
-        return -(-whole(text, per_epoch, seconds) // SHORTER)
+    def shorter(pieces: Pieces) -> Cadence:
+        cadence = whole(pieces)
+        return replace(cadence, steps=-(-cadence.steps // SHORTER))
 
-    monkeypatch.setattr(attempt, "in_steps", less)
+    monkeypatch.setattr(attempt, "_cadence", shorter)
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if any(b.runs for b in blocks(p))], ids=named)

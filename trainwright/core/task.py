@@ -86,6 +86,10 @@ class Processor(ABC):
         Raises `DataError` for a record that cannot be used.
         """
 
+    def notes(self) -> Sequence[str]:
+        """What `fit` decided that a person should know, such as columns left out and why."""
+        return ()
+
     def unpack(self, column: str, data: bytes) -> Tensor:
         """A ``bytes`` column's file as a tensor of the column's shape; runs in the loader's threads."""
         raise NotImplementedError(f"{type(self).__name__} keeps no column of bytes, so '{column}' cannot be unpacked")

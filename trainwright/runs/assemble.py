@@ -227,7 +227,7 @@ def joined(
         evaluations={name: over(name) for name in data.parts if name != "train"},
         first=lambda: task.processor.batch(data.parts["train"].rows(0, _TRIED), None),
         encoded=data.parts,
-        facts={**data.facts(), "resume": "exact"},
+        facts={**data.facts(), "resume": "exact", "notes": list(task.processor.notes())},
         findings=data.findings,
         close=loader.close,
     )

@@ -92,6 +92,8 @@ def foreign_pieces(
         task.processor.load_state_dict(learned)
     weigh = task.processor.weigh if targets else None
     size = evaluation_size(config, 1024, runtime)
+    if isinstance(data, DataLoader) and data.batch_size:
+        config = config.model_copy(update={"batch_size": data.batch_size})
     groups = _groups(data, config, runtime, unpack, workers, weigh)
 
     def over(given: Any) -> Callable[[], Iterable[Batch]]:

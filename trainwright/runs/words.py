@@ -46,13 +46,14 @@ def opening(run: Run, steps: int, every: int, monitor: str, better: str) -> list
     facts = [
         ("run", str(run.path)),
         ("task", config.get("task", {}).get("name", "")),
-        ("model", f"{model or own}, {manifest['model']['parameters']:,} parameters"),
+        ("model", f"{own if model in (None, 'own') else model}, {manifest['model']['parameters']:,} parameters"),
         ("device", f"{machine['device']}{name}, {plan['precision']}{ranks}"),
         ("samples", samples),
         ("split", said(data.get("split", ""))),
         ("steps", f"{steps:,} in {epochs}{batches}"),
         ("monitor", f"{monitor}, {better} is better" + (f"; evaluated every {every:,} steps" if every else "")),
     ]
+    facts += [("note", note) for note in data.get("notes", ())]
     return [(label, text) for label, text in facts if text]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, final
 
 import torch
@@ -48,6 +48,10 @@ class TableLabels(Processor):
 
         self.inputs.fit(records, target)
         self.labels = Labels(found).checked(f"column '{self.target}'")
+
+    def notes(self) -> Sequence[str]:
+        """Columns that were left out, and why."""
+        return self.inputs.notes
 
     def columns(self) -> Mapping[str, Column]:
         """The inputs, and ``y``, the class."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, Literal, final
 
@@ -55,6 +55,10 @@ class TableValues(Processor):
         if min(found) == max(found):
             what = f"the target is {found[0]:g} in every training record"
             raise DataError(f"column '{self.target}'", what, "there is nothing to predict; choose another target")
+
+    def notes(self) -> Sequence[str]:
+        """Columns that were left out, and why."""
+        return self.inputs.notes
 
     def columns(self) -> Mapping[str, Column]:
         """The inputs, and ``y``, the standardized target."""
