@@ -61,10 +61,10 @@ def pictures(n: int = 40, seed: int = 0) -> list[Record]:
 
 
 def arrays(n: int = 40, seed: int = 0) -> list[Record]:
-    """A class that follows from the signs of two numbers."""
+    """A class that follows from the sum of two numbers."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, 5)).astype(np.float32)
-    return [{"x": row, "y": int(row[0] * row[1] > 0)} for row in x]
+    return [{"x": row, "y": int(row[0] + row[1] > 0)} for row in x]
 
 
 BUILTIN: Sequence[Builtin] = (
