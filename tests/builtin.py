@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from torch import nn
 
+from tests.case import Case
 from trainwright.core.kinds import models, tasks
 from trainwright.core.schema import options
-from trainwright.core.task import Record, Task
-
-
-class Builtin(NamedTuple):
-    """What `tests.training.Case` asks of a task."""
-
-    name: str
-    make: Callable[[], Task[Any]]
-    model_for: Callable[[Mapping[str, Any]], nn.Module]
-    records: Callable[..., Sequence[Record]]
-
-    def __repr__(self) -> str:
-        return self.name
+from trainwright.core.task import Record
 
 
 def built(name: str, chosen: dict[str, Any]) -> Callable[[Mapping[str, Any]], nn.Module]:
@@ -67,23 +56,23 @@ def arrays(n: int = 40, seed: int = 0) -> list[Record]:
     return [{"x": row, "y": int(row[0] + row[1] > 0)} for row in x]
 
 
-BUILTIN: Sequence[Builtin] = (
-    Builtin(
+BUILTIN: Sequence[Case] = (
+    Case(
         "tabular_classification",
         lambda: tasks["tabular_classification"](target="label"),
         built("mlp", {"width": 16}),
         rows,
     ),
-    Builtin(
+    Case(
         "tabular_regression", lambda: tasks["tabular_regression"](target="label"), built("mlp", {"width": 16}), priced
     ),
-    Builtin(
+    Case(
         "image_classification",
         lambda: tasks["image_classification"](),
         built("cnn", {"filters": (4, 8), "dense": (16,)}),
         pictures,
     ),
-    Builtin(
+    Case(
         "supervised",
         lambda: tasks["supervised"](loss="cross_entropy"),
         lambda sizes: nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 2)),

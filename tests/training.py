@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from tests.builtin import BUILTIN
+from tests.case import Case
 from tests.sketches import SKETCHES
 from trainwright.core.batch import Batch
 from trainwright.core.events import EvalDone, Event, StepDone, Stop
-from trainwright.core.task import Record, Task
+from trainwright.core.task import Task
 from trainwright.data.arrays import Records
 from trainwright.data.encode import encode
 from trainwright.data.loader import Loader, batches
@@ -24,23 +26,8 @@ from trainwright.engine.state import TrainState
 from trainwright.engine.step import Step
 
 
-@dataclass(frozen=True)
-class Case:
-    """A task that can be trained: a sketch, or a built-in one."""
-
-    name: str
-    make: Callable[[], Task[Any]]
-    model_for: Callable[[Mapping[str, Any]], nn.Module]
-    records: Callable[..., Sequence[Record]]
-
-    def __repr__(self) -> str:
-        return self.name
-
-
 def cases() -> list[Case]:
     """Every sketch and every built-in task."""
-    from tests.builtin import BUILTIN
-
     return [*(Case(s.name, s.make, s.model_for, s.records) for s in SKETCHES), *BUILTIN]
 
 

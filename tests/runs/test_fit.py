@@ -52,6 +52,7 @@ KINDS: dict[str, Any] = {
     "tensors": lambda: ((TX, TY), (TX[:50], TY[:50])),
     "a TensorDataset": lambda: (TensorDataset(TX, TY), TensorDataset(TX[:50], TY[:50])),
     "a Dataset": lambda: (Noisy(), Noisy()),
+    "a Dataset beside arrays": lambda: (Noisy(), (X[:50], Y[:50])),
     "a DataLoader": lambda: (
         DataLoader(TensorDataset(TX, TY), batch_size=32, shuffle=True),
         DataLoader(TensorDataset(TX[:50], TY[:50]), batch_size=32),

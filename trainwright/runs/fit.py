@@ -24,7 +24,7 @@ from trainwright.runs.assemble import Pieces, Report, learnable, try_first
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, PROCESSOR
-from trainwright.runs.own import array_pieces, foreign_pieces
+from trainwright.runs.own import Asked, array_pieces, foreign_pieces
 from trainwright.runs.recipe import plain, write
 from trainwright.runs.run import Run, open_run
 from trainwright.runs.train import agreed_folder, finished, rewrite, same_data, silent, spent
@@ -135,17 +135,17 @@ def fit(
     console = None if quiet or not runtime.first else Console()
     report: Report = console.progress if console else silent
 
-    def pieces_of(make: Any) -> Pieces:
-        placed = runtime.place(model)
-        moving = _optimizer(optimizer, placed, config)
-        return make(config, runtime, placed, moving, _schedule(config), loss, valid, test, report, learned)  # type: ignore[no-any-return]
-
     try:
         with randomness_kept(runtime.device):
-            if _is_foreign(data):
-                pieces = pieces_of(lambda *given: foreign_pieces(data, *given, unpack=unpack, workers=workers))
-            else:
-                pieces = pieces_of(lambda *given: array_pieces(data, *given))
+            placed = runtime.place(model)
+            moving = _optimizer(optimizer, placed, config)
+            asked = Asked(
+                config, runtime, placed, moving, _schedule(config), loss, valid, test, report, learned
+            )  # fmt: skip
+            foreign = _is_foreign(data)
+            pieces = (
+                foreign_pieces(data, asked, unpack=unpack, workers=workers) if foreign else array_pieces(data, asked)
+            )
             try_first(pieces)
             again = _reopening(pieces.task, loss)
             a = _attempt_of(pieces, model, again, folder, out, observers, console, step_fn)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from trainwright.core.batch import Batch
 from trainwright.core.config import RunConfig
@@ -28,25 +29,29 @@ from trainwright.runs.assemble import Pieces, Report, divided, encoded, evaluati
 _SHARE = 0.1  # of arrays, held out for validation unless the caller says otherwise
 
 
-def array_pieces(
-    data: Any,
-    config: RunConfig,
-    runtime: Runtime,
-    model: nn.Module,
-    optimizer: Optimizer,
-    schedule: Schedule,
-    loss: Any,
-    valid: Any,
-    test: Any,
-    report: Report,
-    learned: Mapping[str, Any] | None,
-) -> Pieces:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What `tw.fit` was asked for, beside the data itself."""
+
+    config: RunConfig
+    runtime: Runtime
+    model: nn.Module  # placed
+    optimizer: Optimizer
+    schedule: Schedule
+    loss: Any
+    valid: Any
+    test: Any
+    report: Report
+    learned: Mapping[str, Any] | None  # the processor's state of an earlier attempt
+
+
+def array_pieces(data: Any, asked: Asked) -> Pieces:
     """Arrays: encoded once, split as in a recipe, with the whole of the loader's promises."""
     columns, inputs, targets = named(data, "data")
-    task = tasks["supervised"](loss=loss, inputs=inputs, targets=targets, call=_call(inputs))
-    sizes: dict[str, float | None] = {"valid": _SHARE if valid is None else 0, "test": 0}
+    task = tasks["supervised"](loss=asked.loss, inputs=inputs, targets=targets, call=_call(inputs))
+    sizes: dict[str, float | None] = {"valid": _SHARE if asked.valid is None else 0, "test": 0}
     parts: dict[str, Source] = {"train": Arrays(columns)}
-    for part, given in (("valid", valid), ("test", test)):
+    for part, given in (("valid", asked.valid), ("test", asked.test)):
         if isinstance(given, int | float):
             sizes[part] = given
         elif given is not None:
@@ -55,58 +60,44 @@ def array_pieces(
                 raise UserError(part, f"has {', '.join(other)}, data has {', '.join(columns)}", "give the same arrays")
             parts[part], sizes[part] = Arrays(other), None
     source = Joined(parts) if len(parts) > 1 else parts["train"]
-    division = divided(source, task, {k: v for k, v in sizes.items() if v is not None}, config.seed)
-    found = encoded(source, division, task, config, runtime, report, learned)
-    return joined(config, runtime, task, found, model, optimizer, schedule)
+    division = divided(source, task, {k: v for k, v in sizes.items() if v is not None}, asked.config.seed)
+    found = encoded(source, division, task, asked.config, asked.runtime, asked.report, asked.learned)
+    return joined(asked.config, asked.runtime, task, found, asked.model, asked.optimizer, asked.schedule)
 
 
-def foreign_pieces(
-    data: Any,
-    config: RunConfig,
-    runtime: Runtime,
-    model: nn.Module,
-    optimizer: Optimizer,
-    schedule: Schedule,
-    loss: Any,
-    valid: Any,
-    test: Any,
-    report: Report,
-    learned: Mapping[str, Any] | None,
-    *,
-    unpack: Callable[[Any], tuple[Any, Any]] | None,
-    workers: int,
-) -> Pieces:
+def foreign_pieces(data: Any, asked: Asked, *, unpack: Callable[[Any], tuple[Any, Any]] | None, workers: int) -> Pieces:
     """Batches that code of the user's makes; a TensorDataset is as good as arrays."""
-    if isinstance(data, Dataset) and unpack is None and all(_tensors(d) is not None for d in (data, valid, test)):
-        given = [_tensors(d) for d in (data, valid, test)]
-        rest = (config, runtime, model, optimizer, schedule, loss, given[1], given[2], report, learned)
-        return array_pieces(given[0], *rest)
-    for part, other in (("valid", valid), ("test", test)):
+    everything = (data, asked.valid, asked.test)
+    if isinstance(data, Dataset) and unpack is None and all(d is None or _tensors(d) is not None for d in everything):
+        x, valid, test = (_tensors(d) for d in everything)
+        return array_pieces(x, replace(asked, valid=valid, test=test))
+    config, runtime, given = asked.config, asked.runtime, {"valid": asked.valid, "test": asked.test}
+    for part, other in given.items():
         if isinstance(other, int | float) and other:
             raise UserError(part, f"a share ({other:g}) of a loader or Dataset cannot be drawn", "give data of its own")
     inputs, targets = _peek(data, unpack)
-    task = tasks["supervised"](loss=loss, inputs=tuple(inputs), targets=tuple(targets), call=_call(tuple(inputs)))
-    if learned is None:
+    task = tasks["supervised"](loss=asked.loss, inputs=tuple(inputs), targets=tuple(targets), call=_call(tuple(inputs)))
+    if asked.learned is None:
         task.processor.learn(inputs, targets)
     else:
-        task.processor.load_state_dict(learned)
+        task.processor.load_state_dict(asked.learned)
     weigh = task.processor.weigh if targets else None
     size = evaluation_size(config, 1024, runtime)
     if isinstance(data, DataLoader) and data.batch_size:
         config = config.model_copy(update={"batch_size": data.batch_size})
     groups = _groups(data, config, runtime, unpack, workers, weigh)
 
-    def over(given: Any) -> Callable[[], Iterable[Batch]]:
+    def over(other: Any) -> Callable[[], Iterable[Batch]]:
         place: dict[str, Any] = {"rank": runtime.ranks.rank, "world": runtime.ranks.world, "device": runtime.device}
-        if _is_map(given):
+        if _is_map(other):
             return lambda: dataset_batches(
-                given, unpack, batch_size=size, workers=workers, weigh=weigh, seed=config.seed, **place
+                other, unpack, batch_size=size, workers=workers, weigh=weigh, seed=config.seed, **place
             )
-        return lambda: loader_batches(_loader(given), unpack, weigh=weigh, seed=config.seed, **place)
+        return lambda: loader_batches(_loader(other), unpack, weigh=weigh, seed=config.seed, **place)
 
-    state = TrainState.of(model, optimizer, runtime)
+    state = TrainState.of(asked.model, asked.optimizer, runtime)
     state.parts["loader"] = groups
-    others = {part: over(given) for part, given in (("valid", valid), ("test", test)) if _is_data(given)}
+    others = {part: over(_batched(other, part)) for part, other in given.items() if _is_data(other)}
     facts: dict[str, Any] = {"fingerprint": "", "split": "given", "samples": {}}
     facts["resume"] = "exact" if groups.exact else f"approximate: {groups.why}"
 
@@ -116,7 +107,7 @@ def foreign_pieces(
         weight = weigh(y) if weigh else torch.tensor(float(n))
         return Batch(x, y, weight, torch.arange(n), n)
 
-    return Pieces(config, runtime, task, state, groups, schedule, others, first, facts=facts, close=groups.close)
+    return Pieces(config, runtime, task, state, groups, asked.schedule, others, first, facts=facts, close=groups.close)
 
 
 def named(data: Any, where: str) -> tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]:
@@ -178,6 +169,34 @@ def _peek(data: Any, unpack: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]
 
 def _loader(data: Any) -> Any:
     return DataLoader(data, batch_size=None) if isinstance(data, IterableDataset) else data
+
+
+def _batched(given: Any, where: str) -> Any:
+    """Arrays (x, y) beside a loader or Dataset, as a Dataset of their own."""
+    if not isinstance(given, tuple | list | Mapping):
+        return given
+    columns, inputs, targets = named(given, where)
+    if _call(inputs) != "positional":
+        raise UserError(where, "is a dict of arrays beside a loader or Dataset", "give a loader or Dataset")
+    tensors = [torch.as_tensor(np.asarray(c)) for c in columns.values()]
+    floats = [t.float() if t.dtype == torch.float64 else t for t in tensors]
+    if len(inputs) == 1:
+        return TensorDataset(*floats)
+    items = [(tuple(f[i] for f in floats[: len(inputs)]), floats[-1][i]) for i in range(len(floats[0]))]
+    return _Listed(items) if targets else TensorDataset(*floats)
+
+
+class _Listed(Dataset[Any]):
+    """Items in a list."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index]
 
 
 def _is_map(data: Any) -> bool:
