@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from tests.training import Case, Class, cases, enrol, losses, weights
 from trainwright.core.events import Event, StepDone, Stop
 from trainwright.engine import checkpoint
-from trainwright.engine.runtime import Runtime, start
+from trainwright.engine.runtime import Runtime
 
 SETUPS: dict[str, dict[str, Any]] = {
     "uneven": {"batch_size": 15, "micro": 4, "n": 41},
@@ -39,7 +39,7 @@ def main(mode: str, precision: str, folder: Path) -> None:
     warnings.filterwarnings("ignore", message=".*device is not available.*")
     warnings.filterwarnings("ignore", message=".*returned a view tensor")  # the sketches change nothing in place
     torch.set_num_threads(1)
-    runtime = start("cpu", precision, mode)  # type: ignore[arg-type]
+    runtime = Runtime.start("cpu", precision, mode)  # type: ignore[arg-type]
     rank = runtime.ranks.rank
     for case in cases():
         for name, setup in SETUPS.items():

@@ -277,7 +277,7 @@ def runs(folder: str, as_json: bool) -> None:
     elif not found:
         click.echo(f"{folder} holds no runs yet; `trainwright train digits` makes one in runs")
     else:
-        titles = ["run", "state", "task", "model", "step", "score"]
+        titles = ["run", "written", "state", "task", "model", "step", "score"]
         rows = [[str(r.get(t, "")) for t in titles[:-1]] for r in found]
         for row, r in zip(rows, found, strict=True):
             row.append("" if r.get("value") is None else f"{r['score']} {number(r['value'])}")
@@ -317,6 +317,7 @@ def _described(run: Run) -> dict[str, Any]:
         own = run.manifest["model"]["class"]
         return {
             "run": str(run.path),
+            "written": run.manifest["written"][:16].replace("T", " "),
             "state": run.state,
             "task": config.get("task", {}).get("name", ""),
             "model": config.get("model", {}).get("name") or own,

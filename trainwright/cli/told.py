@@ -29,7 +29,10 @@ def write_answers(answers: Sequence[Mapping[str, Any]], target: Path) -> None:
         if target.suffix == ".jsonl":
             file.writelines(json.dumps(_plain(a), ensure_ascii=False, allow_nan=False) + "\n" for a in answers)
         else:
-            rows = [_flat(a) for a in answers]
+            rows = [
+                {k: json.dumps(_plain(v)) if isinstance(v, list | tuple) else v for k, v in _flat(a).items()}
+                for a in answers
+            ]
             writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
             writer.writeheader()
             writer.writerows(rows)
@@ -38,10 +41,10 @@ def write_answers(answers: Sequence[Mapping[str, Any]], target: Path) -> None:
 
 def show_answers(answers: Sequence[Mapping[str, Any]]) -> None:
     """Answers as a table: the first of them on a terminal, all of them elsewhere."""
-    from trainwright.runs.figures import aligned, number
+    from trainwright.runs.figures import aligned
 
     shown = answers[:_ROWS] if sys.stdout.isatty() else answers
-    rows = [{k: number(v) if isinstance(v, float) else str(v) for k, v in _flat(a).items()} for a in shown]
+    rows = [{k: _shown(v) for k, v in _flat(a).items()} for a in shown]
     titles = list(dict.fromkeys(key for row in rows for key in row))
     for line in aligned([["", *titles], *([str(i), *(r.get(t, "") for t in titles)] for i, r in enumerate(rows))]):
         click.echo(line)
@@ -55,8 +58,17 @@ def _flat(answer: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             out |= _flat(value, f"{prefix}{key}.")
         else:
-            out[f"{prefix}{key}"] = json.dumps(_plain(value)) if isinstance(value, list | tuple) else value
+            out[f"{prefix}{key}"] = value
     return out
+
+
+def _shown(value: Any) -> str:
+    """For a person's eyes: rounded, and a list of pairs as ``7 0.98, 1 0.01``."""
+    from trainwright.runs.figures import number
+
+    if isinstance(value, list | tuple):
+        return ", ".join(" ".join(map(_shown, v)) if isinstance(v, list | tuple) else _shown(v) for v in value)
+    return number(value) if isinstance(value, float) else str(value)
 
 
 def _plain(value: Any) -> Any:

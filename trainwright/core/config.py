@@ -115,10 +115,13 @@ class RunConfig(BaseModel):
     def _sourced(cls, value: Any) -> Any:
         return {"source": value} if isinstance(value, str) else value
 
-    @field_validator("budget", "eval_every", "save_every")
+    @field_validator("budget", "eval_every", "save_every", mode="before")
     @classmethod
-    def _amount(cls, value: str) -> str:
-        Budget.read(value)
+    def _amount(cls, value: Any) -> Any:
+        if isinstance(value, int | float):
+            raise ValueError(f"{value!r} has no unit; write '{value} epochs', '{value} steps' or '{value} minutes'")
+        if isinstance(value, str):
+            Budget.read(value)
         return value
 
 

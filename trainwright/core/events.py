@@ -21,8 +21,8 @@ _numbers = ConfigDict(ser_json_inf_nan="strings")
 class RunStarted:
     """An attempt begins. What earlier attempts logged after ``from_step`` no longer counts."""
 
-    attempt: int
-    from_step: int
+    attempt: int  # from 1
+    from_step: int  # the first step is the next one
     steps: int  # of the whole budget
     steps_per_epoch: int
     time: str  # ISO 8601, UTC
@@ -51,11 +51,11 @@ class StepDone:
 class EvalDone:
     """An evaluation of one part of the data."""
 
-    step: int
-    epoch: int
+    step: int  # optimizer steps taken before it
+    epoch: int  # complete ones
     part: str  # "valid", "test", "train"
-    metrics: Mapping[str, float]
-    seconds: float
+    metrics: Mapping[str, float]  # "loss" and the task's own
+    seconds: float  # it took
     best: bool = False  # the monitor is the best so far
 
 
@@ -89,7 +89,7 @@ class Probed:
 @with_config(_numbers)
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The doctor's finding."""
+    """Something is wrong, or may be."""
 
     step: int
     finding: Finding

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic.types import Strict
-from pydantic_core import PydanticUndefined
 
 from trainwright.core.errors import UserError, did_you_mean
 
@@ -77,7 +76,7 @@ def options_of(shape: type[BaseModel], docs: Mapping[str, str]) -> dict[str, Opt
         name: Option(
             name=name,
             type=type_text(field.annotation),
-            default=None if field.default is PydanticUndefined else field.default,
+            default=None if field.is_required() else field.get_default(call_default_factory=True),
             required=field.is_required(),
             range=_range_text(field),
             doc=field.description or docs.get(name, ""),

@@ -25,6 +25,26 @@ class Runtime:
     precision: Precision = "float32"
     ranks: Single = field(default_factory=Single)
 
+    @classmethod
+    def start(
+        cls, device: str = "auto", precision: Precision = "float32", parallel: Literal["ddp", "fsdp"] = "ddp"
+    ) -> Runtime:
+        """The runtime of this process; joins the others where torchrun or its like started it.
+
+        Args:
+            device: auto (the first accelerator there is, else the CPU), or a named one, which must be there.
+            precision: of the forward and backward pass.
+            parallel: with several ranks, copies of the model (ddp) or shards of it (fsdp).
+        """
+        place = launched()
+        chosen = find_device(device)
+        if place is None or (place[1] == 1 and parallel == "ddp"):
+            return cls(chosen, precision, Single())
+        if chosen.type in ("cuda", "xpu") and chosen.index is None:
+            chosen = torch.device(chosen.type, place[2])
+            torch.accelerator.set_device_index(place[2])
+        return cls(chosen, precision, join(parallel, chosen))
+
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights."""
@@ -66,18 +86,6 @@ class Runtime:
     def scalar(self, x: float) -> Tensor:
         """A number on the device, in the wide precision."""
         return torch.tensor(x, dtype=self.wide, device=self.device)
-
-
-def start(device: str = "auto", precision: Precision = "float32", parallel: Literal["ddp", "fsdp"] = "ddp") -> Runtime:
-    """The runtime of this process; joins the others where torchrun or its like started it."""
-    place = launched()
-    if place is None or (place[1] == 1 and parallel == "ddp"):
-        return Runtime(find_device(device), precision, Single())
-    chosen = find_device(device)
-    if chosen.type in ("cuda", "xpu") and chosen.index is None:
-        chosen = torch.device(chosen.type, place[2])
-        torch.accelerator.set_device_index(place[2])
-    return Runtime(chosen, precision, join(parallel, chosen))
 
 
 def find_device(name: str) -> torch.device:

@@ -127,7 +127,7 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
         write_json(manifest(pieces, cadence, monitor, better, a.facts), a.folder / MANIFEST)
         write_json(pieces.task.processor.state_dict(), a.folder / PROCESSOR)
         if a.console:
-            a.console.start(a, cadence, monitor, better)
+            a.console.start(a, cadence, monitor if "valid" in pieces.evaluations else "", better)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     story.tell(RunStarted(earlier + 1, first, cadence.steps, pieces.per_epoch, now, a.note))
     for finding in pieces.findings if not a.resumed else ():

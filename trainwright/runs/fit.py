@@ -17,7 +17,7 @@ from trainwright.core.events import Observer
 from trainwright.core.kinds import optimizers, schedules
 from trainwright.core.schema import check
 from trainwright.core.task import Task
-from trainwright.engine.runtime import start
+from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import randomness_kept
 from trainwright.engine.step import StepFn, train_step
 from trainwright.runs.assemble import Pieces, Report, learnable, try_first
@@ -127,7 +127,7 @@ def fit(
         optimizer,
         lr,
     )
-    runtime = start(config.device, config.precision, config.parallel)
+    runtime = Runtime.start(config.device, config.precision, config.parallel)
     if parallel == "fsdp" and isinstance(optimizer, Optimizer):
         raise UserError("optimizer", "was made before the weights were sharded", "pass its name, or a function")
     folder = open_run(resume).path if resume is not None else None

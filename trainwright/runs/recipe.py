@@ -154,7 +154,9 @@ def _raw(recipe: str | Path | Mapping[str, Any]) -> tuple[Any, str, Path | None]
 
 def _siblings(path: Path) -> list[Path]:
     folder = path.parent
-    return [p for p in folder.iterdir() if p.suffix in (".toml", ".yaml", ".yml", ".json")] if folder.is_dir() else []
+    kinds = (".toml", ".yaml", ".yml", ".json")
+    files = folder.iterdir() if folder.is_dir() else ()
+    return [p for p in files if p.suffix in kinds and p.name not in ("pyproject.toml", "package.json")]
 
 
 def _parsed(path: Path) -> Any:

@@ -69,7 +69,7 @@ class Run:
 
     @property
     def findings(self) -> list[Finding]:
-        """What the doctor found."""
+        """What was found wrong, such as copies across the parts of the data."""
         return [f.finding for f in self.view.findings]
 
     @property
@@ -132,4 +132,5 @@ def list_runs(root: str | Path = "runs") -> list[Run]:
     folder = Path(root)
     if not folder.is_dir():
         return []
-    return [Run(p) for p in sorted(folder.iterdir()) if (p / MANIFEST).is_file()]
+    found = [Run(p) for p in folder.iterdir() if (p / MANIFEST).is_file()]
+    return sorted(found, key=lambda run: ((run.path / MANIFEST).stat().st_mtime, run.path.name))

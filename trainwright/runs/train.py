@@ -16,7 +16,7 @@ from trainwright.core.config import Budget
 from trainwright.core.errors import TrainwrightError, UserError
 from trainwright.core.events import Observer
 from trainwright.engine.ranks import launched, run_ranks
-from trainwright.engine.runtime import Runtime, start
+from trainwright.engine.runtime import Runtime
 from trainwright.runs.assemble import Pieces, assemble, try_first
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.console import Console
@@ -48,7 +48,7 @@ def train(
     config = checked.config
     if config.ranks > 1 and launched() is None:
         return _launch(checked, out, observers, quiet)
-    runtime = start(config.device, config.precision, config.parallel)
+    runtime = Runtime.start(config.device, config.precision, config.parallel)
     console = None if quiet or not runtime.first else Console(stderr=to_stderr)
     try:
         pieces = assemble(checked, runtime, console.progress if console else silent)
@@ -101,7 +101,7 @@ def resume(
         return _relaunch(run, changes, quiet)
     learned = json.loads((run.path / PROCESSOR).read_text(encoding="utf-8"))
     Lock(run.path).release()
-    runtime = start(config.device, config.precision, config.parallel)
+    runtime = Runtime.start(config.device, config.precision, config.parallel)
     console = None if quiet or not runtime.first else Console(stderr=to_stderr)
     try:
         pieces = assemble(checked, runtime, console.progress if console else silent, learned)

@@ -51,7 +51,7 @@ def opening(run: Run, steps: int, every: int, monitor: str, better: str) -> list
         ("samples", samples),
         ("split", said(data.get("split", ""))),
         ("steps", f"{steps:,} in {epochs}{batches}"),
-        ("monitor", f"{monitor}, {better} is better" + (f"; evaluated every {every:,} steps" if every else "")),
+        ("monitor", f"{monitor}, {better} is better; evaluated every {every:,} steps" if monitor else ""),
     ]
     facts += [("note", note) for note in data.get("notes", ())]
     return [(label, text) for label, text in facts if text]
@@ -68,6 +68,8 @@ def tell_finding(finding: Finding, out: Surface) -> None:
     """A finding in words: what, where, the numbers, why, and what to do."""
     where = f" ({finding.where})" if finding.where else ""
     out.line(f"{finding.severity}: {finding.what}{where} [{finding.rule}]", finding.severity)
+    if finding.severity == "note":  # its numbers are in events.jsonl, for who wants them
+        return
     if finding.evidence:
         field(out, "", "evidence: " + ", ".join(f"{k} {_counted(v)}" for k, v in finding.evidence.items()))
     if finding.why:
@@ -99,6 +101,8 @@ def closing(run: Run, out: Surface) -> None:
             out.line(line)
         if text := unbeaten(ended.scores, ended.baselines, monitor["name"], monitor["better"]):
             out.line(text, "warning")
+    elif ended and ended.outcome != "interrupted":
+        out.line("\nnothing was held out, so nothing was scored; the last weights are kept", "warning")
     out.line("")
     made = [n for n in ("curves.png", "metrics.csv", "config.toml") if (run.path / n).is_file()]
     field(out, "run", f"{run.path}" + (f"  ({', '.join(made)})" if made else ""))
