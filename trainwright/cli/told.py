@@ -29,10 +29,7 @@ def write_answers(answers: Sequence[Mapping[str, Any]], target: Path) -> None:
         if target.suffix == ".jsonl":
             file.writelines(json.dumps(_plain(a), ensure_ascii=False, allow_nan=False) + "\n" for a in answers)
         else:
-            rows = [
-                {k: json.dumps(_plain(v)) if isinstance(v, list | tuple) else v for k, v in _flat(a).items()}
-                for a in answers
-            ]
+            rows = [{k: _cell(v) for k, v in _flat(a).items()} for a in answers]
             writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
             writer.writeheader()
             writer.writerows(rows)
@@ -60,6 +57,11 @@ def _flat(answer: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             out[f"{prefix}{key}"] = value
     return out
+
+
+def _cell(value: Any) -> Any:
+    """For a table that a machine reads: lists as JSON."""
+    return json.dumps(_plain(value)) if isinstance(value, list | tuple) else value
 
 
 def _shown(value: Any) -> str:

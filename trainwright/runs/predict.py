@@ -137,8 +137,8 @@ def records_from(paths: Sequence[str], folder: Path) -> Iterator[Record]:
             raise DataError(name, "no such file or folder")
         if path.is_dir():
             files = sorted(p for p in path.rglob("*") if p.suffix.lower() in _IMAGES)
-            if not files:
-                raise DataError(name, "holds no images", "name a file")
+            if not files:  # a folder that the run's own source understands, such as one of IDX files
+                yield from _file(path, recipe)
             for file in files:
                 yield _image(file)
         elif path.suffix.lower() in _IMAGES:
