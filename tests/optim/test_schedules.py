@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import pytest
+import torch
+import torch.optim.lr_scheduler as torch_schedules
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +22,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "cosine": {"warmup": 0.1, "final": 0.05},
     "linear": {"warmup": 3.0, "final": 0.2},
     "step": {"every": 0.25, "factor": 0.5},
+    "multi_step": {"warmup": 0.1, "at": (0.3, 20.0), "factor": 0.2},
+    "exponential": {"warmup": 0.1, "final": 0.05},
+    "polynomial": {"warmup": 5.0, "power": 0.9, "final": 0.01},
+    "cosine_restarts": {"warmup": 0.1, "every": 0.2, "growth": 2, "final": 0.1},
+    "one_cycle": {"warmup": 0.2, "initial": 0.1, "shape": "linear"},
 }
 
 
@@ -64,6 +72,88 @@ def test_stairs_fall_where_they_should() -> None:
     values = [schedules["step"](every=0.25, factor=0.1)(s, 8) for s in range(8)]
     assert values == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
     assert [schedules["step"](every=3.0, factor=0.5)(s, 8) for s in range(7)] == [1, 1, 1, 0.5, 0.5, 0.5, 0.25]
+
+
+Theirs = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
+CURVES: list[tuple[str, dict[str, Any], Theirs]] = [
+    ("step", {"every": 0.25, "factor": 0.3}, lambda o: torch_schedules.StepLR(o, 25, 0.3)),
+    (
+        "multi_step",
+        {"at": (0.8, 30.0, 0.4), "factor": 0.2},
+        lambda o: torch_schedules.MultiStepLR(o, [30, 40, 80], 0.2),
+    ),
+    ("exponential", {"final": 0.02}, lambda o: torch_schedules.ExponentialLR(o, 0.02 ** (1 / 100))),
+    ("polynomial", {"power": 0.9}, lambda o: torch_schedules.PolynomialLR(o, 100, 0.9)),
+    ("polynomial", {"power": 3.0}, lambda o: torch_schedules.PolynomialLR(o, 100, 3.0)),
+    ("linear", {"final": 0.1}, lambda o: torch_schedules.LinearLR(o, 1.0, 0.1, 100)),
+    ("cosine", {"final": 0.1}, lambda o: torch_schedules.CosineAnnealingLR(o, 100, 0.1 * BASE)),
+    ("cosine_restarts", {"every": 0.3}, lambda o: torch_schedules.CosineAnnealingWarmRestarts(o, 30)),
+    (
+        "cosine_restarts",
+        {"every": 10.0, "growth": 3, "final": 0.2},
+        lambda o: torch_schedules.CosineAnnealingWarmRestarts(o, 10, 3, 0.2 * BASE),
+    ),
+    ("one_cycle", {}, lambda o: torch_schedules.OneCycleLR(o, BASE, 100)),
+    (
+        "one_cycle",
+        {"warmup": 40.0, "initial": 0.1, "final": 0.01, "shape": "linear"},
+        lambda o: torch_schedules.OneCycleLR(
+            o, BASE, 100, pct_start=0.4, div_factor=10, final_div_factor=10, anneal_strategy="linear"
+        ),
+    ),
+]
+BASE = 0.5
+
+
+@pytest.mark.parametrize(("name", "options", "theirs"), CURVES, ids=[f"{c[0]}-{i}" for i, c in enumerate(CURVES)])
+def test_a_hundred_steps_are_torchs(name: str, options: dict[str, Any], theirs: Theirs) -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=BASE, momentum=0.9)
+    scheduler, rates = theirs(optimizer), []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if len(rates) < 100:
+            scheduler.step()
+    mine = schedules[name](**check(schedules[name], options, "schedule"))
+    assert [BASE * mine(s, 100) for s in range(100)] == pytest.approx(rates, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS.keys() - {"one_cycle"}))
+def test_a_warm_up_goes_before_any_schedule_and_hides_nothing_after_it(name: str) -> None:
+    options = {k: v for k, v in OPTIONS[name].items() if k != "warmup"}
+    warm, cold = schedules[name](warmup=10.0, **options), schedules[name](**options)
+    assert [warm(s, 100) for s in range(10)] == pytest.approx([(s + 1) / 11 for s in range(10)])
+    if name in ("step", "multi_step"):  # their places are counted from the start
+        assert [warm(s, 100) for s in range(10, 100)] == [cold(s, 100) for s in range(10, 100)]
+    elif name == "cosine_restarts":
+        assert [warm(s, 100) for s in range(10, 100)] == [cold(s, 100) for s in range(90)]
+    else:
+        assert [warm(s, 100) for s in range(10, 100)] == pytest.approx([cold(s, 90) for s in range(90)])
+
+
+@given(steps=st.integers(4, 300), warmup=st.floats(0, 0.99))
+def test_one_cycle_goes_up_once_and_down_once(steps: int, warmup: float) -> None:
+    values = [schedules["one_cycle"](warmup=warmup)(s, steps) for s in range(steps)]
+    top = values.index(max(values))
+    assert values[top] == 1
+    assert all(a < b for a, b in pairwise(values[: top + 1]))
+    assert all(a > b for a, b in pairwise(values[top:]))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("multi_step", {"at": []}),
+        ("multi_step", {"at": [0.5, -1.0]}),
+        ("cosine_restarts", {"growth": 0}),
+        ("exponential", {"final": 0.0}),
+        ("polynomial", {"power": 0.0}),
+        ("one_cycle", {"shape": "square"}),
+    ],
+)
+def test_options_of_the_curves_are_checked(name: str, options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=rf"schedule\.{next(iter(options))}"):
+        check(schedules[name], options, "schedule")
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ CASES: list[tuple[str, dict[str, Any], type[torch.optim.Optimizer], dict[str, An
     ("sgd", {"lr": 0.1}, torch.optim.SGD, {"lr": 0.1}),
     (
         "sgd",
-        {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+        {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "decay_all": True},
         torch.optim.SGD,
         {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
     ),
     ("adam", {"betas": [0.8, 0.9], "amsgrad": True}, torch.optim.Adam, {"betas": (0.8, 0.9), "amsgrad": True}),
-    ("adamw", {"weight_decay": 0.1}, torch.optim.AdamW, {"weight_decay": 0.1}),
+    ("adamw", {"weight_decay": 0.1, "decay_all": True}, torch.optim.AdamW, {"weight_decay": 0.1}),
     (
         "rmsprop",
         {"centered": True, "momentum": 0.5},
@@ -56,9 +56,9 @@ def test_a_hundred_steps_are_torchs(
     assert all(map(torch.equal, mine, trajectory(theirs([b], **same), b)))  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize("name", ["adagrad", "adam", "adamw", "rmsprop", "sgd"])
+@pytest.mark.parametrize("name", optimizers.names())
 def test_groups_keep_their_own_rates(name: str) -> None:
-    groups = [{"params": [nn.Parameter(torch.ones(1))]}, {"params": [nn.Parameter(torch.ones(1))], "lr": 0.5}]
+    groups = [{"params": [nn.Parameter(torch.ones(1))]}, {"params": nn.Parameter(torch.ones(1)), "lr": 0.5}]
     made = optimizers[name](groups, lr=0.25)
     assert [g["lr"] for g in made.param_groups] == [0.25, 0.5]
 

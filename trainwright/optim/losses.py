@@ -15,7 +15,7 @@ from trainwright.core.criterion import Criterion
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import losses
 from trainwright.core.schema import check
-from trainwright.optim.measures import aligned, classes, elements, first_tensor
+from trainwright.optim.measures import ClassWeights, aligned, classes, elements, first_tensor, given_weights
 from trainwright.optim.theirs import Own, module_of, of_module, wants_probabilities
 
 __all__ = ["LossSpec", "aligned", "criterion_of", "first_tensor", "is_known", "wants_probabilities"]
@@ -25,7 +25,12 @@ LossSpec: TypeAlias = str | dict[str, Any] | SkipJsonSchema[Criterion] | SkipJso
 
 
 @losses.add("cross_entropy")
-def cross_entropy(*, label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0, ignore_index: int = -100) -> Criterion:
+def cross_entropy(
+    *,
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    class_weights: ClassWeights = None,
+    ignore_index: int = -100,
+) -> Criterion:
     """Minus the log-probability of the true class, from logits (N, C, …) and class numbers (N, …).
 
     A sample with several positions adds them up, and weighs as many as are counted. Probabilities (N, C, …) are
@@ -33,11 +38,13 @@ def cross_entropy(*, label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
 
     Args:
         label_smoothing: share of the target spread evenly over all classes.
+        class_weights: how much each class counts, in the order of the labels; all alike where it is left out. The loss
+            is divided by the sum of the weights of its targets.
         ignore_index: a class number that does not count.
 
     Source: Szegedy et al. 2016, "Rethinking the Inception architecture", section 7, for the smoothing.
     """
-    return classes(None, ignore_index, label_smoothing, logs=False)
+    return classes(given_weights(class_weights, "loss.class_weights"), ignore_index, label_smoothing, logs=False)
 
 
 @losses.add("mse")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, final
+from typing import Annotated, Any, TypeAlias, final
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from trainwright.core.criterion import Criterion
 from trainwright.core.errors import UserError
+
+ClassWeights: TypeAlias = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2)] | None
 
 
 def aligned(output: Tensor, target: Tensor, where: str = "loss") -> Tensor:
@@ -62,6 +65,21 @@ def own_mean(values: Tensor) -> Tensor:
     return values.flatten(1).mean(1) if values.ndim > 1 else values
 
 
+def own_sum(values: Tensor) -> Tensor:
+    """(N, …) -> (N,) the sum over each sample's own positions."""
+    return values.flatten(1).sum(1) if values.ndim > 1 else values
+
+
+def given_weights(weights: Sequence[float] | None, where: str) -> Tensor | None:
+    """(C,) float64, or None; UserError where they would weigh nothing."""
+    if weights is None:
+        return None
+    values = torch.tensor(weights, dtype=torch.float64)
+    if not bool(torch.isfinite(values).all()) or not bool((values > 0).any()):
+        raise UserError(where, f"{list(weights)} leaves no class that counts", "write finite numbers, one above 0")
+    return values
+
+
 def classes(weight: Tensor | None, ignore_index: int, smoothing: float, *, logs: bool) -> Criterion:
     """Cross-entropy of class targets: against logits, or with ``logs`` against log-probabilities (N, C, …)."""
     counted = Counted(weight, ignore_index)
@@ -77,10 +95,13 @@ class Counted:
         self.weight, self.ignore_index = weight, ignore_index
         self._placed: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
-    def like(self, x: Tensor, dtype: torch.dtype) -> Tensor | None:
-        """The class weights on the device of ``x``, copied there once."""
+    def like(self, x: Tensor, dtype: torch.dtype, outputs: int | None = None) -> Tensor | None:
+        """The class weights on the device of ``x``, copied there once; UserError unless they are ``outputs``."""
         if self.weight is None:
             return None
+        if outputs is not None and outputs != len(self.weight):
+            what = f"{len(self.weight)} class weights for {outputs} outputs of the model"
+            raise UserError("loss", what, "write one weight for each class, in the order of the labels")
         key = (x.device, dtype)
         if key not in self._placed:
             self._placed[key] = self.weight.detach().to(x.device, dtype)
@@ -95,20 +116,30 @@ class Counted:
         weight = self.like(target, torch.float32 if target.device.type == "mps" else torch.float64)
         if weight is None:
             return counts.sum().float()
-        return (weight[torch.where(counts, target, 0)] * counts).sum()
+        # a class beyond the weights is told by the loss, which knows the model's outputs
+        known = torch.where(counts, target, 0).clamp_max(len(weight) - 1)
+        return (weight[known] * counts).sum()
 
 
 def _class_loss(output: Tensor, target: Tensor, *, counted: Counted, smoothing: float, logs: bool) -> Tensor:
     """(N,) the loss of each sample, added up over its positions."""
     output = wide(output)
     target = _class_target(output, target)
-    weight = counted.like(output, output.dtype)
+    weight = counted.like(output, output.dtype, output.shape[1])
     if logs:
         each = F.nll_loss(output, target, weight, ignore_index=counted.ignore_index, reduction="none")
     else:
         index = counted.ignore_index
         each = F.cross_entropy(output, target, weight, ignore_index=index, reduction="none", label_smoothing=smoothing)
-    return each.flatten(1).sum(1) if each.ndim > 1 else each
+    return own_sum(each)
+
+
+def numbered(output: Tensor, target: Tensor, name: str) -> Tensor:
+    """(N, …) class numbers int64 for the loss ``name``, which takes no probabilities."""
+    if target.is_floating_point() and target.shape == output.shape:
+        what = f"'{name}' compares with class numbers, but the target has shape {tuple(target.shape)}"
+        raise UserError("loss", what, "give whole class numbers (int64), or use 'cross_entropy' or 'kl'")
+    return _class_target(output, target)
 
 
 def _class_target(output: Tensor, target: Tensor) -> Tensor:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import optimizers
+from trainwright.optim.groups import Params, decayed
 
-Params: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]]  # weights, or groups with their own rates
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Decay = Annotated[float, Field(ge=0)]
@@ -21,7 +19,13 @@ Small = Annotated[float, Field(gt=0)]
 
 @optimizers.add("sgd")
 def sgd(
-    params: Params, *, lr: Rate = 0.01, momentum: Share = 0.0, nesterov: bool = False, weight_decay: Decay = 0.0
+    params: Params,
+    *,
+    lr: Rate = 0.01,
+    momentum: Share = 0.0,
+    nesterov: bool = False,
+    weight_decay: Decay = 0.0,
+    decay_all: bool = False,
 ) -> torch.optim.SGD:
     """Stochastic gradient descent, with momentum if asked.
 
@@ -30,12 +34,15 @@ def sgd(
         momentum: share of the last update that is kept.
         nesterov: look ahead along the momentum before taking the gradient; needs momentum above 0.
         weight_decay: L2 penalty, added to the gradient.
+        decay_all: shrink norms and biases too (all weights of one dimension or none).
 
     Source: Robbins & Monro 1951; Polyak 1964 (momentum); Nesterov 1983, in the form of Sutskever et al. 2013.
     """
     if nesterov and momentum == 0:
         raise UserError("optimizer.nesterov", "needs momentum above 0", "write momentum = 0.9, or nesterov = false")
-    return torch.optim.SGD(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+    return torch.optim.SGD(
+        decayed(params, weight_decay, decay_all), lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
+    )
 
 
 @optimizers.add("adam")
@@ -47,6 +54,7 @@ def adam(
     eps: Small = 1e-8,
     weight_decay: Decay = 0.0,
     amsgrad: bool = False,
+    decay_all: bool = False,
 ) -> torch.optim.Adam:
     """Steps scaled by running means of the gradient and of its square.
 
@@ -56,10 +64,18 @@ def adam(
         eps: added to the root of the second mean.
         weight_decay: L2 penalty, added to the gradient (adamw's decay is usually the better one).
         amsgrad: divide by the largest second mean so far.
+        decay_all: shrink norms and biases too (all weights of one dimension or none).
 
     Source: Kingma & Ba 2015, "Adam: a method for stochastic optimization"; Reddi et al. 2018 (amsgrad).
     """
-    return torch.optim.Adam(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
+    return torch.optim.Adam(
+        decayed(params, weight_decay, decay_all),
+        lr=lr,
+        betas=betas,
+        eps=eps,
+        weight_decay=weight_decay,
+        amsgrad=amsgrad,
+    )
 
 
 @optimizers.add("adamw")
@@ -71,6 +87,7 @@ def adamw(
     eps: Small = 1e-8,
     weight_decay: Decay = 0.01,
     amsgrad: bool = False,
+    decay_all: bool = False,
 ) -> torch.optim.AdamW:
     """Adam with the weights shrunk apart from the gradient.
 
@@ -80,10 +97,18 @@ def adamw(
         eps: added to the root of the second mean.
         weight_decay: share of each weight, times the rate, taken off at every step.
         amsgrad: divide by the largest second mean so far.
+        decay_all: shrink norms and biases too (all weights of one dimension or none).
 
     Source: Loshchilov & Hutter 2019, "Decoupled weight decay regularization".
     """
-    return torch.optim.AdamW(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
+    return torch.optim.AdamW(
+        decayed(params, weight_decay, decay_all),
+        lr=lr,
+        betas=betas,
+        eps=eps,
+        weight_decay=weight_decay,
+        amsgrad=amsgrad,
+    )
 
 
 @optimizers.add("rmsprop")
@@ -96,6 +121,7 @@ def rmsprop(
     momentum: Share = 0.0,
     centered: bool = False,
     weight_decay: Decay = 0.0,
+    decay_all: bool = False,
 ) -> torch.optim.RMSprop:
     """Steps divided by the root of a running mean of the squared gradient.
 
@@ -106,11 +132,18 @@ def rmsprop(
         momentum: share of the last update that is kept.
         centered: divide by the running deviation, not the root of the mean square.
         weight_decay: L2 penalty, added to the gradient.
+        decay_all: shrink norms and biases too (all weights of one dimension or none).
 
     Source: Tieleman & Hinton 2012, lecture 6.5 of "Neural networks for machine learning"; Graves 2013 (centered).
     """
     return torch.optim.RMSprop(
-        params, lr=lr, alpha=alpha, eps=eps, momentum=momentum, centered=centered, weight_decay=weight_decay
+        decayed(params, weight_decay, decay_all),
+        lr=lr,
+        alpha=alpha,
+        eps=eps,
+        momentum=momentum,
+        centered=centered,
+        weight_decay=weight_decay,
     )
 
 
@@ -123,6 +156,7 @@ def adagrad(
     eps: Small = 1e-10,
     initial: Decay = 0.0,
     weight_decay: Decay = 0.0,
+    decay_all: bool = False,
 ) -> torch.optim.Adagrad:
     """Steps divided by the root of the sum of all squared gradients so far.
 
@@ -132,9 +166,15 @@ def adagrad(
         eps: added to the root.
         initial: what the sums of squares begin with.
         weight_decay: L2 penalty, added to the gradient.
+        decay_all: shrink norms and biases too (all weights of one dimension or none).
 
     Source: Duchi, Hazan & Singer 2011, "Adaptive subgradient methods".
     """
     return torch.optim.Adagrad(
-        params, lr=lr, lr_decay=lr_decay, eps=eps, initial_accumulator_value=initial, weight_decay=weight_decay
+        decayed(params, weight_decay, decay_all),
+        lr=lr,
+        lr_decay=lr_decay,
+        eps=eps,
+        initial_accumulator_value=initial,
+        weight_decay=weight_decay,
     )
