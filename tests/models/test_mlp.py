@@ -15,7 +15,7 @@ from trainwright.core.kinds import models
 from trainwright.core.schema import check
 
 mlp = models["mlp"]
-ACTIVATIONS = ("relu", "leaky_relu", "gelu", "silu", "elu", "tanh", "sigmoid")
+ACTIVATIONS = ("relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "elu", "selu", "softplus", "mish")
 
 
 @given(

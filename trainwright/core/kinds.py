@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 from torch.optim import Optimizer
@@ -14,11 +14,23 @@ from trainwright.core.task import Task
 
 Schedule = Callable[[int, int], float]  # (step, steps of the whole budget) -> multiplier of the base rates
 
+
+class Place(NamedTuple):
+    """Where a layer of a declared list stands."""
+
+    shape: tuple[int, ...]  # of one sample that comes in
+    activation: str | None  # that follows, past norms, pools and dropout; its initial weights may fit it
+
+
+Layer = Callable[[Place], nn.Module]  # UserError with an empty place where it cannot stand there
+
 tasks: Registry[Callable[..., Task[Any]]] = Registry("task", "trainwright.tasks")
 models: Registry[Callable[..., nn.Module]] = Registry("model", "trainwright.models")
+layers: Registry[Callable[..., Layer]] = Registry("layer", "trainwright.models")
 losses: Registry[Callable[..., Criterion]] = Registry("loss", "trainwright.optim")
 optimizers: Registry[Callable[..., Optimizer]] = Registry("optimizer", "trainwright.optim")
 schedules: Registry[Callable[..., Schedule]] = Registry("schedule", "trainwright.optim")
 sources: Registry[Callable[..., Any]] = Registry("source", "trainwright.data")
 
-KINDS: Mapping[str, Registry[Any]] = {r.kind: r for r in (tasks, models, losses, optimizers, schedules, sources)}
+_ALL = (tasks, models, layers, losses, optimizers, schedules, sources)
+KINDS: Mapping[str, Registry[Any]] = {r.kind: r for r in _ALL}

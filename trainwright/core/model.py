@@ -58,3 +58,9 @@ class Latent(Protocol):
     def decode(self, code: Tensor) -> Tensor:
         """(N, latent) -> (N, …) reconstruction."""
         ...
+
+
+class Noted(Protocol):
+    """Has something to say of how it was built, such as a layer that was left to the loss."""
+
+    notes: tuple[str, ...]

@@ -49,15 +49,14 @@ class MLP(nn.Module):
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     ) -> None:
         super().__init__()
-        sizes = [min(50, math.ceil(1.6 * n**0.56)) for n in cardinalities]
-        if inputs + len(sizes) == 0:
+        if inputs + len(cardinalities) == 0:
             raise UserError(
                 "model", "there are no inputs", "give the data at least one column of numbers or categories"
             )
         self.inputs = inputs
-        self.embeddings = nn.ModuleList(_embedding(n, k) for n, k in zip(cardinalities, sizes, strict=True))
+        self.embeddings, learned = embeddings(cardinalities)
         layers: list[nn.Module] = []
-        before = inputs + sum(sizes)
+        before = inputs + learned
         for _ in range(depth):
             layers += [dense(before, width, activation), activation_of(activation)]
             layers += [nn.Dropout(dropout)] if dropout else []
@@ -76,6 +75,12 @@ class MLP(nn.Module):
         """(N, F) in the weights' type; whole numbers and truth values count as numbers."""
         x = x.flatten(1) if x.ndim > 1 else x.unsqueeze(1)
         return x if x.is_floating_point() else x.to(self.head.weight.dtype)
+
+
+def embeddings(cardinalities: tuple[int, ...]) -> tuple[nn.ModuleList, int]:
+    """A table of vectors for each category, and how many numbers they give together."""
+    sizes = [min(50, math.ceil(1.6 * n**0.56)) for n in cardinalities]
+    return nn.ModuleList(_embedding(n, k) for n, k in zip(cardinalities, sizes, strict=True)), sum(sizes)
 
 
 def _embedding(ids: int, size: int) -> nn.Embedding:
