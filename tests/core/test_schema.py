@@ -54,6 +54,8 @@ def test_a_list_stands_for_a_tuple() -> None:
         ({"lrr": 1.0, "size": 1}, "optimizer.lrr: unknown option; did you mean 'lr'?"),
         ({"lr": "1e-3", "size": 1}, "0.001 without quotes"),
         ({"lr": 99.0, "size": 1}, "optimizer.lr: 99.0 is out of range; write a number with 0 < x ≤ 10"),
+        ({"lr": float("inf"), "size": 1}, "optimizer.lr: inf is not valid"),
+        ({"lr": float("nan"), "size": 1}, "optimizer.lr: nan is not valid"),
         ({"lr": True, "size": 1}, "optimizer.lr: True is not valid"),
         ({"betas": [1.0], "size": 1}, "optimizer.betas"),
         ({"betas": ["x", 0.9], "size": 1}, "at position 0"),

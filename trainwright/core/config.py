@@ -54,7 +54,7 @@ Spec = dict[str, Any]  # {"name": …, options…}
 class RunConfig(BaseModel):
     """Everything a recipe may say at its top level."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
 
     format: Literal[1] = Field(1, description="version of the recipe's format")
     name: str = Field("", description="label in the run folder's name; the task's name when empty")

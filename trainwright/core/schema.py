@@ -37,7 +37,9 @@ def shape_of(target: Callable[..., Any], later: Collection[str] = ()) -> type[Ba
         if p.kind is p.KEYWORD_ONLY and p.name not in later:
             fields[p.name] = (_lenient(hints.get(p.name, Any)), ... if p.default is p.empty else p.default)
     name = getattr(target, "__name__", "options")
-    config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, protected_namespaces=())
+    config = ConfigDict(
+        extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True, protected_namespaces=()
+    )
     return create_model(name, __config__=config, **fields)
 
 

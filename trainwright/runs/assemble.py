@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from trainwright.core.config import Budget, RunConfig
 from trainwright.core.errors import DataError, TrainwrightError, UserError, did_you_mean
 from trainwright.core.finding import Finding
 from trainwright.core.kinds import Schedule, models, optimizers, schedules, sources, tasks
+from trainwright.core.model import Noted
 from trainwright.core.rows import Encoded
 from trainwright.core.schema import options, required
 from trainwright.core.task import Progress, Record, Task
@@ -182,9 +183,14 @@ def assemble(recipe: Recipe, runtime: Runtime, report: Report, learned: Mapping[
     config = recipe.config
     task = tasks[config.task["name"]](**recipe.task)
     data = gather_data(recipe, task, runtime, report, learned)
-    model = runtime.place(build_model(recipe, task))
+    built = build_model(recipe, task)
+    model = runtime.place(built)
     optimizer = optimizers[config.optimizer["name"]](learnable(model), **recipe.optimizer)
-    return joined(config, runtime, task, data, model, optimizer, schedules[config.schedule["name"]](**recipe.schedule))
+    schedule = schedules[config.schedule["name"]](**recipe.schedule)
+    pieces = joined(config, runtime, task, data, model, optimizer, schedule)
+    if models.tags(config.model["name"]).get("speaks") is Noted:
+        pieces.facts["notes"] += cast(Noted, built).notes
+    return pieces
 
 
 def joined(

@@ -36,6 +36,8 @@ def new_folder(out: str | Path | None, label: str) -> Path:
         out: the folder itself, empty or not there yet; ``runs/2026-11-20-label-a1b2`` unless given.
         label: the run's name.
     """
+    if out is not None and not str(out).strip():
+        raise UserError("out", "is empty", "name the run folder, or leave it out")
     tidy = re.sub(r"[^A-Za-z0-9_.-]+", "-", label).strip("-.")[:60] or "run"
     dated = Path("runs") / f"{datetime.now(UTC):%Y-%m-%d}-{tidy}-{secrets.token_hex(2)}"
     folder = Path(out).expanduser() if out is not None else dated

@@ -28,7 +28,7 @@ from trainwright.optim.losses import criterion_of
 SAMPLED = 1024  # training images that mean and deviation are measured on
 GIBI = 1 << 30
 
-Side = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=1, le=4096)]
 Size = Literal["auto"] | Side | tuple[Side, Side]
 
 
