@@ -270,6 +270,27 @@ def test_a_signal_finishes_the_step_saves_and_exits_130(tmp_path: Path) -> None:
     assert checkpoint.steps(run.path / "checkpoints")[-1] == run.view.step
 
 
+def test_ranks_whose_launcher_was_killed_save_and_end(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({**QUICK, "budget": "1000000 steps", "eval_every": "1000 steps", "ranks": 2}))
+    command = [sys.executable, "-m", "trainwright", "train", str(recipe), "--out", str(tmp_path / "run"), "--quiet"]
+    launcher = subprocess.Popen(command)
+    events = tmp_path / "run" / "events.jsonl"
+    until = time.monotonic() + 120
+    while not events.exists() or "StepDone" not in events.read_text():
+        assert launcher.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    launcher.kill()
+    launcher.wait()
+    while tw.open(tmp_path / "run").state == "running":
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    run = tw.open(tmp_path / "run")
+    assert run.state == "interrupted"
+    assert checkpoint.steps(run.path / "checkpoints")[-1] == run.view.step
+
+
 def test_nan_ends_the_run_and_says_so(tmp_path: Path) -> None:
     with pytest.raises(TrainwrightError) as raised:
         tw.train(QUICK, {"optimizer": {"name": "sgd", "lr": 1e20}}, out=tmp_path / "run", quiet=True)

@@ -9,6 +9,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from trainwright.core.events import Stop
+from trainwright.engine.ranks import orphaned
 
 
 class Interruption:
@@ -35,6 +36,8 @@ class Interruption:
 
     def asked(self) -> Stop | None:
         """The wish, once it was heard."""
+        if not self.name and orphaned():
+            self.name = "the process that started the ranks is gone"
         return Stop(self.name, "interrupted") if self.name else None
 
     def _heard(self, number: int, frame: FrameType | None) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
+_PARENT = "TRAINWRIGHT_LAUNCHER"  # the process that started the ranks
 _GRACE = 30.0  # seconds that the others get to end by themselves once one has failed
 
 
@@ -32,6 +33,7 @@ def run_ranks(ranks: int, command: Sequence[str]) -> int:
     itself. Signals reach every rank; when one rank fails, the others are ended.
     """
     place = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    place[_PARENT] = str(os.getpid())
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))}
     with contextlib.ExitStack() as stack:
         logs = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(ranks)]
@@ -48,6 +50,12 @@ def run_ranks(ranks: int, command: Sequence[str]) -> int:
             logs[failed].seek(0)
             sys.stderr.write(f"rank {failed} failed:\n{logs[failed].read().decode(errors='replace')[-5000:]}\n")
     return codes[0] or max((abs(c) for c in codes), default=0)
+
+
+def orphaned() -> bool:
+    """Whether `run_ranks` started this process and is gone, so that nobody waits for it any more."""
+    parent = os.environ.get(_PARENT)
+    return parent is not None and launched() is not None and os.getppid() != int(parent)
 
 
 def free_port() -> int:
