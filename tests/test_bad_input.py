@@ -101,6 +101,8 @@ CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: {**table(GOOD.replace(",p", ",1.5").replace(",q", ",inf"))(f), "task": "tabular_regression"},
         "inf",
     ),
+    "a budget beyond all numbers": (changed(budget="1e999 epochs"), "more than any run"),
+    "a model larger than memory": (changed(model={"name": "mlp", "width": 20_000_000}), "memory"),
     "a part that would be empty": (table(GOOD, test=0.001), "would be empty"),
     "parts larger than the data": (table(GOOD, valid=40, test=40), "data"),
     "a share above one": (table(GOOD, test=1.5), "test"),

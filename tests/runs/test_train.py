@@ -109,6 +109,21 @@ def test_more_budget_goes_on_from_the_end(tmp_path: Path) -> None:
     assert "6 epochs" in more.view.attempts[-1].note
 
 
+def test_a_changed_rate_takes_effect_and_others_stay(tmp_path: Path) -> None:
+    run = tw.train(QUICK, {"schedule": "constant"}, out=tmp_path / "run", quiet=True)
+    more = tw.resume(run.path, {"budget": "5 epochs", "optimizer.lr": 1e-4}, quiet=True)
+    assert {e.lr for e in more.view.steps if e.step > 24} == {1e-4}
+    assert {e.lr for e in more.view.steps if e.step <= 24} == {1e-2}
+
+
+@pytest.mark.parametrize("key", ["seed", "task.target", "data.valid", "model.width", "optimizer.name", "batch_size"])
+def test_what_a_run_began_with_cannot_change_on_resume(key: str, tmp_path: Path) -> None:
+    run = tw.train(QUICK, {"budget": "1 epoch"}, out=tmp_path / "run", quiet=True)
+    with pytest.raises(UserError, match="cannot change"):
+        tw.resume(run.path, {"budget": "2 epochs", key: 1}, quiet=True)
+    assert not (run.path / "config-1.toml").exists()
+
+
 def test_the_scores_are_those_of_the_best_checkpoint_and_of_what_is_served(tmp_path: Path) -> None:
     run = tw.train(QUICK, {"optimizer.lr": 0.5, "budget": "8 epochs"}, out=tmp_path / "run", quiet=True)
     best = max(run.view.evals, key=lambda e: (e.metrics["accuracy"], -e.metrics["loss"]))

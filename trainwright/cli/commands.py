@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     place = _Place()
     try:
         code = _invoked(given, place)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by who started us
+            sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of our output has seen enough
         forget_stdout()

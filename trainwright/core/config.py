@@ -38,6 +38,8 @@ class Budget:
             raise ValueError(f"{text!r} is not an amount of training; write '10 epochs', '500 steps' or '30 minutes'")
         unit, factor = _UNITS[found.group(2)]
         amount = float(found.group(1)) * factor
+        if amount > 1e12:
+            raise ValueError(f"{text!r} is more than any run can take; write '10 epochs', '500 steps' or '30 minutes'")
         if amount <= 0 or (unit == "steps" and amount != int(amount)):
             raise ValueError(f"{text!r}: the amount must be above 0" + (" and whole" if unit == "steps" else ""))
         return cls(amount, unit)  # type: ignore[arg-type]

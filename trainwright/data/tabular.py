@@ -27,6 +27,8 @@ from trainwright.data.roles import (
     number,
 )
 
+_LARGEST = 3e38  # of float32
+
 
 @final
 class Inputs:
@@ -105,6 +107,9 @@ class Inputs:
         if self.numbers:
             read = [n.read(self._cell(record, n)) for n in self.numbers]
             scaled = [n.scaled(n.middle if x is None else x) for n, x in zip(self.numbers, read, strict=True)]
+            for n, value in zip(self.numbers, scaled, strict=True):
+                if not abs(value) < _LARGEST:
+                    raise DataError(f"column '{n.name}'", "the number is too large to compute with", "correct it")
             marks = [float(x is None) for n, x in zip(self.numbers, read, strict=True) if n.marks]
             out["x"] = torch.tensor(scaled + marks, dtype=torch.float32)
         if self.categories:

@@ -106,16 +106,16 @@ def fit(
         done = step_fn(state, task, group, runtime, clip=clip, multiplier=multiplier, progress=progress)
         counters.epoch = train.epoch
         log.add(done, group)
-        stop = asked()
+        stop = _agreed(asked(), runtime)
         last, pausing = counters.step == cadence.steps, counters.step == end
         judged = judge is not None and (last or _due(counters.step, cadence.evaluate))
         due = save is not None and _due(counters.step, cadence.save)
         if pausing or judged or stop or due or _due(counters.step, cadence.log):
-            stop = observe(log.event(state)) or stop
+            wish = observe(log.event(state))
             _guard(state)
-        if judge is not None and judged:
-            stop = _judge(state, judge, observe) or stop
-        stop = _agreed(stop, runtime)
+            if judge is not None and judged:
+                wish = _judge(state, judge, observe) or wish
+            stop = stop or _agreed(wish, runtime)
         if save is not None and (pausing or stop or due or _just_best(state, judge)):
             save()
         if judged or stop:

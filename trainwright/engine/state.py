@@ -101,19 +101,25 @@ class Moments:
 
     def __init__(self, optimizer: Optimizer, module: nn.Module, ranks: Single | None = None) -> None:
         self.optimizer, self.module, self.ranks = optimizer, module, ranks or Single()
+        self._given = [_options(g) for g in optimizer.param_groups]  # before anything changed them
 
     def state_dict(self) -> dict[str, Any]:
-        """``{"state": {weight: {moment: tensor}}, "groups": [{option: value, "params": [weights]}]}``."""
+        """``kind``; ``state`` {weight: {moment: tensor}}; ``groups`` [{…, "params": [weights]}]; ``given`` options."""
         names = self._names()
         state = {
             names[p]: {k: self.ranks.full(v) if isinstance(v, Tensor) else v for k, v in entry.items()}
             for p, entry in self.optimizer.state.items()
         }
         groups = [{**g, "params": [names[p] for p in g["params"]]} for g in self.optimizer.param_groups]
-        return {"state": state, "groups": groups}
+        return {"kind": type(self.optimizer).__name__, "state": state, "groups": groups, "given": self._given}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The inverse; ValueError where the groups hold other weights."""
+        """The inverse; an option that was set anew since then keeps its new value.
+
+        ValueError for another optimizer, or where the groups hold other weights.
+        """
+        if state["kind"] != type(self.optimizer).__name__:
+            raise ValueError(f"it is of {state['kind']}, the run's optimizer is {type(self.optimizer).__name__}")
         weights = {name: p for p, name in self._names().items()}
         mine = [[self._names()[p] for p in g["params"]] for g in self.optimizer.param_groups]
         if mine != [list(g["params"]) for g in state["groups"]]:
@@ -125,7 +131,10 @@ class Moments:
                     number[name]: {k: self._laid(v, weights[name]) for k, v in entry.items()}
                     for name, entry in state["state"].items()
                 },
-                "param_groups": [{**g, "params": [number[n] for n in g["params"]]} for g in state["groups"]],
+                "param_groups": [
+                    {**g, **_changed(was, now), "params": [number[n] for n in g["params"]]}
+                    for g, was, now in zip(state["groups"], state["given"], self._given, strict=True)
+                ],
             }
         )
 
@@ -134,6 +143,15 @@ class Moments:
 
     def _laid(self, value: Any, weight: Tensor) -> Any:
         return self.ranks.like(value, weight) if isinstance(value, Tensor) else value
+
+
+def _options(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in group.items() if k != "params" and not isinstance(v, Tensor)}
+
+
+def _changed(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The options whose given value is another now."""
+    return {k: v for k, v in now.items() if k not in was or was[k] != v}
 
 
 class Randomness:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -172,10 +173,17 @@ def divided(source: Source, task: Task[Any], how: Mapping[str, Any], seed: int) 
     if streams and asked["how"] == "auto" and asked["ranges"] is None:
         asked["how"] = "chronological"
     classes = task.strata(source[0])
-    division = split(source, seed=seed, strata=None if classes is None else source.values(classes), **asked)
+    division = split(source, seed=seed, strata=None if classes is None else _strata(source, classes), **asked)
     if streams and not division.contiguous:
         raise UserError("data.split", "windows over a stream need parts in one piece", 'write split = "chronological"')
     return division
+
+
+def _strata(source: Source, field: str) -> list[Any] | None:
+    """The class of every record; None where a record has several at once."""
+    values = [v.tolist() if isinstance(v, np.ndarray | Tensor) else v for v in source.values(field)]
+    single = [v[0] if isinstance(v, list) and len(v) == 1 else v for v in values]
+    return None if any(isinstance(v, list) for v in single) else single
 
 
 def assemble(recipe: Recipe, runtime: Runtime, report: Report, learned: Mapping[str, Any] | None = None) -> Pieces:
@@ -275,7 +283,12 @@ def build_model(recipe: Recipe, task: Task[Any]) -> nn.Module:
         raise UserError(f"model.{given[0]}", "follows from the data", "leave it out")
     with randomness_kept(torch.device("cpu")):  # alike on every rank, whatever was drawn before
         torch.manual_seed(seed_of(recipe.config.seed, "weights") % 2**63)
-        return factory(**{**recipe.model, **fitted})
+        try:
+            return factory(**{**recipe.model, **fitted})
+        except (RuntimeError, MemoryError) as error:
+            if "allocate" not in str(error) and not isinstance(error, MemoryError):
+                raise
+            raise UserError("model", "does not fit into memory", "make it smaller") from error
 
 
 def learnable(model: nn.Module) -> list[nn.Parameter]:

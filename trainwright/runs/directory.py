@@ -41,6 +41,8 @@ def new_folder(out: str | Path | None, label: str) -> Path:
     tidy = re.sub(r"[^A-Za-z0-9_.-]+", "-", label).strip("-.")[:60] or "run"
     dated = Path("runs") / f"{datetime.now(UTC):%Y-%m-%d}-{tidy}-{secrets.token_hex(2)}"
     folder = Path(out).expanduser() if out is not None else dated
+    if "\0" in str(folder):
+        raise UserError("out", "holds a null character", "name another folder")
     if folder.is_dir() and any(folder.iterdir()):
         if out is None:
             return new_folder(out, label)
@@ -52,10 +54,9 @@ def new_folder(out: str | Path | None, label: str) -> Path:
         probe.unlink()
     except (FileExistsError, NotADirectoryError):
         raise UserError(str(folder), "is in the way: a file has this name", "choose another folder") from None
-    except OSError as error:
-        raise UserError(
-            str(folder), f"cannot be written: {error.strerror}", "choose another folder with --out"
-        ) from None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise UserError(str(folder), f"cannot be written: {why}", "choose another folder with --out") from None
     return folder
 
 

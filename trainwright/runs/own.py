@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -53,6 +54,8 @@ def array_pieces(data: Any, asked: Asked) -> Pieces:
     parts: dict[str, Source] = {"train": Arrays(columns)}
     for part, given in (("valid", asked.valid), ("test", asked.test)):
         if isinstance(given, int | float):
+            if not math.isfinite(given):
+                raise UserError(part, f"{given} is no share", "write a share such as 0.1")
             sizes[part] = given
         elif given is not None:
             other, *_ = named(given, part)

@@ -142,7 +142,7 @@ def _raw(recipe: str | Path | Mapping[str, Any]) -> tuple[Any, str, Path | None]
     path = Path(recipe).expanduser()
     if path.is_dir() and (path / "config.toml").is_file():
         path = path / "config.toml"
-    if not path.exists():
+    if not _exists(path):
         if str(recipe) in EXAMPLES:
             return EXAMPLES[str(recipe)], str(recipe), None
         near = [*EXAMPLES, *(str(p) for p in _siblings(path))]
@@ -184,6 +184,14 @@ def _parsed(path: Path) -> Any:
         raise
 
 
+def _exists(path: Path) -> bool:
+    """Whether a path is there; one that no system could have is not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def _placed(raw: dict[str, Any], folder: Path | None) -> dict[str, Any]:
     """Paths that are there become absolute, so that config.toml works anywhere; others are the source's to find."""
     data = raw.get("data")
@@ -194,7 +202,7 @@ def _placed(raw: dict[str, Any], folder: Path | None) -> dict[str, Any]:
         value = out.get(key)
         if isinstance(value, str) and value:
             for base in (Path.cwd(), folder):
-                if base is not None and (base / Path(value).expanduser()).exists():
+                if base is not None and _exists(base / Path(value).expanduser()):
                     out[key] = str((base / Path(value).expanduser()).resolve())
                     break
     return {**raw, "data": out}

@@ -24,6 +24,8 @@ from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, Lock, new_fo
 from trainwright.runs.recipe import Recipe, plain, read, write
 from trainwright.runs.run import Run, open_run
 
+_FOR_GOOD = ("format", "seed", "plugins", "task", "data", "model", "batch_size", "shuffle", "precision")
+
 
 def train(
     recipe: str | Path | Mapping[str, Any],
@@ -95,6 +97,7 @@ def resume(
             f"this run trained a module of your own ({facts['model']['class']}), which its files cannot name",
             f'in Python, call tw.fit(net, data, …, resume="{folder}") with what it was called with',
         )
+    may_change(changes or {}, run.path)
     checked = read(run.path, changes)
     config = checked.config
     if config.ranks > 1 and launched() is None:
@@ -130,10 +133,31 @@ def finished(a: Attempt, own: nn.Module | None = None) -> Run:
     run = Run(a.folder, own)
     if a.pieces.runtime.first:
         if run.view.losses:
-            run.plot()
+            _drawn(run, a)
         if a.console:
             a.console.end(run)
     return run
+
+
+def _drawn(run: Run, a: Attempt) -> None:
+    """The curves; a picture that cannot be drawn must not spoil a training that ended well."""
+    try:
+        run.plot()
+    except Exception as error:
+        if a.console:
+            a.console.say(f"curves.png could not be drawn: {type(error).__name__}: {error}", "warning")
+
+
+def may_change(changes: Mapping[str, Any], folder: Path) -> None:
+    """A run goes on with the task, data, model and seed it began with; UserError for a change of these."""
+    for key in changes:
+        top = key.partition(".")[0]
+        if top in _FOR_GOOD or key in ("optimizer", "optimizer.name"):
+            raise UserError(
+                key,
+                "cannot change in a run that goes on",
+                f"start a new run with it: trainwright train {folder / CONFIG} {key}=…",
+            )
 
 
 def same_data(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:

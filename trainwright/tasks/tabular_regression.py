@@ -70,7 +70,10 @@ class TableValues(Processor):
         value = record.get(self.target) if self.target else None
         if not is_missing(value):
             y = _number(value, f"column '{self.target}'", str(self.target))
-            sample["y"] = torch.tensor((y - self.mean) / self.deviation, dtype=torch.float32)
+            scaled = (y - self.mean) / self.deviation
+            if not abs(scaled) < 3e38:  # float32's largest
+                raise DataError(f"column '{self.target}'", "the number is too large to compute with", "correct it")
+            sample["y"] = torch.tensor(scaled, dtype=torch.float32)
         return sample
 
     def batch(self, rows: Rows, draw: Draw | None) -> Batch:
