@@ -73,7 +73,7 @@ def test_an_option_is_explained_with_the_default_of_the_signature() -> None:
 
 def test_one_option_and_its_range_are_found_by_a_dotted_name() -> None:
     (option,) = explain("optimizer.adamw.lr").options
-    assert (option.name, option.type, option.range) == ("lr", "number", "0 < x")
+    assert (option.name, option.type, option.range) == ("lr", "number", "0 < x ≤ 1e+06")
 
 
 def test_a_key_of_a_section_lists_who_has_it() -> None:

@@ -18,7 +18,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 def lion(
     params: Params,
     *,
-    lr: Annotated[float, Field(gt=0)] = 1e-4,
+    lr: Annotated[float, Field(gt=0, le=1e6)] = 1e-4,
     betas: tuple[Share, Share] = (0.9, 0.99),
     weight_decay: Annotated[float, Field(ge=0)] = 0.1,
     decay_all: bool = False,

@@ -14,7 +14,7 @@ from trainwright.core.errors import UserError
 from trainwright.core.kinds import optimizers
 from trainwright.optim.groups import Params, decayed, divided, is_matrix, moving
 
-Rate = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=1e6)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Scaling: TypeAlias = Literal["match_rms_adamw", "original"]
 

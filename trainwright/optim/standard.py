@@ -11,7 +11,7 @@ from trainwright.core.errors import UserError
 from trainwright.core.kinds import optimizers
 from trainwright.optim.groups import Params, decayed
 
-Rate = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=1e6)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Decay = Annotated[float, Field(ge=0)]
 Small = Annotated[float, Field(gt=0)]
