@@ -19,6 +19,7 @@ _KINDS = {
     "task": "What is learned: the problem, its loss and its metrics.",
     "model": "The network; what it must know of the data (its sizes) comes from the task.",
     "layer": 'A part of the model sequential: model = { name = "sequential", layers = [{ name = "…", … }, …] }.',
+    "init": "How the first weights are drawn; biases become 0, norms and embeddings stay as they are.",
     "loss": "What is made small; an option of tasks that let you choose.",
     "optimizer": "The update rule.",
     "schedule": "How the learning rate changes over the budget.",

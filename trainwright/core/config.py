@@ -69,6 +69,10 @@ class RunConfig(BaseModel):
     model: Spec = Field(
         default_factory=dict, description="the network: {name, options}; the task's default when left out"
     )
+    init: Spec = Field(
+        default_factory=lambda: {"name": "auto"},
+        description="how the first weights are drawn: {name, options}; 'auto' leaves it to the model",
+    )
     optimizer: Spec = Field(default_factory=lambda: {"name": "adamw"}, description="the update rule: {name, options}")
     schedule: Spec = Field(
         default_factory=lambda: {"name": "constant"},
@@ -104,7 +108,7 @@ class RunConfig(BaseModel):
     )
     pace: Literal["plain"] = Field("plain", description="execution plan; 'plain' runs the model as it is written")
 
-    @field_validator("task", "model", "optimizer", "schedule", mode="before")
+    @field_validator("task", "model", "init", "optimizer", "schedule", mode="before")
     @classmethod
     def _named(cls, value: Any, info: ValidationInfo) -> Any:
         """A bare name stands for a spec without options; options without a name are those of the default."""

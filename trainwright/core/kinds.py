@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainwright.core.criterion import Criterion
@@ -13,6 +14,9 @@ from trainwright.core.registry import Registry
 from trainwright.core.task import Task
 
 Schedule = Callable[[int, int], float]  # (step, steps of the whole budget) -> multiplier of the base rates
+
+# Fills a matrix or kernel (outputs, inputs, *window) in place, for the gain of the activation behind it
+Init = Callable[[Tensor, float, torch.Generator], object]
 
 
 class Place(NamedTuple):
@@ -30,7 +34,8 @@ layers: Registry[Callable[..., Layer]] = Registry("layer", "trainwright.models")
 losses: Registry[Callable[..., Criterion]] = Registry("loss", "trainwright.optim")
 optimizers: Registry[Callable[..., Optimizer]] = Registry("optimizer", "trainwright.optim")
 schedules: Registry[Callable[..., Schedule]] = Registry("schedule", "trainwright.optim")
+inits: Registry[Callable[..., Init | None]] = Registry("init", "trainwright.models")
 sources: Registry[Callable[..., Any]] = Registry("source", "trainwright.data")
 
-_ALL = (tasks, models, layers, losses, optimizers, schedules, sources)
+_ALL = (tasks, models, layers, losses, optimizers, schedules, inits, sources)
 KINDS: Mapping[str, Registry[Any]] = {r.kind: r for r in _ALL}

@@ -24,6 +24,7 @@ from trainwright.runs.assemble import Pieces, Report, learnable, try_first
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, PROCESSOR
+from trainwright.runs.initial import InitSpec, begin, rule_of, written
 from trainwright.runs.own import Asked, array_pieces, foreign_pieces
 from trainwright.runs.recipe import plain, write
 from trainwright.runs.run import Run, open_run
@@ -57,6 +58,7 @@ def fit(
     log_every: int = 10,
     workers: int = 0,
     unpack: Callable[[Any], tuple[Any, Any]] | None = None,
+    init: InitSpec | None = None,
     name: str = "",
     out: str | Path | None = None,
     resume: str | Path | None = None,
@@ -84,7 +86,8 @@ def fit(
         schedule: a name or a spec.
         clip: largest norm of the whole gradient.
         micro_batch: samples a rank computes at once.
-        seed: of the split, the order and the global generators (the module's first weights are the caller's).
+        seed: of the split, the order and the global generators, and of ``init`` (else the module's first weights are
+            the caller's).
         device: auto, cpu, cuda, ….
         precision: of the forward and backward pass.
         parallel: with several ranks (start the script with torchrun): ddp or fsdp.
@@ -93,6 +96,8 @@ def fit(
         log_every: steps between two waits for the device.
         workers: processes that fetch the items of a Dataset.
         unpack: a batch of the DataLoader or Dataset -> (inputs, targets), where that is not plain.
+        init: draws the weights anew before the training: a name (``"orthogonal"``), a spec, or a function (weight, gain,
+            generator) that fills a weight (outputs, inputs, …). None leaves the module as it is.
         name: label in the run folder's name; the module's class unless given.
         out: the run folder; ``runs/DATE-NAME-xxxx`` unless given.
         resume: the folder of an interrupted run that was called with the same model and data.
@@ -113,6 +118,7 @@ def fit(
             "name": name or type(model).__name__,
             "seed": seed,
             "schedule": schedule,
+            "init": written(init),
             "batch_size": batch_size,
             "micro_batch": micro_batch,
             "budget": budget or f"{epochs if epochs is not None else 10:g} epochs",
@@ -127,6 +133,7 @@ def fit(
         optimizer,
         lr,
     )
+    rule = rule_of(init)
     runtime = Runtime.start(config.device, config.precision, config.parallel)
     if parallel == "fsdp" and isinstance(optimizer, Optimizer):
         raise UserError("optimizer", "was made before the weights were sharded", "pass its name, or a function")
@@ -147,6 +154,7 @@ def fit(
                 foreign_pieces(data, asked, unpack=unpack, workers=workers) if foreign else array_pieces(data, asked)
             )
             try_first(pieces)
+            begin(pieces, *rule)
             again = _reopening(pieces.task, loss)
             a = _attempt_of(pieces, model, again, folder, out, observers, console, step_fn)
             attempt(a)

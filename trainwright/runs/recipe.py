@@ -13,7 +13,7 @@ import tomli_w
 
 from trainwright.core.config import RunConfig, patched, read_recipe, split_spec
 from trainwright.core.errors import UserError, did_you_mean
-from trainwright.core.kinds import models, optimizers, schedules, sources, tasks
+from trainwright.core.kinds import inits, models, optimizers, schedules, sources, tasks
 from trainwright.core.schema import check, options, required
 from trainwright.runs.examples import EXAMPLES
 from trainwright.runs.plugins import load_plugins
@@ -30,6 +30,7 @@ class Recipe:
     source: dict[str, Any]
     split: dict[str, Any]
     model: dict[str, Any]
+    init: dict[str, Any]
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
 
@@ -39,6 +40,7 @@ class Recipe:
         whole["task"] = {"name": self.config.task["name"], **self.task}
         whole["data"] = {"source": self.config.data["source"], **self.source, **self.split}
         whole["model"] = {"name": self.config.model["name"], **self.model}
+        whole["init"] = {"name": self.config.init["name"], **self.init}
         whole["optimizer"] = {"name": self.config.optimizer["name"], **self.optimizer}
         whole["schedule"] = {"name": self.config.schedule["name"], **self.schedule}
         written: dict[str, Any] = plain(whole)
@@ -70,6 +72,7 @@ def checked(config: RunConfig) -> Recipe:
     factory = models[model]
     if given := [n for n in required(factory) if n in model_options]:
         raise UserError(f"model.{given[0]}", "follows from the data", "leave it out")
+    init, init_options = split_spec(config.init, "init")
     optimizer, optimizer_options = split_spec(config.optimizer, "optimizer")
     schedule, schedule_options = split_spec(config.schedule, "schedule")
     source_options, how = _data(config.data, split_options)
@@ -80,6 +83,7 @@ def checked(config: RunConfig) -> Recipe:
         source=source_options,
         split=how,
         model=check(factory, model_options, "model", later=required(factory)),
+        init=check(inits[init], init_options, "init"),
         optimizer=check(optimizers[optimizer], optimizer_options, "optimizer"),
         schedule=check(schedules[schedule], schedule_options, "schedule"),
     )

@@ -21,10 +21,11 @@ from trainwright.runs.assemble import Pieces, assemble, try_first
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, Lock, new_folder
+from trainwright.runs.initial import begin, rule_of
 from trainwright.runs.recipe import Recipe, plain, read, write
 from trainwright.runs.run import Run, open_run
 
-_FOR_GOOD = ("format", "seed", "plugins", "task", "data", "model", "batch_size", "shuffle", "precision")
+_FOR_GOOD = ("format", "seed", "plugins", "task", "data", "model", "init", "batch_size", "shuffle", "precision")
 
 
 def train(
@@ -55,6 +56,7 @@ def train(
     try:
         pieces = assemble(checked, runtime, console.progress if console else silent)
         try_first(pieces)
+        begin(pieces, *rule_of(checked.config.init))
         folder = agreed_folder(out, config.name or config.task["name"], runtime)
         a = Attempt(
             pieces=pieces,
@@ -110,6 +112,7 @@ def resume(
         pieces = assemble(checked, runtime, console.progress if console else silent, learned)
         same_data(facts["data"], pieces.facts, run.path)
         spent(run, pieces)
+        begin(pieces, *rule_of(checked.config.init))  # for its notes: the weights come from the checkpoint
         a = Attempt(
             pieces=pieces,
             folder=run.path,
