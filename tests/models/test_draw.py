@@ -61,8 +61,8 @@ def test_weights_are_drawn_biases_become_zero_and_all_else_stays() -> None:
 
 def test_gates_groups_and_queries_are_matrices_of_their_own() -> None:
     model = nn.ModuleDict(
-        {"lstm": nn.LSTM(5, 4), "gru": nn.GRUCell(5, 4), "look": nn.MultiheadAttention(4, 2), "conv": nn.Conv1d(6, 4, 1, groups=2),
-         "up": nn.ConvTranspose1d(4, 6, 1, groups=2)}
+        {"lstm": nn.LSTM(5, 4), "gru": nn.GRUCell(5, 4), "look": nn.MultiheadAttention(4, 2),
+         "conv": nn.Conv1d(6, 4, 1, groups=2), "up": nn.ConvTranspose1d(4, 6, 1, groups=2)}
     ).double()  # fmt: skip
     drawn(model, orthogonal())
     parts = [

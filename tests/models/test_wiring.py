@@ -114,9 +114,9 @@ def mean(values: Tensor) -> float:
 def forecast(name: Activation, gain: float) -> list[tuple[float, float]]:
     """The mean square of each layer's numbers in a wide network, and its relative standard deviation at this width.
 
-    A layer's q becomes gain² E[f(√q z)²] (Poole et al. 2016, eq. 3). Its average over WIDTH units is off by chance, with
-    relative variance (E f⁴ / (E f²)² - 1) / WIDTH, or 2 / WIDTH where the numbers are normal; what is off already grows
-    by the slope of ln q.
+    A layer's q becomes gain² E[f(√q z)²] (Poole et al. 2016, eq. 3). Its average over WIDTH units is off by chance,
+    with relative variance (E f⁴ / (E f²)² - 1) / WIDTH, or 2 / WIDTH where the numbers are normal; what is off already
+    grows by the slope of ln q.
     """
     f, q, spread = activation_of(name), 1.0, 0.0
 

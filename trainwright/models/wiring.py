@@ -29,66 +29,24 @@ Layer: TypeAlias = (
 
 # What lies between weights and their activation without making the size of the weights matter less or more: norms,
 # dropout, pools, sums with a shortcut, and whatever only moves numbers about. All else ends the search.
-_PASSED = frozenset(
-    [
-        "batch_norm",
-        "instance_norm",
-        "group_norm",
-        "layer_norm",
-        "rms_norm",
-        "dropout",
-        "dropout1d",
-        "dropout2d",
-        "dropout3d",
-        "alpha_dropout",
-        "feature_alpha_dropout",
-        "feature_dropout",
-        "max_pool1d",
-        "max_pool2d",
-        "max_pool3d",
-        "avg_pool1d",
-        "avg_pool2d",
-        "avg_pool3d",
-        "mean",
-        "amax",
-        "adaptive_avg_pool1d",
-        "adaptive_avg_pool2d",
-        "adaptive_avg_pool3d",
-        "adaptive_max_pool1d",
-        "adaptive_max_pool2d",
-        "adaptive_max_pool3d",
-        "add",
-        "cat",
-        "stack",
-        "chunk",
-        "split",
-        "unbind",
-        "__getitem__",
-        "__get__",
-        "view",
-        "reshape",
-        "flatten",
-        "unflatten",
-        "transpose",
-        "permute",
-        "movedim",
-        "squeeze",
-        "unsqueeze",
-        "expand",
-        "contiguous",
-        "clone",
-        "pad",
-        "interpolate",
-        "roll",
-        "flip",
-        "to",
-        "float",
-        "double",
-        "half",
-        "bfloat16",
-        "type",
-    ]
+_NORMS = ("batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm")
+_SILENCED = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
+_POOLED = tuple(f"{kind}_pool{n}d" for kind in ("max", "avg", "adaptive_max", "adaptive_avg") for n in (1, 2, 3))
+_JOINED = ("add", "cat", "stack", "chunk", "split", "unbind", "mean", "amax", "pad", "interpolate")
+_MOVED = (
+    "view",
+    "reshape",
+    "flatten",
+    "unflatten",
+    "transpose",
+    "permute",
+    "movedim",
+    "squeeze",
+    "unsqueeze",
+    "expand",
 )
+_SAME = ("__getitem__", "__get__", "contiguous", "clone", "flip", "roll", "to", "float", "double", "half", "bfloat16")
+_PASSED = frozenset([*_NORMS, *_SILENCED, *_POOLED, *_JOINED, *_MOVED, *_SAME])
 
 
 class Behind(NamedTuple):

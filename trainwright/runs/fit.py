@@ -96,8 +96,8 @@ def fit(
         log_every: steps between two waits for the device.
         workers: processes that fetch the items of a Dataset.
         unpack: a batch of the DataLoader or Dataset -> (inputs, targets), where that is not plain.
-        init: draws the weights anew before the training: a name (``"orthogonal"``), a spec, or a function (weight, gain,
-            generator) that fills a weight (outputs, inputs, …). None leaves the module as it is.
+        init: draws the weights anew before the training: a name (``"orthogonal"``), a spec, or a function (weight,
+            gain, generator) that fills a weight (outputs, inputs, …). None leaves the module as it is.
         name: label in the run folder's name; the module's class unless given.
         out: the run folder; ``runs/DATE-NAME-xxxx`` unless given.
         resume: the folder of an interrupted run that was called with the same model and data.
