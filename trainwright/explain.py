@@ -21,6 +21,7 @@ _KINDS = {
     "layer": 'A part of the model sequential: model = { name = "sequential", layers = [{ name = "…", … }, …] }.',
     "init": "How the first weights are drawn; biases become 0, norms and embeddings stay as they are.",
     "loss": "What is made small; an option of tasks that let you choose.",
+    "augmentation": "A random change of training images, in their task: augment = { NAME = true, NAME = { … } }.",
     "optimizer": "The update rule.",
     "schedule": "How the learning rate changes over the budget.",
     "source": "Where records come from: data = { source = NAME, … }.",

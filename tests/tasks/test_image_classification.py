@@ -11,11 +11,12 @@ import pytest
 import torch
 
 import trainwright as tw
-from tests.tasks.cases import files, part_of, pictures, png, whole
-from trainwright.core.batch import Draw
+from tests.tasks.cases import files, network, part_of, pictures, png, whole
+from trainwright.core.batch import Batch
 from trainwright.core.errors import DataError, UserError
 from trainwright.core.schema import check
-from trainwright.data.augmentation import augmented, usual
+from trainwright.core.task import Progress
+from trainwright.data.loader import Loader
 from trainwright.tasks.image_classification import ImageClassification
 
 
@@ -149,80 +150,24 @@ def test_baselines_beat_chance_where_pixels_tell() -> None:
     assert found["linear"]["accuracy"] > 0.5
 
 
-def x_and_draw(n: int = 6, seed: int = 0) -> tuple[torch.Tensor, Draw]:
-    x = torch.randint(0, 256, (n, 3, 9, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
-    return x, Draw(3, 1, torch.arange(n))
-
-
-def test_without_options_nothing_changes() -> None:
-    x, draw = x_and_draw()
-    assert torch.equal(augmented(x, draw), x.float())
-
-
-def test_a_flip_mirrors_about_half_of_the_images_whole() -> None:
-    x, draw = x_and_draw(200)
-    out = augmented(x, draw, flip=True)
-    same, mirrored = (out == x).flatten(1).all(1), (out == x.flip(3)).flatten(1).all(1)
-    assert bool((same | mirrored).all())
-    assert 60 < int(mirrored.sum()) < 140
-
-
-def test_a_shift_moves_by_whole_pixels_and_repeats_the_border() -> None:
-    x, draw = x_and_draw(100)
-    out = augmented(x, draw, shift=2)
-    moves = set()
-    for before, after in zip(x.float(), out, strict=True):
-        fits = [
-            (dy, dx)
-            for dy in range(-2, 3)
-            for dx in range(-2, 3)
-            if torch.equal(
-                after,
-                before[:, (torch.arange(9) + dy).clamp(0, 8)][:, :, (torch.arange(8) + dx).clamp(0, 7)],
-            )
-        ]
-        assert len(fits) == 1
-        moves.add(fits[0])
-    assert len(moves) > 15
-
-
-def test_brightness_and_contrast_stay_within_their_reach() -> None:
-    x = torch.full((50, 1, 4, 4), 100, dtype=torch.uint8)
-    x[:, :, :2] = 50
-    draw = Draw(0, 0, torch.arange(50))
-    bright = augmented(x, draw, brightness=0.2)[:, 0, 3, 3]
-    assert 80 <= float(bright.min()) < 90 < 110 < float(bright.max()) <= 120
-    contrast = augmented(x, draw, contrast=0.5)
-    assert contrast.mean((1, 2, 3)) == pytest.approx(torch.full((50,), 75.0), abs=1e-3)
-    spread = (contrast[:, 0, 3, 3] - contrast[:, 0, 0, 0]) / 50
-    assert 0.5 <= float(spread.min()) < 0.7 < 1.3 < float(spread.max()) <= 1.5
-
-
-def test_a_sample_is_augmented_alike_in_any_batch_and_anew_each_epoch() -> None:
-    options: dict[str, Any] = {"flip": True, "shift": 3, "brightness": 0.2, "contrast": 0.2}
-    x, draw = x_and_draw(40)
-    together = augmented(x, draw, **options)
-    order = torch.randperm(40, generator=torch.Generator().manual_seed(5))
-    for cut in order.split(7):
-        part = augmented(x[cut], Draw(3, 1, draw.ids[cut]), **options)
-        assert torch.allclose(part, together[cut], atol=1e-4)
-    assert not torch.equal(augmented(x, Draw(3, 2, draw.ids), **options), together)
-
-
-def test_the_usual_augmentation_never_flips_grey_images() -> None:
-    assert usual(1, 28, 28) == {"flip": False, "shift": 2}
-    assert usual(1, 8, 8) == {"flip": False, "shift": 1}
-    assert usual(3, 32, 32) == {"flip": True, "shift": 4}
-
-
 def test_augmentation_is_written_as_a_table_and_checked() -> None:
-    task = ImageClassification(augment={"shift": 1})
+    task = ImageClassification(augment={"shift": 1, "flip": False, "erase": {"chance": 0.25}})
     task.processor.fit(pictures())
-    assert task.processor.changes == {"flip": False, "shift": 1, "brightness": 0.0, "contrast": 0.0}
+    assert task.processor.changes == {
+        "shift": {"pixels": 1, "border": "repeat"},
+        "erase": {"chance": 0.25, "area": (0.02, 0.25), "stretch": 3.3},
+    }
     with pytest.raises(UserError, match=r"task\.augment\.flop: unknown option; did you mean 'flip'"):
         ImageClassification(augment={"flop": True})
-    with pytest.raises(UserError, match=r"task\.augment\.shift: -1 is out of range"):
+    with pytest.raises(UserError, match=r"task\.augment\.shift\.pixels: -1 is out of range"):
         ImageClassification(augment={"shift": -1})
+
+
+def test_grey_images_have_no_colour_to_change() -> None:
+    task = ImageClassification(augment={"hue": True})
+    task.processor.fit(pictures(7))
+    with pytest.raises(UserError, match=r"task\.augment\.hue: changes colours, but the images are grey"):
+        task.processor.fit(pictures(7, channels=1))
 
 
 def test_evaluation_is_not_augmented() -> None:
@@ -230,6 +175,62 @@ def test_evaluation_is_not_augmented() -> None:
     plain = ImageClassification(augment="none")
     assert torch.equal(whole(pictures(), task).inputs["x"], whole(pictures(), plain).inputs["x"])
     assert not torch.equal(whole(pictures(), task, draw=True).inputs["x"], whole(pictures(), plain).inputs["x"])
+
+
+def mixed_batch(**options: Any) -> tuple[ImageClassification, Batch]:
+    """All pictures as the loader's first training step gives them, unchanged but for the mixing."""
+    task = ImageClassification(augment="none", **options)
+    task.processor.fit(pictures())
+    loader = Loader(part_of(pictures(), task.processor), task.processor, batch_size="all", shuffle=False)
+    batch = next(loader)[0]
+    loader.close()
+    return task, batch
+
+
+@pytest.mark.parametrize("options", [{"mixup": 1.0}, {"cutmix": 1.0}, {"mixup": 0.2, "cutmix": 1.0}])
+def test_a_mixed_image_is_made_of_two_and_its_loss_of_both_their_classes(options: dict[str, Any]) -> None:
+    task, batch = mixed_batch(**options)
+    plain = whole(pictures(), ImageClassification(augment="none")).inputs["x"]
+    y, other, share = (batch.targets[name] for name in ("y", "other", "share"))
+    assert float(batch.weight) == len(y)
+    assert 0 <= float(share.min()) < 0.4 < 0.6 < float(share.max()) <= 1
+    for x, mine, s, label in zip(batch.inputs["x"], plain, share.tolist(), other.tolist(), strict=True):
+        theirs = [p for p, r in zip(plain, pictures(), strict=True) if r["label"] == label]
+        if "cutmix" not in options:
+            assert any(torch.allclose(x, s * mine + (1 - s) * p, atol=1e-4) for p in theirs)
+        elif "mixup" not in options:
+            kept = torch.isclose(x, mine, atol=1e-4).all(0)
+            pasted = [torch.isclose(x, p, atol=1e-4).all(0) for p in theirs]
+            fitting = [p for p in pasted if bool((kept | p).all())]
+            assert fitting
+            assert float(kept.float().mean()) > s - 1e-6  # some pixels of the two are the same
+            assert max(float(p.float().mean()) for p in fitting) > 1 - s - 1e-6
+    net = network("mlp", width=8)(task.sizes())
+    logits = net(batch.inputs["x"]).detach().double()
+    soft = torch.zeros(len(y), 7, dtype=torch.float64)
+    for i, (a, b, s) in enumerate(zip(y.tolist(), other.tolist(), share.double().tolist(), strict=True)):
+        soft[i, a] += s
+        soft[i, b] += 1 - s
+    expected = -(soft * logits.log_softmax(1)).sum()
+    loss = task.loss(net, batch, Progress())
+    assert float(loss.sum.detach()) == pytest.approx(float(expected), rel=1e-5)
+    assert loss.each is not None
+    assert float(loss.each.sum()) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_classes_of_a_mixed_image_weigh_by_their_shares() -> None:
+    weights = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+    _, batch = mixed_batch(mixup=1.0, loss={"name": "cross_entropy", "class_weights": weights})
+    y, other, share = (batch.targets[name].tolist() for name in ("y", "other", "share"))
+    expected = sum(s * weights[a] + (1 - s) * weights[b] for a, b, s in zip(y, other, share, strict=True))
+    assert float(batch.weight) == pytest.approx(expected)
+
+
+def test_evaluation_is_never_mixed_and_needs_no_companions() -> None:
+    mixing, plain = ImageClassification(mixup=0.2, cutmix=1.0), ImageClassification()
+    assert torch.equal(whole(pictures(), mixing).inputs["x"], whole(pictures(), plain).inputs["x"])
+    assert whole(pictures(), mixing).targets.keys() == {"y"}
+    assert (mixing.processor.companions, plain.processor.companions) == (1, 0)
 
 
 def test_a_photo_is_served_as_it_is() -> None:

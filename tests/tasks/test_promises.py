@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.tasks.cases import arrays, files, network, pictures, rows, without
-from trainwright.core.kinds import tasks
+from trainwright.core.kinds import augmentations, tasks
 from trainwright.core.task import Record, Task
 from trainwright.runs.conformance import check_task, report
 
@@ -36,7 +36,16 @@ CASES: list[Case] = [
     (
         "all augmentations",
         "image_classification",
-        {"augment": {"flip": True, "shift": 3, "brightness": 0.3, "contrast": 0.3}},
+        {"augment": dict.fromkeys(augmentations.names(), True)},
+        pictures(),
+        "label",
+        cnn,
+    ),
+    ("images mixed with others", "image_classification", {"mixup": 0.4, "cutmix": 1.0}, pictures(), "label", cnn),
+    (
+        "weighted classes of mixed images",
+        "image_classification",
+        {"cutmix": 1.0, "loss": {"name": "cross_entropy", "class_weights": [1.0, 2.0, 3.0, 1.0, 1.0, 1.0, 0.5]}},
         pictures(),
         "label",
         cnn,

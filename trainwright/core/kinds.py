@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from trainwright.core.batch import Draw
 from trainwright.core.criterion import Criterion
 from trainwright.core.registry import Registry
 from trainwright.core.task import Task
@@ -28,14 +29,20 @@ class Place(NamedTuple):
 
 Layer = Callable[[Place], nn.Module]  # UserError with an empty place where it cannot stand there
 
+# Images (N, C, H, W) of 0 to 255, each changed in its own way; all randomness is the draw's.
+Change = Callable[[Tensor, Draw], Tensor]
+# (height, width) -> (N, 3, 3): where each pixel (x, y, 1) of the new image comes from, in pixels from the middle.
+Warp = Callable[[tuple[int, int], Draw], Tensor]
+
 tasks: Registry[Callable[..., Task[Any]]] = Registry("task", "trainwright.tasks")
 models: Registry[Callable[..., nn.Module]] = Registry("model", "trainwright.models")
 layers: Registry[Callable[..., Layer]] = Registry("layer", "trainwright.models")
 losses: Registry[Callable[..., Criterion]] = Registry("loss", "trainwright.optim")
+augmentations: Registry[Callable[..., Change | Warp]] = Registry("augmentation", "trainwright.data")
 optimizers: Registry[Callable[..., Optimizer]] = Registry("optimizer", "trainwright.optim")
 schedules: Registry[Callable[..., Schedule]] = Registry("schedule", "trainwright.optim")
 inits: Registry[Callable[..., Init | None]] = Registry("init", "trainwright.models")
 sources: Registry[Callable[..., Any]] = Registry("source", "trainwright.data")
 
-_ALL = (tasks, models, layers, losses, optimizers, schedules, inits, sources)
+_ALL = (tasks, models, layers, losses, augmentations, optimizers, schedules, inits, sources)
 KINDS: Mapping[str, Registry[Any]] = {r.kind: r for r in _ALL}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -12,16 +13,16 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from trainwright.core.batch import Batch, Draw
+from trainwright.core.batch import Batch, Draw, seed_of
 from trainwright.core.criterion import Criterion, samples
 from trainwright.core.errors import DataError, UserError, did_you_mean
 from trainwright.core.kinds import tasks
 from trainwright.core.rows import Column, Encoded, Rows
-from trainwright.core.schema import check
 from trainwright.core.task import JSON, Answer, Loss, Metric, Outputs, Processor, Progress, Record, Sample, Task
-from trainwright.data.augmentation import augmented, usual
+from trainwright.data.augmentation import Augmenter, Table, asked, fits, usual
 from trainwright.data.images import Fit, Form, Look, common_size, file_of, look, pixels
 from trainwright.data.labels import Label, Labels, is_missing, label_of
+from trainwright.data.mixing import Mixer
 from trainwright.metrics import baselines, numbers
 from trainwright.optim.losses import criterion_of
 
@@ -30,6 +31,7 @@ GIBI = 1 << 30
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 Size = Literal["auto"] | Side | tuple[Side, Side]
+Alpha = Annotated[float, Field(ge=0, le=100)]
 
 
 @final
@@ -40,7 +42,8 @@ class Images(Processor):
         size: height and width, one number for both, or "auto".
         channels: 1, 3 or "auto".
         fit: how other shapes are brought to that one.
-        augment: options of `augmented`, "auto" or "none".
+        augment: changes by name, as a person writes them, "auto" or "none".
+        mixer: mixes each training image with another.
         gigabytes: of decoded training images above which their files are kept instead.
         criterion: says how much each label weighs.
     """
@@ -52,18 +55,22 @@ class Images(Processor):
         channels: Literal["auto", 1, 3],
         fit: Fit,
         augment: Literal["auto", "none"] | dict[str, Any],
+        mixer: Mixer,
         gigabytes: float,
         criterion: Criterion,
     ) -> None:
         self.size, self.channels, self.kind, self.augment = size, channels, fit, augment
+        self.mixer, self.companions = mixer, int(bool(mixer))
         self.gigabytes = gigabytes
         self.labels = Labels()
         self.form = Form(1, 1, 1, fit)
         self.mean: list[float] = []  # per channel, of pixels from 0 to 255
         self.deviation: list[float] = []
-        self.changes: dict[str, Any] = {}  # options of `augmented`
+        self.augmenter = Augmenter({})
+        self.changes: Table = {}  # what it does
         self.files = False
         self._weight = criterion.weight
+        self._each = torch.empty(0)  # how much one sample of each class weighs; empty before it is needed
         self._placed: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def fit(self, records: Iterable[Record]) -> None:
@@ -87,7 +94,9 @@ class Images(Processor):
         self.labels = Labels(found).checked("field 'label'")
         self.form = self._formed(looks)
         self.files = not whole and len(looks) * _size(self.form) > self.gigabytes * GIBI
-        self.changes = usual(*self.form.shape) if self.augment == "auto" else _asked(self.augment)
+        changes = usual(*self.form.shape) if self.augment == "auto" else _asked(self.augment)
+        fits(changes, self.form.channels)
+        self._change(changes)
         self._measure(kept)
 
     def columns(self) -> Mapping[str, Column]:
@@ -111,10 +120,17 @@ class Images(Processor):
     def batch(self, rows: Rows, draw: Draw | None) -> Batch:
         """``x`` (N, C, H, W) float32 with mean 0 and deviation 1 per channel; target ``y`` (N,) int64."""
         x = rows.dense("image")
-        x = x.float() if draw is None else augmented(x, draw, **self.changes)
-        mean, scale = self._scaling(x.device)
         targets = {"y": rows.dense("y")} if "y" in rows.columns else {}
         weight = self._weight(targets["y"]) if targets else samples(rows.ids)
+        if draw is None:
+            x = x.float()
+        else:
+            x = self.augmenter(x, draw)
+            if self.mixer:
+                x, mix = self._mixed(x, rows, draw)
+                targets |= mix
+                weight = self._shared_weight(targets)
+        mean, scale = self._scaling(x.device)
         return Batch({"x": (x - mean) * scale}, targets, weight, rows.ids, len(rows))
 
     def decode(self, outputs: Outputs, batch: Batch) -> list[Answer]:
@@ -134,7 +150,7 @@ class Images(Processor):
             "shape": list(self.form.shape),
             "mean": list(self.mean),
             "deviation": list(self.deviation),
-            "augment": dict(self.changes),
+            "augment": json.loads(json.dumps(self.changes)),  # tuples as lists
             "files": self.files,
         }
 
@@ -144,8 +160,28 @@ class Images(Processor):
         channels, height, width = state["shape"]
         self.form = Form(channels, height, width, self.kind)
         self.mean, self.deviation = list(state["mean"]), list(state["deviation"])
-        self.changes, self.files = dict(state["augment"]), state["files"]
+        self._change(asked(state["augment"]))
+        self.files = state["files"]
         self._placed = {}
+
+    def _change(self, changes: Table) -> None:
+        self.changes, self.augmenter = changes, Augmenter(changes)
+
+    def _mixed(self, x: Tensor, rows: Rows, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
+        """Images with companions mixed in; the companions' classes, and the share of each image that is its own."""
+        companion = rows.companions[0]
+        anew = Draw(seed_of(draw.seed, "companion"), draw.epoch, rows.ids)
+        x, share = self.mixer(x, self.augmenter(companion.dense("image"), anew), draw)
+        return x, {"other": companion.dense("y"), "share": share}
+
+    def _shared_weight(self, targets: Mapping[str, Tensor]) -> Tensor:
+        """0-d: each class of a mixed image counts by its share."""
+        y, other, share = targets["y"], targets["other"], targets["share"]
+        if self._each.device != y.device or not len(self._each):
+            self._each = torch.stack(
+                [self._weight(c) for c in torch.arange(len(self.labels), device=y.device)[:, None]]
+            )
+        return (share * self._each[y] + (1 - share) * self._each[other]).sum()
 
     def _formed(self, looks: list[Look]) -> Form:
         """The shape asked for, or found."""
@@ -190,9 +226,14 @@ class ImageClassification(Task[Images]):
         channels: 1 is grey, 3 is colour; "auto" is grey where every training image is.
         fit: how other shapes are brought to that one, the aspect kept: "crop" fills it and cuts off what hangs over,
             "pad" shows everything between black bars.
-        augment: changes of the training images: "none", a table of flip (true or false), shift (pixels), brightness
-            and contrast (shares), or "auto": a shift, for colour images a larger one, and a flip. Grey images, which
-            are often digits, letters or scans, are never flipped by "auto".
+        augment: random changes of the training images: "none", a table by name such as {flip = true, rotate = 15,
+            crop = {smallest = 0.5}} (`explain augmentation` lists them), or "auto": a shift, for colour images a larger
+            one, and a flip. Grey images, which are often digits, letters or scans, are never flipped by "auto".
+        mixup: each training image is averaged with another, with shares drawn from Beta(mixup, mixup), and its loss is
+            the same average of the losses for both classes; 0 is none, 0.2 is usual (Zhang et al. 2018).
+        cutmix: a rectangle of another image is pasted into each training image, whose area is drawn from Beta(cutmix,
+            cutmix), and the loss is shared likewise; 0 is none, 1 is usual (Yun et al. 2019). With mixup as well, each
+            image gets one or the other.
         gigabytes: decoded training images that would take more are kept as files, and decoded for each batch.
         loss: a loss for classes, by name or as a table {name, options}.
     """
@@ -204,6 +245,8 @@ class ImageClassification(Task[Images]):
         channels: Literal["auto", 1, 3] = "auto",
         fit: Fit = "crop",
         augment: Literal["auto", "none"] | dict[str, Any] = "auto",
+        mixup: Alpha = 0.0,
+        cutmix: Alpha = 0.0,
         gigabytes: Annotated[float, Field(ge=0)] = 4.0,
         loss: str | dict[str, Any] = "cross_entropy",
     ) -> None:
@@ -212,7 +255,13 @@ class ImageClassification(Task[Images]):
             raise UserError("task.loss", f"{loss!r} does not compare classes", "use 'cross_entropy'")
         _asked(augment)
         self.processor = Images(
-            size=size, channels=channels, fit=fit, augment=augment, gigabytes=gigabytes, criterion=self.criterion
+            size=size,
+            channels=channels,
+            fit=fit,
+            augment=augment,
+            mixer=Mixer(mixup, cutmix),
+            gigabytes=gigabytes,
+            criterion=self.criterion,
         )
 
     @property
@@ -232,9 +281,12 @@ class ImageClassification(Task[Images]):
         return {**pixel, "outputs": len(self.processor.labels)}
 
     def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
-        """Logits (N, C) compared with the classes."""
+        """Logits (N, C) compared with the classes; of a mixed image with both, each by its share."""
         logits = model(**batch.inputs)
         each = self.criterion.each(logits, batch.targets["y"])
+        if "share" in batch.targets:
+            share = batch.targets["share"]
+            each = share * each + (1 - share) * self.criterion.each(logits, batch.targets["other"])
         return Loss(each.sum(), {"logits": logits.detach()}, each.detach())
 
     def predict(self, model: nn.Module, batch: Batch) -> Outputs:
@@ -270,9 +322,9 @@ class ImageClassification(Task[Images]):
         return x.flatten(1).double(), batch.targets["y"]
 
 
-def _asked(augment: Literal["auto", "none"] | dict[str, Any]) -> dict[str, Any]:
-    """The options of `augmented` that a person wrote, checked and complete."""
-    return check(augmented, augment, "task.augment") if isinstance(augment, dict) else {}
+def _asked(augment: Literal["auto", "none"] | dict[str, Any]) -> Table:
+    """The changes that a person wrote, checked and complete."""
+    return asked(augment) if isinstance(augment, dict) else {}
 
 
 def _image(record: Record, where: str) -> Any:
