@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import trainwright as tw
+from trainwright.data.catalogue import look
 from trainwright.runs.recipe import read
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -18,10 +19,13 @@ PROGRAMS = sorted(EXAMPLES.glob("*.py"))
 
 
 def data_of(recipe: Path, folder: Path) -> None:
-    """Skips unless every file the recipe names is in the folder of real data."""
+    """Skips unless the public set, or every file, that the recipe names is in the folder of real data."""
     data = read(recipe).config.data
-    paths = [data[key] for key in ("path", "valid", "test") if isinstance(data.get(key), str)]
-    missing = [p for p in paths if not (folder / p).exists()]
+    if data["source"] == "catalogue":
+        missing = [] if look(data["set"]).folder else [data["set"]]
+    else:
+        paths = [data[key] for key in ("path", "valid", "test") if isinstance(data.get(key), str)]
+        missing = [p for p in paths if not (folder / p).exists()]
     if missing:
         pytest.skip(f"TRAINWRIGHT_DATA has no {', '.join(missing)}")
 

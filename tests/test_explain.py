@@ -82,12 +82,13 @@ def test_a_key_of_a_section_lists_who_has_it() -> None:
     assert explain("lr") == explain("optimizer.lr")
 
 
-def test_data_lists_split_options_and_sources() -> None:
+def test_data_lists_split_options_sources_and_public_sets() -> None:
     page = explain("data")
     assert {o.name for o in page.options} == {
         p.name for p in inspect.signature(split_options).parameters.values() if p.kind is p.KEYWORD_ONLY
     }
-    assert {e.name for entries in (page.lists or {}).values() for e in entries} == set(KINDS["source"].names())
+    listed = {e.name for entries in (page.lists or {}).values() for e in entries}
+    assert listed == {*KINDS["source"].names(), *KINDS["set"].names()}
     assert explain("data.valid").options[0].name == "valid"
     assert explain("data.table").options == explain("source.table").options
 

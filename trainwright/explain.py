@@ -25,6 +25,7 @@ _KINDS = {
     "optimizer": "The update rule.",
     "schedule": "How the learning rate changes over the budget.",
     "source": "Where records come from: data = { source = NAME, … }.",
+    "set": 'A public data set by its name: data = "mnist".',
     "rule": "What the doctor looks for.",
 }
 _SYNONYMS = {"epochs": "budget", "lr": "optimizer.lr", "recipe.data": "data"}
@@ -175,7 +176,11 @@ def _data(name: str, field: Option) -> Page:
     if name == "data":
         sources = KINDS["source"]
         found = tuple(Entry(n, _summary(inspect.getdoc(sources[n]))) for n in sources.names())
-        lists = {"sources, each with options of its own (explain source.NAME)": found}
+        public = tuple(Entry(n, _summary(inspect.getdoc(KINDS["set"][n]))) for n in KINDS["set"].names())
+        lists = {
+            "sources, each with options of its own (explain source.NAME)": found,
+            'public sets by name, such as data = "mnist" (explain set.NAME)': public,
+        }
     said = "How records are divided into train, valid and test." if name == "split" else f"{field.doc}.".capitalize()
     return Page(name, said, options=tuple(_splitting().values()), lists=lists)
 

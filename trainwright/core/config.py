@@ -65,7 +65,9 @@ class RunConfig(BaseModel):
     )
     plugins: list[str] = Field(default_factory=list, description="Python files that register tasks, models, losses, …")
     task: Spec = Field(description="the problem: {name, options}; see `trainwright explain task`")
-    data: Spec = Field(description="where records come from and how they are split: {source, options, valid, test}")
+    data: Spec = Field(
+        description="where records come from and how they are split: {source, options, valid, test}, or a set's name"
+    )
     model: Spec = Field(
         default_factory=dict, description="the network: {name, options}; the task's default when left out"
     )

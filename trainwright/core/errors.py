@@ -30,6 +30,18 @@ class DataError(UserError):
     """A record, a file or a part of the data that cannot be trained on."""
 
 
+class DownloadError(DataError):
+    """A public data set that could not be had from where it is published."""
+
+    exit_code = 69
+
+
+class BadSamplesError(DataError):
+    """More bad samples than the recipe allows to skip."""
+
+    exit_code = 76
+
+
 class CheckpointError(TrainwrightError):
     """A checkpoint that is absent, damaged, or of another run."""
 

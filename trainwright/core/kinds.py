@@ -43,6 +43,7 @@ optimizers: Registry[Callable[..., Optimizer]] = Registry("optimizer", "trainwri
 schedules: Registry[Callable[..., Schedule]] = Registry("schedule", "trainwright.optim")
 inits: Registry[Callable[..., Init | None]] = Registry("init", "trainwright.models")
 sources: Registry[Callable[..., Any]] = Registry("source", "trainwright.data")
+sets: Registry[Callable[[], Any]] = Registry("set", "trainwright.data.sets")
 
-_ALL = (tasks, models, layers, losses, augmentations, optimizers, schedules, inits, sources)
+_ALL = (tasks, models, layers, losses, augmentations, optimizers, schedules, inits, sources, sets)
 KINDS: Mapping[str, Registry[Any]] = {r.kind: r for r in _ALL}

@@ -36,6 +36,12 @@ def find(path: str, where: str) -> Path:
     raise DataError(where, f"nothing is at {names}", _instead(looked))
 
 
+def cache(room: str) -> Path:
+    """The folder of the user's cache for ``room``: below $XDG_CACHE_HOME, else below ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "trainwright" / room
+
+
 def _places(path: str) -> Iterator[Path]:
     try:
         given = Path(path).expanduser()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from trainwright.core.model import Noted
 from trainwright.core.rows import Encoded
 from trainwright.core.schema import options, required
 from trainwright.core.task import Progress, Record, Task
+from trainwright.data import catalogue, paths
 from trainwright.data.copies import copies, finding
 from trainwright.data.encode import encode
 from trainwright.data.joined import Joined
@@ -83,17 +83,21 @@ class Data:
         }
 
 
-def open_source(recipe: Recipe) -> Source:
+def open_source(recipe: Recipe, report: Report) -> Source:
     """The source a recipe names; files named as ``valid`` or ``test`` are further sources of the same kind."""
-    factory = sources[recipe.config.data["source"]]
-    others = {name: recipe.split[name] for name in ("valid", "test") if isinstance(recipe.split[name], str)}
-    first: Source = factory(**recipe.source)
+    name = recipe.config.data["source"]
+    factory = sources[name]
+    others = {part: recipe.split[part] for part in ("valid", "test") if isinstance(recipe.split[part], str)}
     if not others:
+        first: Source = (
+            catalogue.opened(recipe.source["set"], report) if name == catalogue.NAME else factory(**recipe.source)
+        )
         return first
     if "path" not in recipe.source:
         key = next(iter(others))
         raise UserError(f"data.{key}", f"{others[key]!r} is text, but this source reads no files", "write a share: 0.1")
-    return Joined({"train": first, **{n: factory(**{**recipe.source, "path": p}) for n, p in others.items()}})
+    places = {"train": recipe.source["path"], **others}
+    return Joined({part: factory(**{**recipe.source, "path": path}) for part, path in places.items()})
 
 
 def gather_data(
@@ -108,7 +112,7 @@ def gather_data(
         report: told about progress.
         learned: the processor's state of an earlier attempt, instead of fitting it.
     """
-    source = open_source(recipe)
+    source = open_source(recipe, report)
     if not len(source):
         raise DataError("data", "there are no records")
     division = divided(source, task, recipe.split, recipe.config.seed)
@@ -317,5 +321,4 @@ def in_steps(text: str, per_epoch: int, seconds_per_step: float | None) -> int:
 
 def cache_folder() -> Path:
     """Where encoded data is kept between runs."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "trainwright" / "encoded"
+    return paths.cache("encoded")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainwright.engine.loop import Cadence
     from trainwright.runs.attempt import Attempt
 
+_BAR = 24  # characters
 _SMOOTH = 0.7  # of the rate: what the past counts
 
 
@@ -109,6 +110,8 @@ class _Scene:
             self.work = ""
             return
         parts = [(0, f"{what} {done:,} / {total:,}")]
+        if self.out.lively:
+            parts.append((3, bar(done / total)))
         if done > self.work_first and passed > 0:  # the first report came when work was under way
             rate = (done - self.work_first) / passed
             parts += [(2, f"{rate:,.0f}/s"), (1, f"{remaining((total - done) / rate)} left")]
@@ -253,6 +256,12 @@ class _Table:
     def _width(title: str) -> int:
         fixed = {"epoch": 6, "step": 8, "best": 4, "time": 7}
         return fixed.get(title, max(9, len(title)))
+
+
+def bar(share: float) -> str:
+    """``[######------------------]``, for a terminal."""
+    filled = round(_BAR * min(1.0, max(0.0, share)))
+    return f"[{'#' * filled}{'-' * (_BAR - filled)}]"
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -163,13 +163,13 @@ def _image(path: Path) -> Record:
 
 def _file(path: Path, recipe: Recipe) -> Iterator[Record]:
     """A table, or a file of the kind the run was trained on."""
-    own = recipe.config.data["source"]
+    own, options = recipe.reader()
     name = "table" if own == "table" or path.suffix.lower() in _TABLES else own
-    if "path" not in recipe.source and name == own:
+    if "path" not in options and name == own:
         raise DataError(
             str(path), f"the source '{own}' reads no files", "give a table (.csv, .parquet, .jsonl) or images"
         )
-    chosen = {**recipe.source, "path": str(path)} if name == own else {"path": str(path)}
+    chosen = {**options, "path": str(path)} if name == own else {"path": str(path)}
     source = sources[name](**chosen)
     for i in range(len(source)):
         yield source[i]

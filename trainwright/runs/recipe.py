@@ -13,7 +13,7 @@ import tomli_w
 
 from trainwright.core.config import RunConfig, patched, read_recipe, split_spec
 from trainwright.core.errors import UserError, did_you_mean
-from trainwright.core.kinds import inits, models, optimizers, schedules, sources, tasks
+from trainwright.core.kinds import inits, models, optimizers, schedules, sets, sources, tasks
 from trainwright.core.schema import check, options, required
 from trainwright.runs.examples import EXAMPLES
 from trainwright.runs.plugins import load_plugins
@@ -46,6 +46,16 @@ class Recipe:
         written: dict[str, Any] = plain(whole)
         return written
 
+    def reader(self) -> tuple[str, dict[str, Any]]:
+        """The source that reads files of the kind this data is in, and its options; ``path`` is the data's own."""
+        name = self.config.data["source"]
+        if name != "catalogue":
+            return name, self.source
+        from trainwright.data.catalogue import known
+
+        public = known(self.source["set"])
+        return public.source, check(sources[public.source], {"path": "", **public.options}, "data")
+
 
 def read(recipe: str | Path | Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> Recipe:
     """The recipe of a file, a built-in name or a dict, with changes, checked against every signature."""
@@ -75,8 +85,10 @@ def checked(config: RunConfig) -> Recipe:
     init, init_options = split_spec(config.init, "init")
     optimizer, optimizer_options = split_spec(config.optimizer, "optimizer")
     schedule, schedule_options = split_spec(config.schedule, "schedule")
-    source_options, how = _data(config.data, split_options)
-    task_options = _unseen(task_options, how)
+    data = _by_name(config.data)
+    config = config.model_copy(update={"data": data})
+    source_options, how = _data(data, split_options)
+    task_options = _aimed(_unseen(task_options, how), data)
     return Recipe(
         config=config,
         task=task_options,
@@ -120,6 +132,29 @@ def _unseen(task: dict[str, Any], how: Mapping[str, Any]) -> dict[str, Any]:
     return {**task, "ignore": [*task["ignore"], *more]}
 
 
+def _by_name(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """``data = "mnist"``: the name of a public set where that of a source stands; and what the set says by default."""
+    name = spec.get("source")
+    if isinstance(name, str) and name not in sources and name in sets:
+        if "set" in spec:
+            raise UserError("data.set", f"the source '{name}' is a set already", "leave it out")
+        spec = {"source": "catalogue", "set": name, **{k: v for k, v in spec.items() if k != "source"}}
+    if spec.get("source") != "catalogue" or not isinstance(spec.get("set"), str):
+        return dict(spec)
+    from trainwright.data.catalogue import known
+
+    return {**spec, **{k: v for k, v in known(spec["set"]).split.items() if k not in spec}}
+
+
+def _aimed(task: dict[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """A public set knows its target; a recipe that names another is followed."""
+    if data.get("source") != "catalogue" or "target" not in task or task["target"] is not None:
+        return task
+    from trainwright.data.catalogue import known
+
+    return {**task, "target": known(data["set"]).target}
+
+
 def _data(spec: Mapping[str, Any], split_options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The data section in two: what the source takes, and how records are split."""
     name = spec.get("source")
@@ -128,7 +163,9 @@ def _data(spec: Mapping[str, Any], split_options: Any) -> tuple[dict[str, Any], 
             "data", "names no source", f'write data = {{ source = "…" }}; known: {", ".join(sources.names())}'
         )
     if name not in sources:
-        raise UserError("data.source", f"no source is named '{name}'", did_you_mean(name, sources.names()))
+        raise UserError(
+            "data.source", f"no source is named '{name}'", did_you_mean(name, [*sources.names(), *sets.names()])
+        )
     factory = sources[name]
     known, splits = options(factory), options(split_options)
     rest = {k: v for k, v in spec.items() if k != "source"}

@@ -87,10 +87,10 @@ def _elsewhere(run: Run, task: Any, data: str) -> tuple[Callable[[], Iterable[Ba
     import torch
 
     recipe = read(run.path)
-    name = recipe.config.data["source"]
-    if "path" not in recipe.source:
+    name, options = recipe.reader()
+    if "path" not in options:
         raise UserError("data", f"the source '{name}' of this run reads no files", "leave --data out")
-    source = sources[name](**{**recipe.source, "path": data})
+    source = sources[name](**{**options, "path": data})
     if not len(source):
         raise UserError(data, "there are no records")
     device = torch.device("cpu")
