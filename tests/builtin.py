@@ -49,6 +49,18 @@ def pictures(n: int = 40, seed: int = 0) -> list[Record]:
     return found
 
 
+def films(n: int = 40, seed: int = 0) -> list[Record]:
+    """Lit from dark to bright or from bright to dark: no single frame tells which."""
+    rng = np.random.default_rng(seed)
+    found: list[Record] = []
+    for i in range(n):
+        frames = rng.integers(0, 60, (5 + i % 4, 8, 8), dtype=np.uint8)
+        light = np.linspace(0, 150, len(frames)).astype(np.uint8)
+        frames += (light if i % 2 else light[::-1])[:, None, None]
+        found.append({"video": frames, "label": "up" if i % 2 else "down"})
+    return found
+
+
 def arrays(n: int = 40, seed: int = 0) -> list[Record]:
     """A class that follows from the sum of two numbers."""
     rng = np.random.default_rng(seed)
@@ -71,6 +83,12 @@ BUILTIN: Sequence[Case] = (
         lambda: tasks["image_classification"](),
         built("cnn", {"filters": (4, 8), "dense": (16,)}),
         pictures,
+    ),
+    Case(
+        "video_classification",
+        lambda: tasks["video_classification"](frames=3),
+        built("video", {"filters": (4, 8), "features": 16, "units": 8}),
+        films,
     ),
     Case(
         "supervised",

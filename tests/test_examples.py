@@ -54,7 +54,10 @@ def test_a_recipe_says_what_it_is_and_what_it_needs(recipe: Path) -> None:
 def test_there_are_examples_of_each_kind() -> None:
     assert RECIPES
     assert {p.name for p in PROGRAMS} == {"own_loop.py", "own_module.py"}
-    assert {read(r).config.task["name"] for r in RECIPES} == set(tw.kinds.tasks.names()) - {"supervised"}
+    assert {read(r).config.task["name"] for r in RECIPES} == set(tw.kinds.tasks.names()) - {
+        "supervised",
+        "video_classification",  # no public set of films is at hand; docs/howto/videos.md makes its own
+    }
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.name)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.films import moving
 from tests.tasks.cases import arrays, files, network, pictures, rows, without
 from trainwright.core.kinds import augmentations, tasks
 from trainwright.core.task import Record, Task
@@ -22,7 +23,13 @@ def own(output: Tensor, target: Tensor) -> Tensor:
     return (output - target).abs().mean(1)
 
 
+def films(n: int = 20) -> list[Record]:
+    """Of different lengths."""
+    return [{"video": moving(bool(i % 2), 4 + i % 5, 12, seed=i), "label": i % 2} for i in range(n)]
+
+
 mlp, cnn = network("mlp", width=16), network("cnn", filters=(4,), dense=(8,))
+gru = network("video", filters=(4,), features=8, units=4)
 one = network("mlp", width=16, outputs=1)
 Case = tuple[str, str, dict[str, Any], Sequence[Record], str, Callable[[Mapping[str, Any]], nn.Module]]
 CASES: list[Case] = [
@@ -51,6 +58,15 @@ CASES: list[Case] = [
         cnn,
     ),
     ("image files", "image_classification", {"gigabytes": 0.0, "size": (8, 8)}, files(pictures()), "label", cnn),
+    ("films", "video_classification", {"frames": 3}, films(), "label", gru),
+    (
+        "changed films of one window",
+        "video_classification",
+        {"span": 100.0, "augment": dict.fromkeys(augmentations.names(), True), "fit": "pad", "size": (8, 6)},
+        films(),
+        "label",
+        gru,
+    ),
     ("classes of arrays", "supervised", {"loss": "cross_entropy"}, arrays(), "y", mlp),
     ("weighted classes", "supervised", {"loss": WEIGHTED}, arrays(), "y", mlp),
     ("yes or no", "supervised", {"loss": "binary_cross_entropy"}, arrays(target="yes"), "y", one),

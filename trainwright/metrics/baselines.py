@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trainwright.core.batch import Batch
-from trainwright.core.rows import Encoded, Rows
+from trainwright.core.rows import Encoded, Ragged, Rows
 from trainwright.core.task import Metric, Outputs
 
 CHUNK = 4096
@@ -37,16 +37,30 @@ def read_part(
 
 
 def _joined(pieces: Sequence[Rows]) -> Rows:
-    """Rows of dense columns, one behind the other."""
-    columns = {name: torch.cat([p.dense(name) for p in pieces]) for name in pieces[0].columns}
+    """Rows one behind the other."""
+    columns = {name: _behind([p.columns[name] for p in pieces]) for name in pieces[0].columns}
     return Rows(columns, torch.cat([p.ids for p in pieces]))
 
 
+def _behind(pieces: Sequence[Tensor | Ragged]) -> Tensor | Ragged:
+    dense = [p for p in pieces if isinstance(p, Tensor)]
+    ragged = [p for p in pieces if isinstance(p, Ragged)]
+    if dense:
+        return torch.cat(dense)
+    return Ragged(torch.cat([p.values for p in ragged]), torch.cat([p.lengths for p in ragged]))
+
+
 def _picked(rows: Rows, kept: Tensor) -> Rows:
-    """Those of the rows (N,) of dense columns that are kept."""
+    """Those of the rows (N,) that are kept."""
     if bool(kept.all()):
         return rows
-    return Rows({name: rows.dense(name)[kept] for name in rows.columns}, rows.ids[kept])
+    return Rows({name: _of_column(c, kept) for name, c in rows.columns.items()}, rows.ids[kept])
+
+
+def _of_column(column: Tensor | Ragged, kept: Tensor) -> Tensor | Ragged:
+    if isinstance(column, Tensor):
+        return column[kept]
+    return Ragged(column.values[kept.repeat_interleave(column.lengths)], column.lengths[kept])
 
 
 def rows_for(features: int, classes: int, most: int = 20_000) -> int:

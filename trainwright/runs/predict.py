@@ -135,7 +135,9 @@ def records_from(paths: Sequence[str], folder: Path) -> Iterator[Record]:
         path = Path(name).expanduser()
         if not path.exists():
             raise DataError(name, "no such file or folder")
-        if path.is_dir():
+        if read := tasks.tags(recipe.config.task["name"]).get("records"):  # a task with files of its own kind
+            yield from read(path)
+        elif path.is_dir():
             files = sorted(p for p in path.rglob("*") if p.suffix.lower() in _IMAGES)
             if not files:  # a folder that the run's own source understands, such as one of IDX files
                 yield from _file(path, recipe)
