@@ -182,7 +182,7 @@ def test_as_many_alphas_as_classes_or_it_is_told() -> None:
         ("cross_entropy", {"class_weights": [0.0, 0.0]}, r"loss\.class_weights: .* no class that counts"),
         ("cross_entropy", {"class_weights": [1.0, float("inf")]}, r"loss\.class_weights: .*inf"),
         ("focal", {"alpha": [0.0, 0.0]}, r"loss\.alpha"),
-        ("cross_entropy", {"class_weights": "balanced"}, "write list of number"),
+        ("cross_entropy", {"class_weights": "even"}, "or 'balanced'"),
         ("cross_entropy", {"class_weights": [1.0, -1.0]}, r"loss\.class_weights"),
         ("focal", {"gamma": -1.0}, "out of range"),
         ("binary_focal", {"alpha": 1.5}, "out of range"),
@@ -250,3 +250,28 @@ def test_half_precision_is_compared_in_single_precision(name: str) -> None:
     target: dict[str, Tensor] = {"kl": torch.full((4, 2), 0.5)}
     classes = torch.zeros(4, 2) if name.startswith("binary") else torch.zeros(4, dtype=torch.int64)
     assert made(name, {}).each(z, target.get(name, classes)).dtype == torch.float32
+
+
+def test_balanced_weights_make_every_class_weigh_the_same() -> None:
+    y = torch.tensor([0] * 6 + [1] * 3 + [3] * 1)
+    criterion = made("cross_entropy", {"class_weights": "balanced"})
+    criterion.learn(torch.bincount(y).tolist())
+    assert float(criterion.weight(y)) == pytest.approx(len(y))  # the training part weighs what it did
+    assert [float(criterion.weight(y[y == k])) for k in (0, 1, 3)] == pytest.approx([10 / 3] * 3)
+    assert criterion.each(numbers((10, 6)), y).shape == (10,)  # a model may have outputs for classes never met
+
+
+def test_balanced_weights_leave_out_what_does_not_count() -> None:
+    y = torch.tensor([0, 0, 0, 1, 255, 255])
+    criterion = made("cross_entropy", {"class_weights": "balanced", "ignore_index": 255})
+    criterion.learn(torch.bincount(y).tolist())
+    assert float(criterion.weight(y)) == pytest.approx(4)
+    z = numbers((6, 2))
+    wanted = F.cross_entropy(z, y, torch.tensor([4 / 6, 2.0], dtype=z.dtype), ignore_index=255)
+    torch.testing.assert_close(mean(criterion, z, y, (2, 5)), wanted)
+
+
+def test_balanced_weights_that_nobody_told_the_counts_are_told() -> None:
+    criterion = made("nll", {"class_weights": "balanced"})
+    with pytest.raises(UserError, match=r"loss\.class_weights: 'balanced' needs to know how often"):
+        criterion.each(numbers((N, C)).log_softmax(1), labels((N,)))

@@ -1,15 +1,12 @@
-"""Schedules are pure functions of (step, steps)."""
+"""Schedules are pure functions of (step, steps). That each is the curve of its name is in test_references.py."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import pytest
-import torch
-import torch.optim.lr_scheduler as torch_schedules
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,13 +52,6 @@ def test_after_the_warm_up_the_rate_falls_from_1_to_the_final_share(name: str, s
     assert schedule(steps + 5, steps) == pytest.approx(0.1)  # beyond the budget it stays there
 
 
-def test_the_cosine_is_a_cosine_and_the_line_a_line() -> None:
-    for step in range(100):
-        assert schedules["cosine"]()(step, 100) == pytest.approx((1 + math.cos(math.pi * step / 100)) / 2)
-        assert schedules["linear"]()(step, 100) == pytest.approx(1 - step / 100)
-        assert schedules["constant"]()(step, 100) == 1
-
-
 @pytest.mark.parametrize(("warmup", "rising"), [(0.1, 10), (10.0, 10), (0.0, 0), (1.0, 1)])
 def test_a_warm_up_below_1_is_a_share_of_the_budget_else_steps(warmup: float, rising: int) -> None:
     values = [schedules["constant"](warmup=warmup)(s, 100) for s in range(100)]
@@ -72,50 +62,6 @@ def test_stairs_fall_where_they_should() -> None:
     values = [schedules["step"](every=0.25, factor=0.1)(s, 8) for s in range(8)]
     assert values == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
     assert [schedules["step"](every=3.0, factor=0.5)(s, 8) for s in range(7)] == [1, 1, 1, 0.5, 0.5, 0.5, 0.25]
-
-
-Theirs = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
-CURVES: list[tuple[str, dict[str, Any], Theirs]] = [
-    ("step", {"every": 0.25, "factor": 0.3}, lambda o: torch_schedules.StepLR(o, 25, 0.3)),
-    (
-        "multi_step",
-        {"at": (0.8, 30.0, 0.4), "factor": 0.2},
-        lambda o: torch_schedules.MultiStepLR(o, [30, 40, 80], 0.2),
-    ),
-    ("exponential", {"final": 0.02}, lambda o: torch_schedules.ExponentialLR(o, 0.02 ** (1 / 100))),
-    ("polynomial", {"power": 0.9}, lambda o: torch_schedules.PolynomialLR(o, 100, 0.9)),
-    ("polynomial", {"power": 3.0}, lambda o: torch_schedules.PolynomialLR(o, 100, 3.0)),
-    ("linear", {"final": 0.1}, lambda o: torch_schedules.LinearLR(o, 1.0, 0.1, 100)),
-    ("cosine", {"final": 0.1}, lambda o: torch_schedules.CosineAnnealingLR(o, 100, 0.1 * BASE)),
-    ("cosine_restarts", {"every": 0.3}, lambda o: torch_schedules.CosineAnnealingWarmRestarts(o, 30)),
-    (
-        "cosine_restarts",
-        {"every": 10.0, "growth": 3, "final": 0.2},
-        lambda o: torch_schedules.CosineAnnealingWarmRestarts(o, 10, 3, 0.2 * BASE),
-    ),
-    ("one_cycle", {}, lambda o: torch_schedules.OneCycleLR(o, BASE, 100)),
-    (
-        "one_cycle",
-        {"warmup": 40.0, "initial": 0.1, "final": 0.01, "shape": "linear"},
-        lambda o: torch_schedules.OneCycleLR(
-            o, BASE, 100, pct_start=0.4, div_factor=10, final_div_factor=10, anneal_strategy="linear"
-        ),
-    ),
-]
-BASE = 0.5
-
-
-@pytest.mark.parametrize(("name", "options", "theirs"), CURVES, ids=[f"{c[0]}-{i}" for i, c in enumerate(CURVES)])
-def test_a_hundred_steps_are_torchs(name: str, options: dict[str, Any], theirs: Theirs) -> None:
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=BASE, momentum=0.9)
-    scheduler, rates = theirs(optimizer), []
-    for _ in range(100):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        if len(rates) < 100:
-            scheduler.step()
-    mine = schedules[name](**check(schedules[name], options, "schedule"))
-    assert [BASE * mine(s, 100) for s in range(100)] == pytest.approx(rates, rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", sorted(OPTIONS.keys() - {"one_cycle"}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,14 +15,20 @@ def samples(target: Tensor) -> Tensor:
     return torch.tensor(float(target.shape[0]), device=target.device)
 
 
+def forget(counts: Sequence[float]) -> None:
+    """For a loss to which it does not matter how often a class occurs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Criterion:
     """``each(output, target)`` is (N,), not averaged; their sum divided by the total of ``weight(target)`` is the loss.
 
     ``expects`` says what the target is: ``classes`` (N,) int64 against (N, C) logits; ``binary`` 0/1 numbers of the
-    output's shape against logits; ``numbers`` of the output's shape.
+    output's shape against logits; ``numbers`` of the output's shape. ``learn`` is told how often the training part has
+    each class, before the first batch: by the processor, once it is fitted or its state is loaded.
     """
 
     each: Callable[[Tensor, Tensor], Tensor]
     expects: Literal["classes", "binary", "numbers"]
     weight: Callable[[Tensor], Tensor] = samples  # 0-d, on the target's device
+    learn: Callable[[Sequence[float]], None] = forget

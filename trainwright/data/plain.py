@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, final
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainwright.core.batch import Batch, Draw
-from trainwright.core.criterion import samples
+from trainwright.core.criterion import Criterion, samples
 from trainwright.core.errors import DataError, did_you_mean
 from trainwright.core.rows import Column, Rows
 from trainwright.core.task import JSON, Answer, Outputs, Processor, Record, Sample
@@ -36,7 +36,7 @@ class Fields(Processor):
         inputs: fields that the model gets, in this order.
         targets: fields that the loss compares with.
         meaning: of the model's output, which says what a target may be.
-        weight: how much targets weigh, of the loss.
+        criterion: says how much targets weigh.
     """
 
     def __init__(
@@ -44,37 +44,25 @@ class Fields(Processor):
         inputs: tuple[str, ...],
         targets: tuple[str, ...],
         meaning: Meaning,
-        weight: Callable[[Tensor], Tensor],
+        criterion: Criterion,
     ) -> None:
         self.inputs, self.targets, self.meaning = inputs, targets, meaning
         self.plain: dict[str, Plain] = {}
         self.classes = 0  # one more than the largest class number of the training records
         self.centre: list[float] = []  # the mean of each number that is compared with, where they are few
-        self._weight = weight
+        self.counts: list[float] = []  # how often the training records have each class
+        self._criterion = criterion
 
     def fit(self, records: Iterable[Record]) -> None:
         """Learn shapes and types. A bad record is told of as soon as it is read."""
-        columns = {name: Learning(name) for name in (*self.inputs, *self.targets)}
-        truth = (*self.targets, *self.inputs)[0]
-        self.classes, n, total = 0, 0, np.zeros(())
-        for n, record in enumerate(records, 1):
-            where = f"training record {n - 1}"
-            met = {name: column.meet(record, where) for name, column in columns.items()}
-            y = met[truth]
-            if self.targets:
-                self._check(y, where)
-                self.classes = max(self.classes, self._largest(y) + 1)
-            total = total + (y.astype(np.float64) if y.size <= FEW else 0.0)
-        if not n:
-            raise DataError("data", "the training part has no records", "give it a larger share")
-        self.plain = {name: self._kept(name, column.plain()) for name, column in columns.items()}
-        few = self.meaning == "numbers" and math.prod(self.plain[truth].shape) <= FEW
-        self.centre = np.ravel(total / n).tolist() if few else []
+        self._fit(records)
+        self._criterion.learn(self.counts)
 
     def learn(self, inputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> None:
         """What `fit` learns, from one batch of a foreign loader: shapes and types; labels are not all known yet."""
         n = next(iter(inputs.values())).shape[0]
-        self.fit({name: t[i] for name, t in (*inputs.items(), *targets.items())} for i in range(n))
+        self._fit({name: t[i] for name, t in (*inputs.items(), *targets.items())} for i in range(n))
+        self.counts = []
 
     def columns(self) -> Mapping[str, Column]:
         """Every field, dense."""
@@ -104,7 +92,7 @@ class Fields(Processor):
     def weigh(self, targets: Mapping[str, Tensor]) -> Tensor:
         """The weight of a batch (0-d) by its targets: the loss's own count for one, else the number of samples."""
         first = next(iter(targets.values()))
-        return self._weight(first) if len(targets) == 1 else samples(first)
+        return self._criterion.weight(first) if len(targets) == 1 else samples(first)
 
     def decode(self, outputs: Outputs, batch: Batch) -> list[Answer]:
         """``{"label": …, "probabilities": […]}``, ``{"label": …, "probability": p}``, or ``{"value": …}``."""
@@ -122,12 +110,34 @@ class Fields(Processor):
         """Everything `fit` learned."""
         plain: dict[str, JSON] = {n: {"type": p.type, "shape": list(p.shape)} for n, p in self.plain.items()}
         own: dict[str, JSON] = {"meaning": self.meaning, "classes": self.classes, "centre": list(self.centre)}
-        return {"fields": plain, **own}
+        return {"fields": plain, **own, "counts": list(self.counts)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self.plain = {n: Plain(p["type"], tuple(p["shape"])) for n, p in state["fields"].items()}
         self.meaning, self.classes, self.centre = state["meaning"], state["classes"], list(state["centre"])
+        self.counts = list(state["counts"])
+        if self.counts:
+            self._criterion.learn(self.counts)
+
+    def _fit(self, records: Iterable[Record]) -> None:
+        columns = {name: Learning(name) for name in (*self.inputs, *self.targets)}
+        truth = (*self.targets, *self.inputs)[0]
+        self.classes, self.counts, n, total = 0, [], 0, np.zeros(())
+        for n, record in enumerate(records, 1):
+            where = f"training record {n - 1}"
+            met = {name: column.meet(record, where) for name, column in columns.items()}
+            y = met[truth]
+            if self.targets:
+                self._check(y, where)
+                self.classes = max(self.classes, self._largest(y) + 1)
+                self._tally(y)
+            total = total + (y.astype(np.float64) if y.size <= FEW else 0.0)
+        if not n:
+            raise DataError("data", "the training part has no records", "give it a larger share")
+        self.plain = {name: self._kept(name, column.plain()) for name, column in columns.items()}
+        few = self.meaning == "numbers" and math.prod(self.plain[truth].shape) <= FEW
+        self.centre = np.ravel(total / n).tolist() if few else []
 
     def _kept(self, name: str, plain: Plain) -> Plain:
         """The type a target is compared in; class numbers that stand in an array of one are taken out of it."""
@@ -149,11 +159,21 @@ class Fields(Processor):
             what = f"'{name}' is {y.flat[0]}, but classes are whole numbers"
             raise DataError(where, what, "number the classes from 0, or use a loss for numbers such as 'mse'")
         for label in {int(v) for v in y[y < 0].flat} if bool((y < 0).any()) else ():
-            if float(self._weight(torch.tensor([label]))) != 0:
+            if float(self._criterion.weight(torch.tensor([label]))) != 0:
                 raise DataError(where, f"the class '{name}' is {label}", "number the classes from 0")
         if known and self._largest(y) >= self.classes:
             what = f"the class '{name}' is {self._largest(y)}, the training records have 0 to {self.classes - 1}"
             raise DataError(where, what, "correct it, or see that training has every class")
+
+    def _tally(self, y: Array) -> None:
+        """Count the classes of a target, or add up their probabilities."""
+        if self.meaning != "classes":
+            return
+        shares = y.dtype.kind == "f" and y.size > 1
+        y = y.reshape(len(y), -1).sum(1) if shares else np.bincount(y[y >= 0].astype(np.int64).ravel())
+        self.counts += [0.0] * (len(y) - len(self.counts))
+        for i in np.flatnonzero(y):
+            self.counts[i] += float(y[i])
 
     def _largest(self, y: Array) -> int:
         """The largest class number, or the last class of probabilities; -1 where there are none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Literal, TypeAlias, final
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from trainwright.core.criterion import Criterion
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import losses
-from trainwright.optim.measures import ClassWeights, Counted, classes, given_weights, own_sum, wide
+from trainwright.optim.measures import ClassWeights, Counted, classes, counted_by, own_sum, wide
 
 Form: TypeAlias = Literal["probabilities", "log_probabilities", "logits"]
 _FAR = 0.5  # of a sum of probabilities from 1, as a logarithm: far beyond rounding, and less than two logits of 0 have
@@ -26,12 +27,13 @@ def nll(*, class_weights: ClassWeights = None, ignore_index: int = -100) -> Crit
     so the first batch is looked at: its probabilities must add up to 1. A sample with several positions adds them up.
 
     Args:
-        class_weights: how much each class counts, in the order of the labels; all alike where it is left out. The loss
-            is divided by the sum of the weights of its targets.
+        class_weights: how much each class counts, in the order of the labels; all alike where it is left out;
+            "balanced" weighs each by samples / (classes · its samples), counted in the training part. The loss is
+            divided by the sum of the weights of its targets.
         ignore_index: a class number that does not count.
     """
-    made = classes(given_weights(class_weights, "loss.class_weights"), ignore_index, 0.0, logs=True)
-    return Criterion(First(_of_log_probabilities, made.each), made.expects, made.weight)
+    made = classes(counted_by(class_weights, ignore_index, "loss.class_weights"), 0.0, logs=True)
+    return replace(made, each=First(_of_log_probabilities, made.each))
 
 
 @losses.add("kl")

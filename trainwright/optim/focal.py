@@ -12,13 +12,13 @@ from torch import Tensor
 
 from trainwright.core.criterion import Criterion
 from trainwright.core.kinds import losses
-from trainwright.optim.measures import ClassWeights, Counted, aligned, given_weights, numbered, own_mean, own_sum, wide
+from trainwright.optim.measures import Counted, Factors, aligned, given_weights, numbered, own_mean, own_sum, wide
 
 Gamma = Annotated[float, Field(ge=0)]
 
 
 @losses.add("focal")
-def focal(*, gamma: Gamma = 2.0, alpha: ClassWeights = None, ignore_index: int = -100) -> Criterion:
+def focal(*, gamma: Gamma = 2.0, alpha: Factors = None, ignore_index: int = -100) -> Criterion:
     """Cross-entropy times (1 - p)^gamma, p the probability of the true class: what is easy hardly counts.
 
     From logits (N, C, …) and class numbers (N, …), with a softmax over the classes. A sample with several positions

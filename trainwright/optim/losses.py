@@ -9,13 +9,14 @@ from typing import Annotated, Any, TypeAlias
 import torch.nn.functional as F
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
+from torch import Tensor
 
 from trainwright.core.config import split_spec
 from trainwright.core.criterion import Criterion
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import losses
 from trainwright.core.schema import check
-from trainwright.optim.measures import ClassWeights, aligned, classes, elements, first_tensor, given_weights
+from trainwright.optim.measures import ClassWeights, aligned, classes, counted_by, elements, first_tensor
 from trainwright.optim.theirs import Own, module_of, of_module, wants_probabilities
 
 __all__ = ["LossSpec", "aligned", "criterion_of", "first_tensor", "is_known", "wants_probabilities"]
@@ -38,13 +39,14 @@ def cross_entropy(
 
     Args:
         label_smoothing: share of the target spread evenly over all classes.
-        class_weights: how much each class counts, in the order of the labels; all alike where it is left out. The loss
-            is divided by the sum of the weights of its targets.
+        class_weights: how much each class counts, in the order of the labels; all alike where it is left out;
+            "balanced" weighs each by samples / (classes · its samples), counted in the training part. The loss is
+            divided by the sum of the weights of its targets.
         ignore_index: a class number that does not count.
 
     Source: Szegedy et al. 2016, "Rethinking the Inception architecture", section 7, for the smoothing.
     """
-    return classes(given_weights(class_weights, "loss.class_weights"), ignore_index, label_smoothing, logs=False)
+    return classes(counted_by(class_weights, ignore_index, "loss.class_weights"), label_smoothing, logs=False)
 
 
 @losses.add("mse")
@@ -72,9 +74,24 @@ def huber(*, delta: Annotated[float, Field(gt=0)] = 1.0) -> Criterion:
 
 
 @losses.add("binary_cross_entropy")
-def binary_cross_entropy() -> Criterion:
-    """Minus the log-probability of yes or no, from one logit for each; averaged over a sample's own outputs."""
-    return Criterion(partial(elements, F.binary_cross_entropy_with_logits), "binary")
+def binary_cross_entropy(
+    *,
+    pos_weight: Annotated[float, Field(gt=0)] = 1.0,
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+) -> Criterion:
+    """Minus the log-probability of yes or no, from one logit for each; averaged over a sample's own outputs.
+
+    Args:
+        pos_weight: factor of yes; above 1 it finds more of them, and is wrong more often. Not divided by.
+        label_smoothing: share of the target spread evenly over yes and no.
+    """
+    return Criterion(partial(elements, partial(_binary, pos_weight, label_smoothing)), "binary")
+
+
+def _binary(pos_weight: float, smoothing: float, output: Tensor, target: Tensor, *, reduction: str) -> Tensor:
+    target = target * (1 - smoothing) + smoothing / 2
+    weight = None if pos_weight == 1 else output.new_tensor(pos_weight)
+    return F.binary_cross_entropy_with_logits(output, target, reduction=reduction, pos_weight=weight)
 
 
 def criterion_of(loss: str | Mapping[str, Any] | Criterion | Callable[..., Any], where: str = "loss") -> Criterion:

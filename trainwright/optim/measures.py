@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, TypeAlias, final
+from typing import Annotated, Any, Literal, TypeAlias, final
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,8 @@ from torch import Tensor
 from trainwright.core.criterion import Criterion
 from trainwright.core.errors import UserError
 
-ClassWeights: TypeAlias = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2)] | None
+Factors: TypeAlias = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2)] | None
+ClassWeights: TypeAlias = Factors | Literal["balanced"]
 
 
 def aligned(output: Tensor, target: Tensor, where: str = "loss") -> Tensor:
@@ -80,31 +81,61 @@ def given_weights(weights: Sequence[float] | None, where: str) -> Tensor | None:
     return values
 
 
-def classes(weight: Tensor | None, ignore_index: int, smoothing: float, *, logs: bool) -> Criterion:
+def classes(counted: Counted, smoothing: float, *, logs: bool) -> Criterion:
     """Cross-entropy of class targets: against logits, or with ``logs`` against log-probabilities (N, C, …)."""
-    counted = Counted(weight, ignore_index)
     each = partial(_class_loss, counted=counted, smoothing=smoothing, logs=logs)
-    return Criterion(each, "classes", counted)
+    return Criterion(each, "classes", counted, counted.learn)
+
+
+def counted_by(weights: ClassWeights, ignore_index: int, where: str) -> Counted:
+    """What class weights, as a person writes them, make targets weigh."""
+    if weights == "balanced":
+        return Counted(None, ignore_index, balanced=True)
+    return Counted(given_weights(weights, where), ignore_index)
 
 
 @final
 class Counted:
-    """The weight of class targets: how many count, each as much as its class."""
+    """The weight of class targets: how many count, each as much as its class.
 
-    def __init__(self, weight: Tensor | None, ignore_index: int) -> None:
-        self.weight, self.ignore_index = weight, ignore_index
-        self._placed: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+    Args:
+        weight: of each class; None for 1.
+        ignore_index: a class number that does not count.
+        balanced: the weights follow from how often each class occurs, which `learn` is told.
+    """
+
+    def __init__(self, weight: Tensor | None, ignore_index: int, *, balanced: bool = False) -> None:
+        self.weight, self.ignore_index, self.balanced = weight, ignore_index, balanced
+        self._placed: dict[tuple[torch.device, torch.dtype, int], Tensor] = {}
+
+    def learn(self, counts: Sequence[float]) -> None:
+        """Balanced weights: all classes together weigh the same, and the training part as much as without them.
+
+        A class that the training part does not have weighs as one that it has once.
+        """
+        if not self.balanced:
+            return
+        many = torch.tensor(counts, dtype=torch.float64)
+        if 0 <= self.ignore_index < len(many):
+            many[self.ignore_index] = 0
+        many = many[: int(many.nonzero().max()) + 1] if bool(many.any()) else many[:0]
+        self.weight = many.sum() / ((many > 0).sum() * many.clamp_min(1))
+        self._placed = {}
 
     def like(self, x: Tensor, dtype: torch.dtype, outputs: int | None = None) -> Tensor | None:
         """The class weights on the device of ``x``, copied there once; UserError unless they are ``outputs``."""
         if self.weight is None:
+            if self.balanced and outputs is not None:
+                what = "'balanced' needs to know how often each class occurs, which nobody told this loss"
+                raise UserError("loss.class_weights", what, "write a number for each class, in the order of the labels")
             return None
-        if outputs is not None and outputs != len(self.weight):
+        more = 0 if outputs is None else outputs - len(self.weight)
+        if more and not (self.balanced and more > 0):
             what = f"{len(self.weight)} class weights for {outputs} outputs of the model"
             raise UserError("loss", what, "write one weight for each class, in the order of the labels")
-        key = (x.device, dtype)
+        key = (x.device, dtype, more)
         if key not in self._placed:
-            self._placed[key] = self.weight.detach().to(x.device, dtype)
+            self._placed[key] = F.pad(self.weight.detach(), (0, more), value=1.0).to(x.device, dtype)
         return self._placed[key]
 
     def __call__(self, target: Tensor) -> Tensor:

@@ -45,6 +45,51 @@ def sgd(
     )
 
 
+@optimizers.add("momentum")
+def heavy_ball(
+    params: Params,
+    *,
+    lr: Rate = 0.01,
+    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9,
+    weight_decay: Decay = 0.0,
+    decay_all: bool = False,
+) -> torch.optim.Optimizer:
+    """Gradient descent with momentum: sgd with ``momentum`` set.
+
+    Args:
+        lr: step size.
+        momentum: share of the last update that is kept.
+        weight_decay: L2 penalty, added to the gradient.
+        decay_all: shrink norms and biases too (all weights of one dimension or none).
+
+    Source: Polyak 1964, "Some methods of speeding up the convergence of iteration methods".
+    """
+    return sgd(params, lr=lr, momentum=momentum, weight_decay=weight_decay, decay_all=decay_all)
+
+
+@optimizers.add("nesterov")
+def nesterov(
+    params: Params,
+    *,
+    lr: Rate = 0.01,
+    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9,
+    weight_decay: Decay = 0.0,
+    decay_all: bool = False,
+) -> torch.optim.Optimizer:
+    """Gradient descent with momentum that looks ahead: sgd with ``momentum`` and ``nesterov`` set.
+
+    Args:
+        lr: step size.
+        momentum: share of the last update that is kept.
+        weight_decay: L2 penalty, added to the gradient.
+        decay_all: shrink norms and biases too (all weights of one dimension or none).
+
+    Source: Nesterov 1983, in the form of Sutskever et al. 2013, "On the importance of initialization and momentum in
+    deep learning".
+    """
+    return sgd(params, lr=lr, momentum=momentum, nesterov=True, weight_decay=weight_decay, decay_all=decay_all)
+
+
 @optimizers.add("adam")
 def adam(
     params: Params,

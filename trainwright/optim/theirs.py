@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trainwright.core.criterion import Criterion
 from trainwright.core.errors import UserError
-from trainwright.optim.measures import aligned, classes, elements, first_tensor, own_mean, wide
+from trainwright.optim.measures import Counted, aligned, classes, elements, first_tensor, own_mean, wide
 
 
 def module_of(loss: object) -> nn.Module | None:
@@ -59,11 +59,11 @@ class Own:
 
 
 def _of_cross_entropy(m: Any) -> Criterion:
-    return classes(m.weight, m.ignore_index, m.label_smoothing, logs=False)
+    return classes(Counted(m.weight, m.ignore_index), m.label_smoothing, logs=False)
 
 
 def _of_nll(m: Any) -> Criterion:
-    return classes(m.weight, m.ignore_index, 0.0, logs=True)
+    return classes(Counted(m.weight, m.ignore_index), 0.0, logs=True)
 
 
 def _of_bce_logits(m: Any) -> Criterion:

@@ -69,7 +69,7 @@ class Images(Processor):
         self.augmenter = Augmenter({})
         self.changes: Table = {}  # what it does
         self.files = False
-        self._weight = criterion.weight
+        self._criterion = criterion
         self._each = torch.empty(0)  # how much one sample of each class weighs; empty before it is needed
         self._placed: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
@@ -92,6 +92,7 @@ class Images(Processor):
         if not looks:
             raise DataError("data", "the training part has no records", "give it a larger share")
         self.labels = Labels(found).checked("field 'label'")
+        self._criterion.learn(self.labels.counts)
         self.form = self._formed(looks)
         self.files = not whole and len(looks) * _size(self.form) > self.gigabytes * GIBI
         changes = usual(*self.form.shape) if self.augment == "auto" else _asked(self.augment)
@@ -121,7 +122,7 @@ class Images(Processor):
         """``x`` (N, C, H, W) float32 with mean 0 and deviation 1 per channel; target ``y`` (N,) int64."""
         x = rows.dense("image")
         targets = {"y": rows.dense("y")} if "y" in rows.columns else {}
-        weight = self._weight(targets["y"]) if targets else samples(rows.ids)
+        weight = self._criterion.weight(targets["y"]) if targets else samples(rows.ids)
         if draw is None:
             x = x.float()
         else:
@@ -157,6 +158,7 @@ class Images(Processor):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self.labels.load_state_dict(state["labels"])
+        self._criterion.learn(self.labels.counts)
         channels, height, width = state["shape"]
         self.form = Form(channels, height, width, self.kind)
         self.mean, self.deviation = list(state["mean"]), list(state["deviation"])
@@ -179,7 +181,7 @@ class Images(Processor):
         y, other, share = targets["y"], targets["other"], targets["share"]
         if self._each.device != y.device or not len(self._each):
             self._each = torch.stack(
-                [self._weight(c) for c in torch.arange(len(self.labels), device=y.device)[:, None]]
+                [self._criterion.weight(c) for c in torch.arange(len(self.labels), device=y.device)[:, None]]
             )
         return (share * self._each[y] + (1 - share) * self._each[other]).sum()
 

@@ -60,7 +60,7 @@ class Supervised(Task[Fields]):
             meaning = "probability"
         if not targets and meaning not in ("numbers", "own"):
             raise UserError("task.targets", f"{loss!r} needs a target", 'write targets = ["y"]')
-        self.processor = Fields(inputs, targets, meaning, self.criterion.weight)
+        self.processor = Fields(inputs, targets, meaning, self.criterion)
 
     @property
     def monitor(self) -> str:

@@ -33,7 +33,7 @@ class TableLabels(Processor):
     def __init__(self, inputs: Inputs, target: str | None, criterion: Criterion) -> None:
         self.inputs, self.target = inputs, target
         self.labels = Labels()
-        self._weight = criterion.weight
+        self._criterion = criterion
 
     def fit(self, records: Iterable[Record]) -> None:
         """Learn roles, scaling, levels and labels. A mistake of a record is raised as soon as that record is read."""
@@ -48,6 +48,7 @@ class TableLabels(Processor):
 
         self.inputs.fit(records, target)
         self.labels = Labels(found).checked(f"column '{self.target}'")
+        self._criterion.learn(self.labels.counts)
 
     def notes(self) -> Sequence[str]:
         """Columns that were left out, and why."""
@@ -68,7 +69,7 @@ class TableLabels(Processor):
     def batch(self, rows: Rows, draw: Draw | None) -> Batch:
         """``x`` (N, F) float32, ``categorical`` (N, K) int64; target ``y`` (N,) int64."""
         targets = {"y": rows.dense("y")} if "y" in rows.columns else {}
-        weight = self._weight(targets["y"]) if targets else samples(rows.ids)
+        weight = self._criterion.weight(targets["y"]) if targets else samples(rows.ids)
         return Batch(self.inputs.batch(rows), targets, weight, rows.ids, len(rows))
 
     def decode(self, outputs: Outputs, batch: Batch) -> list[Answer]:
@@ -90,6 +91,7 @@ class TableLabels(Processor):
         self.target = state["target"]
         self.inputs.load_state_dict(state["inputs"])
         self.labels.load_state_dict(state["labels"])
+        self._criterion.learn(self.labels.counts)
 
 
 @tasks.add("tabular_classification")

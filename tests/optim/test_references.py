@@ -1,0 +1,423 @@
+"""Every optimizer, schedule and loss by name beside an independent reference, for a hundred steps.
+
+A name that is registered without one fails here. Initial weights have theirs in tests/models/test_inits.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import torch.optim.lr_scheduler as theirs
+from torch import Tensor, nn
+
+from tests.optim import papers
+from trainwright.core.criterion import Criterion
+from trainwright.core.kinds import losses, optimizers, schedules
+from trainwright.core.registry import Registry
+from trainwright.core.schema import check
+
+STEPS = 100
+
+
+def ours(registry: Registry[Any]) -> set[str]:
+    """Other tests register things of their own."""
+    return {name for name in registry.names() if registry[name].__module__.startswith("trainwright.")}
+
+
+def made(registry: Registry[Any], name: str, options: dict[str, Any]) -> Any:
+    return partial(registry[name], **check(registry[name], options, registry.kind))
+
+
+# --- optimizers: the papers' formulas in NumPy, on a problem whose gradients depend on the weights ------------------
+
+# name -> [(options, rule of a matrix, rule of a vector)]; norms and biases, being vectors, do not decay unless asked
+Rule = Callable[..., None]
+B = (0.8, 0.95)
+OPTIMIZERS: dict[str, list[tuple[dict[str, Any], Rule, Rule]]] = {
+    "sgd": [
+        ({"lr": 0.02}, partial(papers.sgd, lr=0.02), partial(papers.sgd, lr=0.02)),
+        (
+            {"lr": 0.02, "momentum": 0.7, "weight_decay": 0.1, "decay_all": True},
+            *[partial(papers.sgd, lr=0.02, momentum=0.7, decay=0.1)] * 2,
+        ),
+        (
+            {"lr": 0.02, "momentum": 0.7, "nesterov": True, "weight_decay": 0.1},
+            partial(papers.sgd, lr=0.02, momentum=0.7, nesterov=True, decay=0.1),
+            partial(papers.sgd, lr=0.02, momentum=0.7, nesterov=True),
+        ),
+    ],
+    "momentum": [
+        ({}, *[partial(papers.sgd, lr=0.01, momentum=0.9)] * 2),
+        (
+            {"lr": 0.02, "momentum": 0.5, "weight_decay": 0.1},
+            partial(papers.sgd, lr=0.02, momentum=0.5, decay=0.1),
+            partial(papers.sgd, lr=0.02, momentum=0.5),
+        ),
+    ],
+    "nesterov": [
+        ({}, *[partial(papers.sgd, lr=0.01, momentum=0.9, nesterov=True)] * 2),
+        (
+            {"lr": 0.02, "momentum": 0.5, "weight_decay": 0.1},
+            partial(papers.sgd, lr=0.02, momentum=0.5, nesterov=True, decay=0.1),
+            partial(papers.sgd, lr=0.02, momentum=0.5, nesterov=True),
+        ),
+    ],
+    "adagrad": [
+        ({"lr": 0.1}, *[partial(papers.adagrad, lr=0.1)] * 2),
+        (
+            {"lr": 0.1, "lr_decay": 0.01, "initial": 0.1},
+            *[partial(papers.adagrad, lr=0.1, lr_decay=0.01, initial=0.1)] * 2,
+        ),
+    ],
+    "rmsprop": [
+        ({"lr": 0.01}, *[partial(papers.rmsprop, lr=0.01, alpha=0.99)] * 2),
+        (
+            {"lr": 0.01, "alpha": 0.9, "momentum": 0.5, "centered": True, "eps": 1e-6},
+            *[partial(papers.rmsprop, lr=0.01, alpha=0.9, momentum=0.5, centered=True, eps=1e-6)] * 2,
+        ),
+    ],
+    "adam": [
+        ({}, *[partial(papers.adam, lr=1e-3, betas=(0.9, 0.999))] * 2),
+        (
+            {"lr": 0.01, "betas": B, "eps": 1e-6, "amsgrad": True, "weight_decay": 0.1},
+            partial(papers.adam, lr=0.01, betas=B, eps=1e-6, amsgrad=True, l2=0.1),
+            partial(papers.adam, lr=0.01, betas=B, eps=1e-6, amsgrad=True),
+        ),
+    ],
+    "adamw": [
+        (
+            {},
+            partial(papers.adam, lr=1e-3, betas=(0.9, 0.999), decay=0.01),
+            partial(papers.adam, lr=1e-3, betas=(0.9, 0.999)),
+        ),
+        (
+            {"lr": 0.01, "betas": B, "weight_decay": 0.2, "decay_all": True, "amsgrad": True},
+            *[partial(papers.adam, lr=0.01, betas=B, decay=0.2, amsgrad=True)] * 2,
+        ),
+    ],
+    "lion": [
+        (
+            {},
+            partial(papers.lion, lr=1e-4, betas=(0.9, 0.99), decay=0.1),
+            partial(papers.lion, lr=1e-4, betas=(0.9, 0.99)),
+        ),
+        (
+            {"lr": 0.01, "betas": (0.95, 0.98), "weight_decay": 0.2, "decay_all": True},
+            *[partial(papers.lion, lr=0.01, betas=(0.95, 0.98), decay=0.2)] * 2,
+        ),
+    ],
+    "muon": [
+        (
+            {"lr": 0.02, "companion_lr": 0.003, "betas": B},
+            partial(papers.muon, lr=0.02, momentum=0.95, nesterov=True, rounds=5, original=False, decay=0.1),
+            partial(papers.adam, lr=0.003, betas=B),
+        ),
+        (
+            {"lr": 0.02, "momentum": 0.9, "nesterov": False, "rounds": 3, "scaling": "original", "weight_decay": 0.2,
+             "decay_all": True, "betas": B, "eps": 1e-6},
+            partial(papers.muon, lr=0.02, momentum=0.9, nesterov=False, rounds=3, original=True, decay=0.2),
+            partial(papers.adam, lr=0.02, betas=B, eps=1e-6, decay=0.2),
+        ),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(ours(optimizers)))
+def test_a_hundred_steps_of_every_optimizer_are_the_papers(name: str) -> None:
+    assert name in OPTIMIZERS, "a new optimizer needs a reference here"
+    for options, of_matrix, of_vector in OPTIMIZERS[name]:
+        mine = [nn.Parameter(torch.tensor(w)) for w in papers.start()]
+        optimizer = made(optimizers, name, options)(mine)
+        reference = [papers.Weight(w) for w in papers.start()]
+        for t in papers.steps(last=STEPS):
+            for p, g in zip(mine, papers.valley([p.detach().numpy() for p in mine]), strict=True):
+                p.grad = torch.tensor(g)
+            optimizer.step()
+            for w, g in zip(reference, papers.valley([w.value for w in reference]), strict=True):
+                (of_matrix if w.matrix else of_vector)(w, g, t)
+        for p, w in zip(mine, reference, strict=True):
+            np.testing.assert_allclose(p.detach().numpy(), w.value, rtol=1e-7, atol=1e-9)
+        moved = max(float(np.abs(w.value - first).max()) for w, first in zip(reference, papers.start(), strict=True))
+        assert moved > 5e-3, "the problem must move the weights"
+
+
+TORCHS: list[tuple[str, dict[str, Any], Callable[..., torch.optim.Optimizer]]] = [
+    ("sgd", {"lr": 0.1}, partial(torch.optim.SGD, lr=0.1)),
+    ("momentum", {}, partial(torch.optim.SGD, lr=0.01, momentum=0.9)),
+    ("nesterov", {}, partial(torch.optim.SGD, lr=0.01, momentum=0.9, nesterov=True)),
+    ("adagrad", {}, partial(torch.optim.Adagrad, lr=0.01)),
+    ("rmsprop", {}, partial(torch.optim.RMSprop, lr=1e-3)),
+    ("adam", {"amsgrad": True}, partial(torch.optim.Adam, amsgrad=True)),
+    ("adamw", {"weight_decay": 0.1, "decay_all": True}, partial(torch.optim.AdamW, weight_decay=0.1)),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "other"), TORCHS, ids=[c[0] for c in TORCHS])
+def test_a_hundred_steps_are_torchs_bit_for_bit(name: str, options: dict[str, Any], other: Any) -> None:
+    a, b = ([nn.Parameter(torch.tensor(w, dtype=torch.float32)) for w in papers.start()] for _ in range(2))
+    for weights, optimizer in ((a, made(optimizers, name, options)(a)), (b, other(b))):
+        for _ in papers.steps(last=STEPS):
+            for p, g in zip(weights, papers.valley([p.detach().double().numpy() for p in weights]), strict=True):
+                p.grad = torch.tensor(g, dtype=torch.float32)
+            optimizer.step()
+    assert all(map(torch.equal, a, b))
+
+
+# --- schedules: torch's, or the formula; every step ------------------------------------------------------------------
+
+BASE = 0.5
+Scheduler = Callable[[torch.optim.Optimizer], theirs.LRScheduler]
+
+
+def chained(*parts: tuple[Scheduler, int]) -> Scheduler:
+    """Torch's schedulers one after the other, each for so many steps."""
+
+    def build(o: torch.optim.Optimizer) -> theirs.LRScheduler:
+        ends = np.cumsum([n for _, n in parts])[:-1].tolist()
+        return theirs.SequentialLR(o, [make(o) for make, _ in parts], milestones=ends)
+
+    return build
+
+
+def rising(steps: int) -> tuple[Scheduler, int]:
+    """The warm-up of this house: step s of n has the share (s + 1) / (n + 1)."""
+    return (lambda o: theirs.LinearLR(o, 1 / (steps + 1), 1.0, steps)), steps
+
+
+def formula(multiplier: Callable[[int], float]) -> Scheduler:
+    return lambda o: theirs.LambdaLR(o, multiplier)
+
+
+SCHEDULES: dict[str, list[tuple[dict[str, Any], Scheduler]]] = {
+    "constant": [
+        ({}, lambda o: theirs.ConstantLR(o, 1.0)),
+        ({"warmup": 10.0}, chained(rising(10), ((lambda o: theirs.ConstantLR(o, 1.0)), 90))),
+    ],
+    "linear": [
+        ({}, lambda o: theirs.LinearLR(o, 1.0, 0.0, STEPS)),
+        ({"warmup": 0.2, "final": 0.3}, chained(rising(20), ((lambda o: theirs.LinearLR(o, 1.0, 0.3, 80)), 80))),
+    ],
+    "step": [
+        ({"every": 0.25, "factor": 0.3}, lambda o: theirs.StepLR(o, 25, 0.3)),
+        ({"every": 7.0}, lambda o: theirs.StepLR(o, 7, 0.1)),
+    ],
+    "multi_step": [
+        ({}, lambda o: theirs.MultiStepLR(o, [50, 75], 0.1)),
+        ({"at": [0.9, 10.0, 60.0], "factor": 0.5}, lambda o: theirs.MultiStepLR(o, [10, 60, 90], 0.5)),
+    ],
+    "exponential": [
+        ({}, lambda o: theirs.ExponentialLR(o, 0.01 ** (1 / STEPS))),
+        (
+            {"warmup": 0.1, "final": 0.2},
+            chained(rising(10), ((lambda o: theirs.ExponentialLR(o, 0.2 ** (1 / 90))), 90)),
+        ),
+    ],
+    "polynomial": [
+        ({}, lambda o: theirs.PolynomialLR(o, STEPS, 2.0)),
+        ({"power": 0.9, "final": 0.2}, formula(lambda s: 0.2 + 0.8 * (1 - s / STEPS) ** 0.9)),
+    ],
+    "cosine": [
+        ({}, lambda o: theirs.CosineAnnealingLR(o, STEPS)),
+        (
+            {"warmup": 20.0, "final": 0.1},
+            chained(rising(20), ((lambda o: theirs.CosineAnnealingLR(o, 80, 0.1 * BASE)), 80)),
+        ),
+    ],
+    "cosine_restarts": [
+        ({"every": 0.3}, lambda o: theirs.CosineAnnealingWarmRestarts(o, 30)),
+        (
+            {"every": 10.0, "growth": 3, "final": 0.2},
+            lambda o: theirs.CosineAnnealingWarmRestarts(o, 10, 3, 0.2 * BASE),
+        ),
+    ],
+    "one_cycle": [
+        ({}, lambda o: theirs.OneCycleLR(o, BASE, STEPS)),
+        (
+            {"warmup": 40.0, "initial": 0.1, "final": 0.01, "shape": "linear"},
+            lambda o: theirs.OneCycleLR(
+                o, BASE, STEPS, pct_start=0.4, div_factor=10, final_div_factor=10, anneal_strategy="linear"
+            ),
+        ),
+    ],
+}
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step:UserWarning")  # torch's own SequentialLR
+@pytest.mark.parametrize("name", sorted(ours(schedules)))
+def test_every_step_of_every_schedule_is_torchs(name: str) -> None:
+    assert name in SCHEDULES, "a new schedule needs a reference here"
+    for options, build in SCHEDULES[name]:
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=BASE, momentum=0.9)
+        scheduler, rates = build(optimizer), []
+        for _ in range(STEPS):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            if len(rates) < STEPS:
+                scheduler.step()
+        mine = made(schedules, name, options)()
+        assert [BASE * mine(s, STEPS) for s in range(STEPS)] == pytest.approx(rates, rel=1e-9, abs=1e-12), options
+
+
+# --- losses: torch's or scikit-learn's mean over all samples, while a model learns for a hundred steps ---------------
+
+N, FEATURES, CLASSES = 24, 5, 4
+WEIGHTS = [0.2, 1.0, 3.0, 0.5]
+Reference = Callable[[Tensor, Tensor], Tensor]
+
+
+def numbers(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+X, LABELS, VALUES = numbers(N, FEATURES), torch.arange(N) * 7 % 11 % CLASSES, numbers(N, CLASSES, seed=1)
+YES, TEACHER = (numbers(N, CLASSES, seed=2) > 0).double(), numbers(N, CLASSES, seed=3)
+COUNTS = torch.bincount(LABELS).double()
+
+
+def focal(z: Tensor, y: Tensor, gamma: float, alpha: list[float] | None = None) -> Tensor:
+    """Lin et al. 2017, eq. 5, with a softmax."""
+    p = z.softmax(1).gather(1, y[:, None]).squeeze(1)
+    factor = torch.ones_like(p) if alpha is None else torch.tensor(alpha, dtype=p.dtype)[y]
+    return (-factor * (1 - p) ** gamma * p.log()).mean()
+
+
+def binary_focal(z: Tensor, y: Tensor, gamma: float, alpha: float | None = None) -> Tensor:
+    """Lin et al. 2017, eq. 5."""
+    p = torch.where(y == 1, z.sigmoid(), 1 - z.sigmoid())
+    factor = torch.ones_like(p) if alpha is None else torch.where(y == 1, alpha, 1 - alpha)
+    return (-factor * (1 - p) ** gamma * p.log()).mean()
+
+
+def hinge(z: Tensor, y: Tensor, margin: float, squared: bool) -> Tensor:
+    """Crammer & Singer 2001: the worst of the other classes."""
+    others = z.masked_fill(F.one_hot(y, CLASSES).bool(), -torch.inf).amax(1)
+    value = F.relu(margin + others - z[torch.arange(len(z)), y])
+    return (value**2 if squared else value).mean()
+
+
+# name -> [(options, reference of the mean, targets, last layer of the model)]
+LOSSES: dict[str, list[tuple[dict[str, Any], Reference, Tensor]]] = {
+    "mse": [({}, nn.MSELoss(), VALUES)],
+    "mae": [({}, nn.L1Loss(), VALUES)],
+    "huber": [({}, nn.HuberLoss(), VALUES), ({"delta": 0.3}, nn.HuberLoss(delta=0.3), VALUES)],
+    "cross_entropy": [
+        ({}, nn.CrossEntropyLoss(), LABELS),
+        (
+            {"class_weights": WEIGHTS, "label_smoothing": 0.1},
+            nn.CrossEntropyLoss(torch.tensor(WEIGHTS, dtype=torch.float64), label_smoothing=0.1),
+            LABELS,
+        ),
+        ({"ignore_index": 2}, nn.CrossEntropyLoss(ignore_index=2), LABELS),
+        ({"class_weights": "balanced"}, nn.CrossEntropyLoss(N / (CLASSES * COUNTS)), LABELS),
+        ({"label_smoothing": 0.2}, nn.CrossEntropyLoss(label_smoothing=0.2), TEACHER.softmax(1)),
+    ],
+    "nll": [
+        ({}, nn.NLLLoss(), LABELS),
+        (
+            {"class_weights": WEIGHTS, "ignore_index": 1},
+            nn.NLLLoss(torch.tensor(WEIGHTS, dtype=torch.float64), ignore_index=1),
+            LABELS,
+        ),
+        ({"class_weights": "balanced"}, nn.NLLLoss(N / (CLASSES * COUNTS)), LABELS),
+    ],
+    "kl": [
+        ({}, lambda z, t: F.kl_div(z.log_softmax(1), t, reduction="batchmean"), TEACHER.softmax(1)),
+        (
+            {"target": "logits"},
+            lambda z, t: F.kl_div(z.log_softmax(1), t.log_softmax(1), reduction="batchmean", log_target=True),
+            TEACHER,
+        ),
+        (
+            {"target": "log_probabilities"},
+            lambda z, t: F.kl_div(z.log_softmax(1), t, reduction="batchmean", log_target=True),
+            TEACHER.log_softmax(1),
+        ),
+    ],
+    "binary_cross_entropy": [
+        ({}, nn.BCEWithLogitsLoss(), YES),
+        (
+            {"pos_weight": 3.0, "label_smoothing": 0.2},
+            lambda z, t: F.binary_cross_entropy_with_logits(z, 0.8 * t + 0.1, pos_weight=torch.tensor(3.0)),
+            YES,
+        ),
+    ],
+    "focal": [
+        ({}, partial(focal, gamma=2.0), LABELS),
+        ({"gamma": 0.7, "alpha": WEIGHTS}, partial(focal, gamma=0.7, alpha=WEIGHTS), LABELS),
+    ],
+    "binary_focal": [
+        ({}, partial(binary_focal, gamma=2.0), YES),
+        ({"gamma": 0.7, "alpha": 0.25}, partial(binary_focal, gamma=0.7, alpha=0.25), YES),
+    ],
+    "hinge": [
+        ({}, partial(hinge, margin=1.0, squared=False), LABELS),
+        ({"margin": 0.5, "squared": True}, partial(hinge, margin=0.5, squared=True), LABELS),
+    ],
+    "binary_hinge": [
+        ({}, lambda z, t: F.relu(1 - (2 * t - 1) * z).mean(), YES),
+        ({"margin": 0.5, "squared": True}, lambda z, t: F.relu(0.5 - (2 * t - 1) * z).square().mean(), YES),
+    ],
+}
+
+
+def of_parts(criterion: Criterion, output: Tensor, target: Tensor) -> Tensor:
+    """As the engine computes it, over micro-batches of different sizes: sums, divided once."""
+    cuts = (1, 9, 15)
+    pairs = list(zip(output.tensor_split(cuts), target.tensor_split(cuts), strict=True))
+    return torch.stack([criterion.each(o, t).sum() for o, t in pairs]).sum() / sum(
+        criterion.weight(t).double() for _, t in pairs
+    )
+
+
+@pytest.mark.parametrize("name", sorted(ours(losses)))
+def test_a_hundred_steps_down_every_loss_are_those_down_its_reference(name: str) -> None:
+    assert name in LOSSES, "a new loss needs a reference here"
+    for options, reference, target in LOSSES[name]:
+        criterion: Criterion = made(losses, name, options)()
+        criterion.learn(COUNTS.tolist())
+        mine, other = (
+            numbers(FEATURES, CLASSES, seed=5).requires_grad_(),
+            numbers(FEATURES, CLASSES, seed=5).requires_grad_(),
+        )
+        seen: list[float] = []
+        for _ in range(STEPS):
+            values = []
+            for weight, loss in ((mine, partial(of_parts, criterion)), (other, reference)):
+                output = X @ weight
+                value = loss(output.log_softmax(1) if name == "nll" else output, target)
+                (gradient,) = torch.autograd.grad(value, weight)
+                weight.data -= 0.1 * gradient
+                values.append(float(value.detach()))
+            assert values[0] == pytest.approx(values[1], rel=1e-9), options
+            seen.append(values[0])
+        torch.testing.assert_close(mine, other, rtol=1e-8, atol=1e-9)
+        assert seen[-1] < seen[0], "a hundred steps down must lead down"
+
+
+def test_scikit_learn_agrees_where_it_has_the_loss() -> None:
+    from sklearn.metrics import hinge_loss, log_loss, mean_absolute_error, mean_squared_error
+    from sklearn.utils.class_weight import compute_class_weight
+
+    z = numbers(N, CLASSES, seed=6)
+    found = {
+        n: float(of_parts(losses[n](), z, t)) for n, t in (("cross_entropy", LABELS), ("mse", VALUES), ("mae", VALUES))
+    }
+    assert found["cross_entropy"] == pytest.approx(log_loss(LABELS, z.softmax(1).numpy()))
+    assert found["mse"] == pytest.approx(mean_squared_error(VALUES, z))
+    assert found["mae"] == pytest.approx(mean_absolute_error(VALUES, z))
+    assert float(of_parts(losses["hinge"](), z, LABELS)) == pytest.approx(hinge_loss(LABELS, z.numpy()))
+    yes = float(of_parts(losses["binary_cross_entropy"](), z[:, 0], YES[:, 0]))
+    assert yes == pytest.approx(log_loss(YES[:, 0], z[:, 0].sigmoid().numpy()))
+    weights = compute_class_weight("balanced", classes=np.arange(CLASSES), y=LABELS.numpy())
+    assert weights == pytest.approx((N / (CLASSES * COUNTS)).numpy())
+
+
+def test_the_tables_hold_no_name_that_is_gone() -> None:
+    for table, registry in ((OPTIMIZERS, optimizers), (SCHEDULES, schedules), (LOSSES, losses)):
+        assert table.keys() == ours(registry)  # type: ignore[attr-defined]
