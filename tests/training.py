@@ -23,7 +23,7 @@ from trainwright.engine.evaluate import evaluate
 from trainwright.engine.loop import Cadence, Judge, fit
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState
-from trainwright.engine.step import Step
+from trainwright.engine.step import Step, StepFn, train_step
 
 
 def cases() -> list[Case]:
@@ -56,6 +56,9 @@ class Class:
         save: Callable[[], None] | None = None,
         save_every: int = 0,
         clip: float | None = None,
+        step_fn: StepFn = train_step,
+        patience: int | None = None,
+        change: float = 0.0,
     ) -> tuple[list[Event], Stop | None]:
         events: list[Event] = []
 
@@ -73,10 +76,11 @@ class Class:
             self.runtime,
             note,
             cadence=Cadence(steps, until, log_every, eval_every, save_every),
-            schedule=lambda step, all_steps: 1 - step / all_steps,
+            schedule=self.state.responsive or (lambda step, all_steps: 1 - step / all_steps),
             clip=clip,
-            judge=Judge(judged, self.task.monitor, "lower") if eval_every else None,
+            judge=Judge(judged, self.task.monitor, "lower", patience, change) if eval_every else None,
             save=save,
+            step_fn=step_fn,
         )
         return events, stop
 

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from safetensors.torch import save_file
 from tests.training import Case, Class, cases, enrol, losses, weights
 from trainwright.core.events import Event, StepDone, Stop
 from trainwright.engine import checkpoint
+from trainwright.engine.average import Average, averaged_weights
+from trainwright.engine.frozen import Frozen
 from trainwright.engine.runtime import Runtime
+from trainwright.engine.step import train_step
 
 SETUPS: dict[str, dict[str, Any]] = {
     "uneven": {"batch_size": 15, "micro": 4, "n": 41},
@@ -50,6 +54,7 @@ def main(mode: str, precision: str, folder: Path) -> None:
                 (folder / f"{case.name}-{name}.json").write_text(json.dumps(found))
     stopping(runtime, folder)
     saving(runtime, folder)
+    shaping(runtime, folder)
     runtime.ranks.close()
 
 
@@ -86,6 +91,26 @@ def saving(runtime: Runtime, folder: Path) -> None:
     if runtime.ranks.rank == 0:
         (folder / "resume.json").write_text(json.dumps(all(torch.equal(one[k], two[k]) for k in one)))
         save_file({k: v.contiguous() for k, v in one.items()}, folder / "whole.safetensors")
+
+
+def shaped(runtime: Runtime, case: Case) -> Class:
+    """Four steps with penalties, clipped values, a running average, and weights that rest for two steps."""
+    taught = enrol(case, runtime, micro=4, lr=1.0, optimizer=torch.optim.SGD)
+    bare = runtime.ranks.bare(taught.state.model)
+    first = next(name for name, _ in bare.named_parameters())
+    taught.state.frozen = Frozen(bare, {first: 2})
+    taught.state.parts["ema"] = Average(taught.state.model, 0.5, runtime.ranks)
+    taught.train(4, clip=0.5, step_fn=partial(train_step, clip_value=0.05, l1=1e-3, l2=1e-2))
+    return taught
+
+
+def shaping(runtime: Runtime, folder: Path) -> None:
+    taught = shaped(runtime, cases()[-1])
+    moved, averaged = weights(taught.state), taught.state.parts["ema"].state_dict()
+    if runtime.ranks.rank == 0:
+        save_file({k: v.contiguous() for k, v in moved.items()}, folder / "shaped.safetensors")
+        kept = {k: v.contiguous() for k, v in averaged_weights(averaged).items()}
+        save_file(kept, folder / "averaged.safetensors")
 
 
 if __name__ == "__main__":

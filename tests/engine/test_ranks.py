@@ -12,9 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.engine.rank_worker import SETUPS, trained
+from tests.engine.rank_worker import SETUPS, shaped, trained
 from tests.training import Case, cases, difference, enrol, weights
 from trainwright.engine import checkpoint
+from trainwright.engine.average import averaged_weights
 from trainwright.engine.ranks import free_port
 from trainwright.engine.runtime import Runtime
 
@@ -81,3 +82,16 @@ def test_one_process_goes_on_where_two_ranks_stopped(two_ranks: tuple[Path, str]
     alone.train(4)
     assert difference(load_file(folder / "whole.safetensors"), weights(alone.state)) < TOLERANCE[precision]
     assert all(isinstance(v, torch.Tensor) for v in weights(alone.state).values())
+
+
+def test_penalties_clipped_values_averages_and_resting_weights_are_those_of_one_process(
+    two_ranks: tuple[Path, str],
+) -> None:
+    folder, precision = two_ranks
+    alone = shaped(Runtime(precision=precision), ALL[-1])  # type: ignore[arg-type]
+    assert alone.state.ema is not None
+    tolerance = TOLERANCE[precision]
+    assert difference(load_file(folder / "shaped.safetensors"), weights(alone.state)) < tolerance
+    averaged = averaged_weights(alone.state.ema.state_dict())
+    assert difference(load_file(folder / "averaged.safetensors"), averaged) < tolerance
+    assert difference(averaged, weights(alone.state)) > 10 * tolerance

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training import Case, cases, enrol, evals, losses, same, weights
+from tests.training import Case, Class, cases, enrol, evals, losses, same, weights
 from trainwright.core.errors import CheckpointError
 from trainwright.core.events import Event, StepDone, Stop
+from trainwright.core.kinds import schedules
 from trainwright.engine import checkpoint
+from trainwright.engine.average import Average, averaged_weights
+from trainwright.engine.frozen import Frozen
 from trainwright.engine.runtime import Runtime
 
 ALL = cases()
@@ -52,6 +55,30 @@ def test_twenty_interruptions_equal_none(tmp_path: Path) -> None:
         now = enrol(SMALL)
         now.state.load_state_dict(checkpoint.load(path))
     assert same(weights(whole.state), weights(now.state))
+
+
+def test_averages_plateaus_and_resting_weights_go_on_where_they_were(tmp_path: Path) -> None:
+    def begun() -> Class:
+        taught = enrol(SMALL)
+        bare = taught.state.model
+        taught.state.frozen = Frozen(bare, {next(name for name, _ in bare.named_parameters()): 3})
+        taught.state.parts["ema"] = Average(bare, 0.9)
+        taught.state.parts["schedule"] = schedules["plateau"](patience=0, min_change=1e9, factor=0.7)
+        return taught
+
+    whole, first, again = begun(), begun(), begun()
+    expected, _ = whole.train(8, eval_every=1, patience=9)
+    before, _ = first.train(4, eval_every=1, patience=9)
+    again.state.load_state_dict(checkpoint.load(save(first, tmp_path)))
+    after, _ = again.train(8, eval_every=1, patience=9)
+    assert same(weights(whole.state), weights(again.state))
+    assert whole.state.ema
+    assert again.state.ema
+    assert same(averaged_weights(whole.state.ema.state_dict()), averaged_weights(again.state.ema.state_dict()))
+    assert evals(before) + evals(after) == evals(expected)
+    assert whole.state.best == again.state.best
+    assert whole.state.optimizer.param_groups[0]["lr"] == again.state.optimizer.param_groups[0]["lr"]
+    assert again.state.optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * 0.7**6)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16", "float64"])

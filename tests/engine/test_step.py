@@ -150,3 +150,51 @@ def test_a_run_whose_gradients_stay_nan_ends_with_a_message() -> None:
         next(iter(taught.state.model.parameters())).fill_(float("nan"))
     with pytest.raises(NumericsError, match="in a row"):
         taught.train(10)
+
+
+def penalized(**options: float) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
+    """One step of a small net by plain gradient descent: its weights, and the parts it logged."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    state = TrainState.of(net, sgd(net.parameters(), lr=0.1))
+    group = [mini(5), mini(3)]
+    step = train_step(state, Mean(), group, Runtime(precision="float64"), **options)  # type: ignore[arg-type]
+    return [p.detach() for p in net.parameters()], dict(step.parts)
+
+
+def test_penalties_are_what_autograd_makes_of_them_and_spare_the_biases() -> None:
+    moved, parts = penalized(l1=0.01, l2=0.02)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    batches = [mini(5).cast(torch.float64), mini(3).cast(torch.float64)]
+    loss = sum(Mean().loss(net, b, Progress()).sum for b in batches) / 8
+    matrices = [p for p in net.parameters() if p.ndim == 2]
+    l1, l2 = 0.01 * sum(w.abs().sum() for w in matrices), 0.02 * sum((w * w).sum() for w in matrices)
+    (loss + l1 + l2).backward()  # type: ignore[union-attr]
+    for ours, p in zip(moved, net.parameters(), strict=True):
+        torch.testing.assert_close(ours, (p - 0.1 * p.grad).detach())  # type: ignore[operator]
+    assert parts["l1"].item() == pytest.approx(l1.item())  # type: ignore[union-attr]
+    assert parts["l2"].item() == pytest.approx(l2.item())  # type: ignore[union-attr]
+
+
+def test_values_are_clipped_as_torch_clips_them_and_then_the_norm() -> None:
+    moved, _ = penalized(clip_value=0.05, clip=0.08)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    batches = [mini(5).cast(torch.float64), mini(3).cast(torch.float64)]
+    (sum(Mean().loss(net, b, Progress()).sum for b in batches) / 8).backward()  # type: ignore[union-attr]
+    nn.utils.clip_grad_value_(net.parameters(), 0.05)
+    nn.utils.clip_grad_norm_(net.parameters(), 0.08)
+    for ours, p in zip(moved, net.parameters(), strict=True):
+        torch.testing.assert_close(ours, (p - 0.1 * p.grad).detach())  # type: ignore[operator]
+
+
+def test_infinity_is_not_clipped_into_a_sound_gradient() -> None:
+    net = nn.Linear(3, 1)
+    before = net.weight.detach().clone()
+    state = TrainState.of(net, sgd(net.parameters(), lr=0.1))
+    batch = mini(4)
+    batch.inputs["x"][0, 0] = 1e38  # squares to infinity
+    step = train_step(state, Mean(), [batch], Runtime(), clip_value=1.0)  # type: ignore[arg-type]
+    assert not bool(step.finite)
+    assert torch.equal(net.weight.detach(), before)

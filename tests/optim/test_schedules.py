@@ -23,6 +23,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "exponential": {"warmup": 0.1, "final": 0.05},
     "polynomial": {"warmup": 5.0, "power": 0.9, "final": 0.01},
     "cosine_restarts": {"warmup": 0.1, "every": 0.2, "growth": 2, "final": 0.1},
+    "plateau": {"warmup": 0.1, "factor": 0.5},
     "one_cycle": {"warmup": 0.2, "initial": 0.1, "shape": "linear"},
 }
 

@@ -93,6 +93,46 @@ class RunConfig(BaseModel):
     clip: Annotated[float, Field(gt=0)] | Literal["none"] = Field(
         "none", description="largest norm of the whole gradient"
     )
+    clip_value: Annotated[float, Field(gt=0)] | Literal["none"] = Field(
+        "none", description="largest absolute value of each number of the gradient; clipped before the norm is"
+    )
+    l1: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="penalty: times the sum of |w| over matrices and kernels; logged apart from the loss"
+    )
+    l2: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="penalty: times the sum of w² over matrices and kernels; logged apart from the loss"
+    )
+    ema: Annotated[float, Field(gt=0, lt=1)] | Literal["none"] = Field(
+        "none",
+        description="share that a running average of the weights keeps of itself at each step, such as 0.999; the "
+        "average is then evaluated, kept as the best, and served",
+    )
+    patience: Annotated[int, Field(ge=1)] | Literal["none"] = Field(
+        "none",
+        description="early stopping: evaluations in a row without an improvement of the monitor that end the "
+        "training; the best weights are what is scored and served, with or without it",
+    )
+    min_change: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="early stopping: an improvement of the monitor is more than this"
+    )
+    rates: dict[str, Annotated[float, Field(ge=0, le=1e6)]] = Field(
+        default_factory=dict,
+        description='pattern of weight names -> multiplier of their learning rate, such as { "stem.*" = 0.1 }; the '
+        "first pattern that fits a name counts, other weights have 1",
+    )
+    freeze: list[str] = Field(
+        default_factory=list, description='patterns of weight names, such as "stem.*", that do not learn'
+    )
+    unfreeze: dict[str, str] = Field(
+        default_factory=dict,
+        description="pattern of weight names -> amount of training after which they begin to learn, such as "
+        '{ "stem.*" = "2 epochs" }',
+    )
+    init_from: Spec = Field(
+        default_factory=dict,
+        description="weights to begin with: a run folder, a checkpoint or a .safetensors file, or a table { path, map "
+        '= { "their prefix" = "prefix here" }, skip = [patterns of names] }; what is taken is reported',
+    )
     shuffle: bool = Field(True, description="a new order of the training samples each epoch")
     precision: Literal["float32", "bfloat16", "float16", "float64"] = Field(
         "float32", description="of the forward and backward pass; float16 scales the loss"
@@ -122,6 +162,19 @@ class RunConfig(BaseModel):
     @classmethod
     def _sourced(cls, value: Any) -> Any:
         return {"source": value} if isinstance(value, str) else value
+
+    @field_validator("init_from", mode="before")
+    @classmethod
+    def _begun(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) and value else value
+
+    @field_validator("unfreeze", mode="after")
+    @classmethod
+    def _awoken(cls, value: dict[str, str]) -> dict[str, str]:
+        for amount in value.values():
+            if Budget.read(amount).unit == "seconds":
+                raise ValueError(f"{amount!r} is no number of steps; write '2 epochs' or '500 steps'")
+        return value
 
     @field_validator("budget", "eval_every", "save_every", mode="before")
     @classmethod

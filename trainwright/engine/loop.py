@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -40,6 +40,14 @@ class Groups(Protocol):
         """The micro-batches of the next step."""
         ...
 
+    def state_dict(self) -> Mapping[str, Any]:
+        """Where the next step begins."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> Any:
+        """The inverse of `state_dict`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
@@ -59,6 +67,8 @@ class Judge:
     evaluate: Callable[[], dict[str, float]]
     monitor: str
     better: str  # "higher" | "lower"
+    patience: int | None = None  # evaluations in a row without an improvement that end the training
+    change: float = 0.0  # an improvement is more than this
 
 
 def fit(
@@ -104,6 +114,8 @@ def fit(
         progress = Progress(counters.step, cadence.steps, train.epoch)
         multiplier = schedule(counters.step, cadence.steps)
         done = step_fn(state, task, group, runtime, clip=clip, multiplier=multiplier, progress=progress)
+        if state.ema and counters.in_a_row == 0:
+            state.ema.update()
         counters.epoch = train.epoch
         log.add(done, group)
         stop = _agreed(asked(), runtime)
@@ -114,7 +126,7 @@ def fit(
             wish = observe(log.event(state))
             _guard(state)
             if judge is not None and judged:
-                wish = _judge(state, judge, observe) or wish
+                wish = _judge(state, judge, observe, last) or wish
             stop = stop or _agreed(wish, runtime)
         if save is not None and (pausing or stop or due or _just_best(state, judge)):
             save()
@@ -131,16 +143,24 @@ def _just_best(state: TrainState, judge: Judge | None) -> bool:
     return judge is not None and state.best.step == state.counters.step
 
 
-def _judge(state: TrainState, judge: Judge, observe: Observer) -> Stop | None:
-    """Evaluate aside, and remember the best."""
+def _judge(state: TrainState, judge: Judge, observe: Observer, last: bool) -> Stop | None:
+    """Evaluate aside, remember the best, and tell those whom it concerns; asks to stop where patience is at its end."""
     began = time.perf_counter()
-    with state.aside():
+    with state.aside(), state.served():
         metrics = judge.evaluate()
     step, value = state.counters.step, metrics[judge.monitor]
     best = state.best.improves(value, metrics["loss"], judge.better)
     if best:
         state.best.value, state.best.loss, state.best.step = value, metrics["loss"], step
-    return observe(EvalDone(step, state.counters.epoch, "valid", metrics, time.perf_counter() - began, best))
+    if state.responsive:
+        state.responsive.judged(value, judge.better)
+    waited = state.best.wait(value, judge.better, judge.change)
+    wish = observe(EvalDone(step, state.counters.epoch, "valid", metrics, time.perf_counter() - began, best))
+    if judge.patience is not None and waited >= judge.patience and not last:
+        times = f"{waited} evaluations" if waited > 1 else "one evaluation"
+        more = f" by more than {judge.change:g}" if judge.change else ""
+        return wish or Stop(f"valid {judge.monitor} did not improve{more} in {times}")
+    return wish
 
 
 def _agreed(stop: Stop | None, runtime: Runtime) -> Stop | None:

@@ -6,7 +6,7 @@ import base64
 import math
 import random
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,9 @@ from torch.optim import Optimizer
 
 from trainwright.core.batch import seed_of
 from trainwright.core.errors import CheckpointError
+from trainwright.core.responsive import Responsive
+from trainwright.engine.average import Average
+from trainwright.engine.frozen import Frozen
 from trainwright.engine.ranks import Single
 from trainwright.engine.runtime import Runtime
 
@@ -55,11 +58,13 @@ class Counters:
 
 @dataclass(slots=True)
 class Best:
-    """The best evaluation so far: by the monitor, and among equals by the loss."""
+    """The best evaluation so far: by the monitor, and among equals by the loss; and how long ago that was."""
 
     value: float | None = None
     loss: float = math.inf
     step: int = 0
+    mark: float | None = None  # what the next evaluation has to beat by some change for the wait to end
+    waited: int = 0  # evaluations since the mark was set
 
     def improves(self, value: float, loss: float, better: str) -> bool:
         """Whether an evaluation beats the best; NaN never does."""
@@ -69,13 +74,23 @@ class Best:
             return self.value is None or loss < self.loss
         return value > self.value if better == "higher" else value < self.value
 
+    def wait(self, value: float, better: str, change: float) -> int:
+        """Evaluations since one beat all before it by more than ``change``; NaN never does."""
+        gain = math.inf if self.mark is None else (value - self.mark) * (1 if better == "higher" else -1)
+        if not math.isnan(value) and gain > change:
+            self.mark, self.waited = value, 0
+        else:
+            self.waited += 1
+        return self.waited
+
     def state_dict(self) -> dict[str, Any]:
-        """The value, the loss beside it, and their step."""
-        return {"value": self.value, "loss": self.loss, "step": self.step}
+        """Five numbers."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self.value, self.loss, self.step = state["value"], float(state["loss"]), int(state["step"])
+        self.mark, self.waited = state["mark"], int(state["waited"])
 
 
 class Weights:
@@ -187,6 +202,7 @@ class TrainState:
 
     def __init__(self, parts: Mapping[str, Stateful]) -> None:
         self.parts: dict[str, Stateful] = dict(parts)
+        self.frozen: Frozen | None = None  # which weights rest; a part of the configuration, so it is not saved
 
     @classmethod
     def of(cls, model: nn.Module, optimizer: Optimizer, runtime: Runtime | None = None) -> TrainState:
@@ -248,6 +264,25 @@ class TrainState:
         part = self.parts.get("scaler")
         assert part is None or isinstance(part, LossScale)
         return part
+
+    @property
+    def ema(self) -> Average | None:
+        """The running average of the weights."""
+        part = self.parts.get("ema")
+        assert part is None or isinstance(part, Average)
+        return part
+
+    @property
+    def responsive(self) -> Responsive | None:
+        """The schedule, where it answers to evaluations."""
+        part = self.parts.get("schedule")
+        return part if isinstance(part, Responsive) else None
+
+    @contextmanager
+    def served(self) -> Iterator[None]:
+        """The model holds the weights that are judged and served: the average, where there is one."""
+        with nullcontext() if self.ema is None else self.ema.applied():
+            yield
 
     def state_dict(self) -> dict[str, Mapping[str, Any]]:
         """Every part's state; every rank must call it."""

@@ -56,12 +56,16 @@ def train_step(
     clip: float | None = None,
     multiplier: float = 1.0,
     progress: Progress = Progress(),  # noqa: B008 - frozen
+    clip_value: float | None = None,
+    l1: float = 0.0,
+    l2: float = 0.0,
 ) -> Step:
     """Move the weights once by the gradient of the mean loss over all micro-batches of all ranks.
 
     The loss of each micro-batch is a sum; the total weight over micro-batches and ranks divides it once. DDP and FSDP
     average gradients over ranks, hence ``world``. A batch that weighs nothing in all counts by its sum alone. A step
-    whose gradient is not finite is not taken.
+    whose gradient is not finite is not taken. The penalties are not part of the loss: they are parts of their own, and
+    their gradient is added once per step, whatever the micro-batches.
 
     Args:
         state: what changes; the model is in training mode.
@@ -71,7 +75,12 @@ def train_step(
         clip: largest norm of the whole gradient.
         multiplier: of every group's base rate, from the schedule.
         progress: for losses that warm up.
+        clip_value: largest absolute value of each number of the gradient; clipped before ``clip`` is applied.
+        l1: times the sum of |w| over matrices and kernels; vectors (norms, biases) are never penalized.
+        l2: times the sum of w² over the same weights.
     """
+    if state.frozen:
+        state.frozen.settle(state.counters.step)
     total = runtime.ranks.total(torch.stack([b.weight.to(runtime.device, runtime.wide) for b in group]).sum())
     scale = runtime.ranks.world / torch.where(total > 0, total, torch.ones_like(total))
     up = state.scaler.scale if state.scaler else 1.0
@@ -86,11 +95,14 @@ def train_step(
         sums.append(loss.sum.detach().to(runtime.wide) * counts)
         for name, part in loss.parts.items():
             parts[name] = parts.get(name, 0.0) + part.detach().to(runtime.wide) * counts
-    norm = _gradient(state.model, runtime, clip=clip, down=up)
+    if state.frozen:
+        state.frozen.drop(state.counters.step)
+    penalties = _penalties(state.model, runtime, up, l1, l2) if l1 or l2 else {}
+    norm = _gradient(state.model, runtime, clip=clip, clip_value=clip_value, down=up)
     finite = torch.isfinite(norm)
     _move(state, finite, multiplier, runtime)
     mean = scale / runtime.ranks.world
-    return Step(torch.stack(sums).sum() * mean, norm, finite, {k: v * mean for k, v in parts.items()})
+    return Step(torch.stack(sums).sum() * mean, norm, finite, {k: v * mean for k, v in parts.items()} | penalties)
 
 
 def _full(x: Tensor) -> Tensor:
@@ -98,15 +110,48 @@ def _full(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _gradient(model: nn.Module, runtime: Runtime, *, clip: float | None, down: float) -> Tensor:
-    """Undo the loss scale, clip, and return the norm before clipping."""
+def _penalties(model: nn.Module, runtime: Runtime, up: float, l1: float, l2: float) -> dict[str, Tensor]:
+    """Add the gradient of the penalties, scaled as the loss is; returns this rank's share of their values."""
+    weights = [p for p in model.parameters() if p.grad is not None and p.ndim >= 2]
+    out: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for name, factor, size, slope in (("l1", l1, _absolute, torch.sign), ("l2", l2, _squares, _twice)):
+            if factor:
+                for p in weights:
+                    p.grad.add_(slope(p), alpha=factor * up)  # type: ignore[union-attr]
+                sums = [runtime.ranks.full(size(p)).to(runtime.wide) for p in weights]
+                out[name] = factor * torch.stack(sums).sum() / runtime.ranks.world
+    return out
+
+
+def _absolute(weight: Tensor) -> Tensor:
+    return weight.abs().sum()
+
+
+def _squares(weight: Tensor) -> Tensor:
+    return weight.square().sum()
+
+
+def _twice(weight: Tensor) -> Tensor:
+    return 2 * weight
+
+
+def _gradient(
+    model: nn.Module, runtime: Runtime, *, clip: float | None, clip_value: float | None, down: float
+) -> Tensor:
+    """Undo the loss scale, clip, and return the norm before it was clipped."""
     weights = [p for p in model.parameters() if p.grad is not None]
     gradients = [p.grad for p in weights if p.grad is not None]
     if down != 1.0:
         torch._foreach_mul_(gradients, 1.0 / down)
     norm = runtime.ranks.full(torch.nn.utils.get_total_norm(gradients))
+    among = norm
+    if clip_value is not None:  # only now: infinity, clamped, would look sound
+        for gradient in gradients:
+            gradient.clamp_(-clip_value, clip_value)
+        among = runtime.ranks.full(torch.nn.utils.get_total_norm(gradients)) if clip is not None else norm
     if clip is not None:
-        torch.nn.utils.clip_grads_with_norm_(weights, clip, norm)
+        torch.nn.utils.clip_grads_with_norm_(weights, clip, among)
     return norm.to(runtime.device)
 
 

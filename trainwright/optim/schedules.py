@@ -60,7 +60,7 @@ def step(*, warmup: Amount = 0.0, every: Positive = 0.34, factor: Factor = 0.1) 
         every: steps (1 or more) or share of the budget (below 1) between two cuts, the warm-up included.
         factor: what each cut multiplies the rate by.
     """
-    return partial(_risen, partial(_stairs, every, factor), warmup)
+    return partial(risen, partial(_stairs, every, factor), warmup)
 
 
 @schedules.add("multi_step")
@@ -79,7 +79,7 @@ def multi_step(
 
     Source: He et al. 2016, "Deep residual learning for image recognition", section 4.2, cuts it so at 0.5 and 0.75.
     """
-    return partial(_risen, partial(_cuts, at, factor), warmup)
+    return partial(risen, partial(_cuts, at, factor), warmup)
 
 
 @schedules.add("exponential")
@@ -127,7 +127,7 @@ def cosine_restarts(
 
     Source: Loshchilov & Hutter 2017, "SGDR: stochastic gradient descent with warm restarts", eq. 5.
     """
-    return partial(_risen, partial(_restarts, every, growth, final), warmup)
+    return partial(risen, partial(_restarts, every, growth, final), warmup)
 
 
 @schedules.add("one_cycle")
@@ -158,7 +158,7 @@ def _steps(amount: float, steps: int) -> int:
     return round(amount * steps) if amount < 1 else round(amount)
 
 
-def _risen(then: Callable[[int, int, int], float], warmup: float, step: int, steps: int) -> float:
+def risen(then: Callable[[int, int, int], float], warmup: float, step: int, steps: int) -> float:
     """What ``then`` says, once the warm-up is over."""
     rising = _steps(warmup, steps)
     if step < rising:
@@ -167,7 +167,7 @@ def _risen(then: Callable[[int, int, int], float], warmup: float, step: int, ste
 
 
 def _after_warmup(shape: Callable[[float], float], warmup: float, final: float, step: int, steps: int) -> float:
-    return _risen(partial(_fall, shape, final), warmup, step, steps)
+    return risen(partial(_fall, shape, final), warmup, step, steps)
 
 
 def _fall(shape: Callable[[float], float], final: float, step: int, steps: int, rising: int) -> float:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from trainwright.core.errors import DataError, TrainwrightError, UserError, did_
 from trainwright.core.finding import Finding
 from trainwright.core.kinds import Schedule, models, optimizers, schedules, sources, tasks
 from trainwright.core.model import Noted
+from trainwright.core.responsive import Responsive, Unchanging
 from trainwright.core.rows import Encoded
 from trainwright.core.schema import options, required
 from trainwright.core.task import Progress, Record, Task
@@ -31,9 +33,11 @@ from trainwright.data.loader import Loader, batches
 from trainwright.data.part import Part
 from trainwright.data.source import Source
 from trainwright.data.split import Split, split, split_options
+from trainwright.engine.average import Average
 from trainwright.engine.loop import Groups
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState, randomness_kept
+from trainwright.runs.begin import begun, freeze, moving, resting
 from trainwright.runs.recipe import Recipe
 
 PARTS = ("train", "valid", "test")
@@ -196,10 +200,16 @@ def assemble(recipe: Recipe, runtime: Runtime, report: Report, learned: Mapping[
     task = tasks[config.task["name"]](**recipe.task)
     data = gather_data(recipe, task, runtime, report, learned)
     built = build_model(recipe, task)
+    beginning = begun(built, config.init_from) if config.init_from and learned is None else None
+    freeze(built, config)
     model = runtime.place(built)
-    optimizer = optimizers[config.optimizer["name"]](learnable(model), **recipe.optimizer)
+    make = partial(optimizers[config.optimizer["name"]], **recipe.optimizer)
+    optimizer = moving(runtime.ranks.bare(model), config.rates, make)
     schedule = schedules[config.schedule["name"]](**recipe.schedule)
     pieces = joined(config, runtime, task, data, model, optimizer, schedule)
+    if beginning:
+        pieces.facts["init_from"] = beginning.facts()
+        pieces.facts["notes"] += beginning.notes()
     if models.tags(config.model["name"]).get("speaks") is Noted:
         pieces.facts["notes"] += cast(Noted, built).notes
     return pieces
@@ -233,13 +243,11 @@ def joined(
         part = data.parts[name]
         return lambda: batches(part, task.processor, batch_size=size, rank=rank, world=world, device=device)
 
-    state = TrainState.of(model, optimizer, runtime)
-    state.parts["loader"] = loader
     return Pieces(
         config=config,
         runtime=runtime,
         task=task,
-        state=state,
+        state=state_of(config, runtime, model, optimizer, schedule, loader),
         groups=loader,
         schedule=schedule,
         evaluations={name: over(name) for name in data.parts if name != "train"},
@@ -249,6 +257,19 @@ def joined(
         findings=data.findings,
         close=loader.close,
     )
+
+
+def state_of(
+    config: RunConfig, runtime: Runtime, model: nn.Module, optimizer: Optimizer, schedule: Schedule, groups: Groups
+) -> TrainState:
+    """Everything that changes in a run of this configuration; the groups are a part of it."""
+    state = TrainState.of(model, optimizer, runtime)
+    state.parts["loader"] = groups
+    state.parts["schedule"] = schedule if isinstance(schedule, Responsive) else Unchanging()
+    if config.ema != "none":
+        state.parts["ema"] = Average(model, config.ema, runtime.ranks)
+    state.frozen = resting(runtime.ranks.bare(model), config, groups.steps_per_epoch)
+    return state
 
 
 def try_first(pieces: Pieces) -> None:
@@ -293,14 +314,6 @@ def build_model(recipe: Recipe, task: Task[Any]) -> nn.Module:
             if "allocate" not in str(error) and not isinstance(error, MemoryError):
                 raise
             raise UserError("model", "does not fit into memory", "make it smaller") from error
-
-
-def learnable(model: nn.Module) -> list[nn.Parameter]:
-    """The weights an optimizer moves; UserError where there are none."""
-    weights = [p for p in model.parameters() if p.requires_grad]
-    if not weights:
-        raise UserError("model", "has no weights that can learn", "set requires_grad on some of its parameters")
-    return weights
 
 
 def evaluation_size(config: RunConfig, samples: int, runtime: Runtime) -> int:

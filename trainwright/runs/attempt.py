@@ -8,18 +8,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trainwright.core.errors import CheckpointError
+from trainwright.core.errors import CheckpointError, UserError
 from trainwright.core.events import CheckpointSaved, Event, Found, Observer, RunEnded, RunStarted, Stop
 from trainwright.core.task import Metric
 from trainwright.engine import checkpoint
+from trainwright.engine.average import averaged_weights
 from trainwright.engine.evaluate import evaluate
 from trainwright.engine.loop import Cadence, Judge, fit
 from trainwright.engine.state import TrainState, randomness_kept
 from trainwright.engine.step import StepFn, train_step
 from trainwright.runs.assemble import Pieces, in_steps
+from trainwright.runs.begin import served_weights
 from trainwright.runs.directory import CHECKPOINTS, MANIFEST, PROCESSOR, Lock, write_json
 from trainwright.runs.manifest import manifest
 from trainwright.runs.pace import seconds_per_step
@@ -60,7 +63,7 @@ def attempt(a: Attempt) -> RunEnded:
             judge=judge,
             save=lambda: _save(a, story.tell),
             asked=interruption.asked,
-            step_fn=a.step_fn,
+            step_fn=_step(a),
         )
         story.outcome, story.reason = (stop.outcome, stop.reason) if stop else ("finished", "the budget is spent")
         if story.outcome != "interrupted":
@@ -135,6 +138,18 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
     return cadence, _judge(pieces, monitor, better)
 
 
+def _step(a: Attempt) -> StepFn:
+    """The step, told what is done with gradients beside clipping by norm; one of the user's own does that itself."""
+    config = a.pieces.config
+    clip_value = None if config.clip_value == "none" else config.clip_value
+    if a.step_fn is train_step:
+        return partial(train_step, clip_value=clip_value, l1=config.l1, l2=config.l2)
+    for key, asked in (("clip_value", clip_value), ("l1", config.l1), ("l2", config.l2)):
+        if asked:
+            raise UserError(key, "is done by the usual step, not by one of your own", "leave it out, or do it there")
+    return a.step_fn
+
+
 def restore(pieces: Pieces, folder: Path) -> int:
     """The newest sound checkpoint into the state; the number of earlier attempts."""
     found = checkpoint.newest(folder / CHECKPOINTS)
@@ -166,9 +181,18 @@ def _monitor(pieces: Pieces) -> tuple[str, str]:
 def _judge(pieces: Pieces, monitor: str, better: str) -> Judge | None:
     """The validation part decides which weights are best; without one nothing does."""
     if "valid" not in pieces.evaluations:
+        for key, asked in (("patience", pieces.config.patience != "none"), ("schedule", pieces.state.responsive)):
+            if asked:
+                raise UserError(key, "looks at the validation part, and there is none", "hold one out: valid = 0.1")
         return None
-    state, task, runtime = pieces.state, pieces.task, pieces.runtime
-    return Judge(lambda: evaluate(state.model, task, pieces.evaluations["valid"](), runtime), monitor, better)
+    state, task, runtime, config = pieces.state, pieces.task, pieces.runtime, pieces.config
+    return Judge(
+        lambda: evaluate(state.model, task, pieces.evaluations["valid"](), runtime),
+        monitor,
+        better,
+        None if config.patience == "none" else config.patience,
+        config.min_change,
+    )
 
 
 def _save(a: Attempt, tell: Observer) -> None:
@@ -186,10 +210,12 @@ def _save(a: Attempt, tell: Observer) -> None:
 def _scored(a: Attempt) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """The scores of the best weights, which the model then holds, and the baselines'."""
     pieces, best = a.pieces, a.pieces.state.best.step
+    state = pieces.state
     pieces.runtime.ranks.barrier()
-    if best and best != pieces.state.counters.step:
-        weights = checkpoint.load_part(checkpoint.at(a.folder / CHECKPOINTS, best), "model")
-        pieces.state.parts["model"].load_state_dict(weights)
+    if best and best != state.counters.step:
+        state.parts["model"].load_state_dict(served_weights(checkpoint.at(a.folder / CHECKPOINTS, best)))
+    elif state.ema:
+        state.parts["model"].load_state_dict(averaged_weights(state.ema.state_dict()))
     parts = [p for p in ("valid", "test") if p in pieces.evaluations]
     final = scores(pieces, parts)
     if not parts or not pieces.runtime.first:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -20,8 +21,10 @@ from trainwright.core.task import Task
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import randomness_kept
 from trainwright.engine.step import StepFn, train_step
-from trainwright.runs.assemble import Pieces, Report, learnable, try_first
+from trainwright.runs.assemble import Pieces, Report, try_first
 from trainwright.runs.attempt import Attempt, attempt
+from trainwright.runs.begin import begun, learnable, moving
+from trainwright.runs.begin import freeze as freeze_weights
 from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, PROCESSOR
 from trainwright.runs.initial import InitSpec, begin, rule_of, written
@@ -48,6 +51,16 @@ def fit(
     lr: float | None = None,
     schedule: str | Mapping[str, Any] = "constant",
     clip: float | Literal["none"] = "none",
+    clip_value: float | Literal["none"] = "none",
+    l1: float = 0.0,
+    l2: float = 0.0,
+    ema: float | Literal["none"] = "none",
+    patience: int | Literal["none"] = "none",
+    min_change: float = 0.0,
+    rates: Mapping[str, float] | None = None,
+    freeze: Sequence[str] = (),
+    unfreeze: Mapping[str, str] | None = None,
+    init_from: str | Path | Mapping[str, Any] | None = None,
     micro_batch: int | Literal["all"] = "all",
     seed: int = 0,
     device: str = "auto",
@@ -85,6 +98,17 @@ def fit(
         lr: its learning rate; the optimizer's own default unless given.
         schedule: a name or a spec.
         clip: largest norm of the whole gradient.
+        clip_value: largest absolute value of each number of the gradient.
+        l1: penalty: times the sum of |w| over matrices and kernels; logged apart from the loss.
+        l2: penalty: times the sum of w² over matrices and kernels; logged apart from the loss.
+        ema: share that a running average of the weights keeps at each step; it is then what is judged and served.
+        patience: evaluations in a row without an improvement of the monitor that end the training.
+        min_change: an improvement is more than this.
+        rates: pattern of weight names -> multiplier of their learning rate.
+        freeze: patterns of weight names that do not learn.
+        unfreeze: pattern of weight names -> amount of training after which they begin to learn: ``"2 epochs"``.
+        init_from: weights to begin with: a run folder, a checkpoint, a .safetensors file, or a table with ``path``,
+            ``map`` and ``skip``.
         micro_batch: samples a rank computes at once.
         seed: of the split, the order and the global generators, and of ``init`` (else the module's first weights are
             the caller's).
@@ -125,7 +149,17 @@ def fit(
             "eval_every": eval_every,
             "save_every": save_every,
             "log_every": log_every,
-            "clip": float(clip) if isinstance(clip, int) else clip,
+            "clip": _float(clip),
+            "clip_value": _float(clip_value),
+            "l1": float(l1),
+            "l2": float(l2),
+            "ema": ema,
+            "patience": patience,
+            "min_change": float(min_change),
+            "rates": {pattern: float(factor) for pattern, factor in (rates or {}).items()},
+            "freeze": list(freeze),
+            "unfreeze": dict(unfreeze or {}),
+            "init_from": {} if init_from is None else str(init_from) if isinstance(init_from, Path) else init_from,
             "precision": precision,
             "device": device,
             "parallel": parallel,
@@ -144,15 +178,20 @@ def fit(
 
     try:
         with randomness_kept(runtime.device):
+            beginning = begun(model, config.init_from) if config.init_from and folder is None else None
+            freeze_weights(model, config)
             placed = runtime.place(model)
-            moving = _optimizer(optimizer, placed, config)
+            chosen = _optimizer(optimizer, runtime.ranks.bare(placed), config)
             asked = Asked(
-                config, runtime, placed, moving, _schedule(config), loss, valid, test, report, learned
+                config, runtime, placed, chosen, _schedule(config), loss, valid, test, report, learned
             )  # fmt: skip
             foreign = _is_foreign(data)
             pieces = (
                 foreign_pieces(data, asked, unpack=unpack, workers=workers) if foreign else array_pieces(data, asked)
             )
+            if beginning:
+                pieces.facts["init_from"] = beginning.facts()
+                pieces.facts["notes"] = [*pieces.facts.get("notes", ()), *beginning.notes()]
             try_first(pieces)
             begin(pieces, *rule)
             again = _reopening(pieces.task, loss)
@@ -223,17 +262,28 @@ def _config(
 def _optimizer(given: Any, model: nn.Module, config: RunConfig) -> Optimizer:
     weights = learnable(model)
     if isinstance(given, Optimizer):
+        if config.rates:
+            raise UserError("rates", "the optimizer has groups of its own", "leave rates out, or name the optimizer")
         mine = {id(p) for p in weights}
         if any(id(p) not in mine for g in given.param_groups for p in g["params"]):
             raise UserError("optimizer", "moves weights that are not the model's", "make it of model.parameters()")
         return given
     if isinstance(given, str | Mapping):
         name, options = split_spec(config.optimizer, "optimizer")
-        return optimizers[name](weights, **check(optimizers[name], options, "optimizer"))
+        return moving(model, config.rates, partial(optimizers[name], **check(optimizers[name], options, "optimizer")))
+    return moving(model, config.rates, partial(_made, given))
+
+
+def _made(given: Callable[..., Any], weights: Any) -> Optimizer:
+    """What the caller's function makes of the weights."""
     made = given(weights)
     if not isinstance(made, Optimizer):
         raise UserError("optimizer", f"made a {type(made).__name__}", "return a torch.optim.Optimizer")
     return made
+
+
+def _float(value: float | Literal["none"]) -> float | str:
+    return float(value) if isinstance(value, int) else value
 
 
 def _schedule(config: RunConfig) -> Any:

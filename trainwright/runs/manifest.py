@@ -55,8 +55,21 @@ def manifest(pieces: Pieces, cadence: Cadence, monitor: str, better: str, facts:
         "data": pieces.facts,
         "model": {"class": type(model).__name__, "parameters": parameters(model)},
         "monitor": {"name": monitor, "better": better},
-        "weights": {"monitored": "last", "kept": "best and last", "served": "best" if pieces.evaluations else "last"},
+        "weights": _weights(pieces, monitor),
         **facts,
+    }
+
+
+def _weights(pieces: Pieces, monitor: str) -> dict[str, str]:
+    """Which weights were judged while the run learned, which are kept, and which answer."""
+    ema = pieces.config.ema
+    which = "the weights" if ema == "none" else f"the running average of the weights (ema = {ema})"
+    if "valid" not in pieces.evaluations:
+        return {"monitored": "none", "kept": "last", "served": f"{which} of the last step"}
+    return {
+        "monitored": f"{which} after each evaluation, by valid {monitor}",
+        "kept": "best and last",
+        "served": f"{which} of the best evaluation",
     }
 
 

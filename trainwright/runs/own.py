@@ -24,8 +24,7 @@ from trainwright.data.foreign_dataset import DatasetLoader, dataset_batches, ten
 from trainwright.data.joined import Joined
 from trainwright.data.source import Source
 from trainwright.engine.runtime import Runtime
-from trainwright.engine.state import TrainState
-from trainwright.runs.assemble import Pieces, Report, divided, encoded, evaluation_size, joined
+from trainwright.runs.assemble import Pieces, Report, divided, encoded, evaluation_size, joined, state_of
 
 _SHARE = 0.1  # of arrays, held out for validation unless the caller says otherwise
 
@@ -98,8 +97,7 @@ def foreign_pieces(data: Any, asked: Asked, *, unpack: Callable[[Any], tuple[Any
             )
         return lambda: loader_batches(_loader(other), unpack, weigh=weigh, seed=config.seed, **place)
 
-    state = TrainState.of(asked.model, asked.optimizer, runtime)
-    state.parts["loader"] = groups
+    state = state_of(config, runtime, asked.model, asked.optimizer, asked.schedule, groups)
     others = {part: over(_batched(other, part)) for part, other in given.items() if _is_data(other)}
     facts: dict[str, Any] = {"fingerprint": "", "split": "given", "samples": {}}
     facts["resume"] = "exact" if groups.exact else f"approximate: {groups.why}"

@@ -16,9 +16,9 @@ from trainwright.core.errors import DataError, UserError
 from trainwright.core.kinds import sources, tasks
 from trainwright.core.task import Answer, Record, Task
 from trainwright.data.encode import encode_records
-from trainwright.engine import checkpoint
 from trainwright.runs.assemble import build_model
-from trainwright.runs.directory import CHECKPOINTS, PROCESSOR, read_manifest
+from trainwright.runs.begin import served, served_weights
+from trainwright.runs.directory import PROCESSOR, read_manifest
 from trainwright.runs.recipe import Recipe, read
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -36,8 +36,7 @@ class Predictor:
     def of(cls, folder: Path, own: nn.Module | None = None) -> Predictor:
         """The predictor of a run; ``own`` is the module where the run trained the user's."""
         task, model = reopened(folder, own)
-        weights = checkpoint.load_part(served(folder), "model")
-        model.load_state_dict(weights)
+        model.load_state_dict(served_weights(served(folder)))
         return cls(task, model)
 
     @torch.no_grad()
@@ -91,17 +90,6 @@ def reopened(folder: Path, own: nn.Module | None) -> tuple[Task[Any], nn.Module]
 def _unknown(output: Any, target: Any) -> Any:
     """Stands for a loss that no file can name; predictions do not need it."""
     raise UserError("loss", "the loss this run was trained with is your own", "evaluate it in your own code")
-
-
-def served(folder: Path) -> Path:
-    """The checkpoint whose weights the run serves: the best, or the last where nothing was evaluated."""
-    found = checkpoint.newest(folder / CHECKPOINTS)
-    if found is None:
-        raise UserError(str(folder), "has no checkpoint yet", "train it first")
-    path, state, _ = found
-    best = state["best"]["step"]
-    kept = checkpoint.steps(folder / CHECKPOINTS)
-    return checkpoint.at(folder / CHECKPOINTS, best) if best in kept else path
 
 
 def as_records(data: Any, task: Task[Any]) -> Iterable[Record]:

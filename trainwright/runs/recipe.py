@@ -15,9 +15,11 @@ from trainwright.core.config import RunConfig, patched, read_recipe, split_spec
 from trainwright.core.errors import UserError, did_you_mean
 from trainwright.core.kinds import inits, models, optimizers, schedules, sets, sources, tasks
 from trainwright.core.schema import check, options, required
+from trainwright.runs.begin import init_from
 from trainwright.runs.examples import EXAMPLES
 from trainwright.runs.plugins import load_plugins
 
+_PATHS = ("path", "train", "valid", "test", "images", "labels")  # keys of a section that may name files
 _LARGEST = 1_000_000  # bytes; a recipe is written by a person
 
 
@@ -85,6 +87,8 @@ def checked(config: RunConfig) -> Recipe:
     init, init_options = split_spec(config.init, "init")
     optimizer, optimizer_options = split_spec(config.optimizer, "optimizer")
     schedule, schedule_options = split_spec(config.schedule, "schedule")
+    if config.init_from:
+        check(init_from, config.init_from, "init_from")
     data = _by_name(config.data)
     config = config.model_copy(update={"data": data})
     source_options, how = _data(data, split_options)
@@ -235,15 +239,20 @@ def _exists(path: Path) -> bool:
 
 def _placed(raw: dict[str, Any], folder: Path | None) -> dict[str, Any]:
     """Paths that are there become absolute, so that config.toml works anywhere; others are the source's to find."""
-    data = raw.get("data")
-    if not isinstance(data, Mapping):
-        return raw
-    out = dict(data)
-    for key in ("path", "train", "valid", "test", "images", "labels"):
-        value = out.get(key)
-        if isinstance(value, str) and value:
-            for base in (Path.cwd(), folder):
-                if base is not None and _exists(base / Path(value).expanduser()):
-                    out[key] = str((base / Path(value).expanduser()).resolve())
-                    break
-    return {**raw, "data": out}
+    placed = dict(raw)
+    if isinstance(raw.get("init_from"), str) and raw["init_from"]:
+        placed["init_from"] = {"path": raw["init_from"]}
+    for section in ("data", "init_from"):
+        given = placed.get(section)
+        if isinstance(given, Mapping):
+            placed[section] = {k: _found(v, folder) if k in _PATHS else v for k, v in given.items()}
+    return placed
+
+
+def _found(value: Any, folder: Path | None) -> Any:
+    """A path as it is from everywhere, where it is found in the working folder or beside the recipe."""
+    if isinstance(value, str) and value:
+        for base in (Path.cwd(), folder):
+            if base is not None and _exists(base / Path(value).expanduser()):
+                return str((base / Path(value).expanduser()).resolve())
+    return value

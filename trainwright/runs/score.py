@@ -13,11 +13,11 @@ from trainwright.core.task import Progress
 from trainwright.data.encode import encode
 from trainwright.data.loader import batches
 from trainwright.data.part import Part
-from trainwright.engine import checkpoint
 from trainwright.engine.evaluate import evaluate
 from trainwright.engine.runtime import Runtime
 from trainwright.runs.assemble import Pieces, gather_data
-from trainwright.runs.predict import reopened, served
+from trainwright.runs.begin import served, served_weights
+from trainwright.runs.predict import reopened
 from trainwright.runs.recipe import read
 from trainwright.runs.run import Run
 
@@ -66,7 +66,7 @@ def evaluate_run(run: Run, *, data: str | None = None, part: str | None = None) 
     if data is not None and part is not None:
         raise UserError("evaluate", "either a file or a part of the run's data is evaluated", "give one of the two")
     task, model = reopened(run.path, None)
-    model.load_state_dict(checkpoint.load_part(served(run.path), "model"))
+    model.load_state_dict(served_weights(served(run.path)))
     runtime = Runtime()
     over, name = _elsewhere(run, task, data) if data else _own_part(run, task, part, runtime)
     found = evaluate(model, task, over(), runtime, final=True)

@@ -25,7 +25,10 @@ from trainwright.runs.initial import begin, rule_of
 from trainwright.runs.recipe import Recipe, plain, read, write
 from trainwright.runs.run import Run, open_run
 
-_FOR_GOOD = ("format", "seed", "plugins", "task", "data", "model", "init", "batch_size", "shuffle", "precision")
+_FOR_GOOD = (
+    ("format", "seed", "plugins", "task", "data", "model", "init", "batch_size", "shuffle", "precision")
+    + ("ema", "rates", "freeze", "unfreeze", "init_from")
+)  # fmt: skip
 
 
 def train(
