@@ -62,6 +62,17 @@ def test_what_does_not_fit_begins_anew_and_is_told(tmp_path: Path) -> None:
     assert skipping.manifest["data"]["init_from"]["fresh"] == ["head.weight", "head.bias"]
 
 
+def test_weights_that_are_taken_win_over_an_initialization_and_the_average_begins_with_them(tmp_path: Path) -> None:
+    one = trained(tmp_path / "one")
+    two = trained(
+        tmp_path / "two", init="orthogonal", ema=0.999, init_from=str(one.path), optimizer__lr=1e-9, budget="1 step"
+    )
+    served = one.model.state_dict()
+    for name in served:
+        torch.testing.assert_close(part(two, "ema")[name], served[name], atol=1e-6, rtol=0)
+        torch.testing.assert_close(part(two)[name], served[name], atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
@@ -95,6 +106,7 @@ def test_a_resumed_run_needs_the_old_weights_no_more(tmp_path: Path) -> None:
     one.path.rename(tmp_path / "gone")
     again = tw.resume(two.path, {"budget": "4 epochs"}, quiet=True)
     assert again.state == "finished"
+    assert again.manifest["data"]["init_from"] == two.manifest["data"]["init_from"]
 
 
 def test_frozen_weights_stay_and_others_learn(tmp_path: Path) -> None:

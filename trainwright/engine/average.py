@@ -34,6 +34,10 @@ class Average:
         self._live = [x for x in _unique(self.ranks.bare(module)) if x.is_floating_point()]
         self._shadow = [x.detach().clone() for x in self._live]
 
+    def restart(self) -> None:
+        """Begin with the weights as they are now."""
+        self.updates, self._shadow = 0, [x.detach().clone() for x in self._live]
+
     @torch.no_grad()
     def update(self) -> None:
         """Move the average towards the weights; called once after each step that was taken."""

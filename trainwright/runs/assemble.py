@@ -37,7 +37,7 @@ from trainwright.engine.average import Average
 from trainwright.engine.loop import Groups
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState, randomness_kept
-from trainwright.runs.begin import begun, freeze, moving, resting
+from trainwright.runs.begin import freeze, moving, resting
 from trainwright.runs.recipe import Recipe
 
 PARTS = ("train", "valid", "test")
@@ -200,16 +200,12 @@ def assemble(recipe: Recipe, runtime: Runtime, report: Report, learned: Mapping[
     task = tasks[config.task["name"]](**recipe.task)
     data = gather_data(recipe, task, runtime, report, learned)
     built = build_model(recipe, task)
-    beginning = begun(built, config.init_from) if config.init_from and learned is None else None
     freeze(built, config)
     model = runtime.place(built)
     make = partial(optimizers[config.optimizer["name"]], **recipe.optimizer)
     optimizer = moving(runtime.ranks.bare(model), config.rates, make)
     schedule = schedules[config.schedule["name"]](**recipe.schedule)
     pieces = joined(config, runtime, task, data, model, optimizer, schedule)
-    if beginning:
-        pieces.facts["init_from"] = beginning.facts()
-        pieces.facts["notes"] += beginning.notes()
     if models.tags(config.model["name"]).get("speaks") is Noted:
         pieces.facts["notes"] += cast(Noted, built).notes
     return pieces

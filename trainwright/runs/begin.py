@@ -18,6 +18,7 @@ from trainwright.core.schema import check
 from trainwright.engine import checkpoint
 from trainwright.engine.average import averaged_weights
 from trainwright.engine.frozen import Frozen
+from trainwright.engine.state import Stateful
 from trainwright.runs.directory import CHECKPOINTS
 
 _NAMED = 4  # tensors that a report names one by one
@@ -63,16 +64,16 @@ def init_from(*, path: str, map: Mapping[str, str] | None = None, skip: tuple[st
     """
 
 
-def begun(model: nn.Module, spec: Mapping[str, Any]) -> Beginning:
+def begun(model: Stateful, spec: Mapping[str, Any]) -> Beginning:
     """Weights of another training into the model, by name and shape; UserError where none fits.
 
     Args:
-        model: as its author wrote it.
+        model: as a part of the state: whole tensors under the names its author gave.
         spec: the options of `init_from`.
     """
     asked = check(init_from, spec, "init_from")
     theirs = {_renamed(name, asked["map"] or {}): x for name, x in _weights(asked["path"]).items()}
-    own = model.state_dict()
+    own = dict(model.state_dict())
     skipped = {name for name in own if fits(name, asked["skip"])}
     for pattern in asked["skip"]:
         must_fit(pattern, own, "init_from.skip")

@@ -23,11 +23,11 @@ from trainwright.engine.state import randomness_kept
 from trainwright.engine.step import StepFn, train_step
 from trainwright.runs.assemble import Pieces, Report, try_first
 from trainwright.runs.attempt import Attempt, attempt
-from trainwright.runs.begin import begun, learnable, moving
 from trainwright.runs.begin import freeze as freeze_weights
+from trainwright.runs.begin import learnable, moving
 from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, PROCESSOR
-from trainwright.runs.initial import InitSpec, begin, rule_of, written
+from trainwright.runs.initial import InitSpec, begin, remember, rule_of, take, written
 from trainwright.runs.own import Asked, array_pieces, foreign_pieces
 from trainwright.runs.recipe import plain, write
 from trainwright.runs.run import Run, open_run
@@ -178,7 +178,6 @@ def fit(
 
     try:
         with randomness_kept(runtime.device):
-            beginning = begun(model, config.init_from) if config.init_from and folder is None else None
             freeze_weights(model, config)
             placed = runtime.place(model)
             chosen = _optimizer(optimizer, runtime.ranks.bare(placed), config)
@@ -189,11 +188,12 @@ def fit(
             pieces = (
                 foreign_pieces(data, asked, unpack=unpack, workers=workers) if foreign else array_pieces(data, asked)
             )
-            if beginning:
-                pieces.facts["init_from"] = beginning.facts()
-                pieces.facts["notes"] = [*pieces.facts.get("notes", ()), *beginning.notes()]
             try_first(pieces)
             begin(pieces, *rule)
+            if folder is None:
+                take(pieces)
+            else:
+                remember(pieces, open_run(folder).manifest)
             again = _reopening(pieces.task, loss)
             a = _attempt_of(pieces, model, again, folder, out, observers, console, step_fn)
             attempt(a)

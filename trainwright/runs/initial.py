@@ -12,6 +12,7 @@ from trainwright.core.schema import check
 from trainwright.models.draw import draw
 from trainwright.models.wiring import behind
 from trainwright.runs.assemble import Pieces, try_first
+from trainwright.runs.begin import begun
 
 InitSpec: TypeAlias = str | Mapping[str, Any] | Init
 
@@ -46,3 +47,20 @@ def begin(pieces: Pieces, rule: Init | None, name: str) -> None:
     drawn = draw(model, weights, rule, gains, pieces.config.seed)
     part.load_state_dict(weights)
     pieces.facts["notes"] = [*pieces.facts.get("notes", ()), *drawn.notes(name)]
+
+
+def take(pieces: Pieces) -> None:
+    """Weights of another training, where the recipe says ``init_from``; notes say which were taken."""
+    state = pieces.state
+    if pieces.config.init_from:
+        beginning = begun(state.parts["model"], pieces.config.init_from)
+        pieces.facts["init_from"] = beginning.facts()
+        pieces.facts["notes"] = [*pieces.facts.get("notes", ()), *beginning.notes()]
+    if state.ema:
+        state.ema.restart()
+
+
+def remember(pieces: Pieces, manifest: Mapping[str, Any]) -> None:
+    """What the run began with, told by its manifest: the files may be gone."""
+    if "init_from" in manifest["data"]:
+        pieces.facts["init_from"] = manifest["data"]["init_from"]

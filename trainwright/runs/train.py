@@ -21,7 +21,7 @@ from trainwright.runs.assemble import Pieces, assemble, try_first
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, Lock, new_folder
-from trainwright.runs.initial import begin, rule_of
+from trainwright.runs.initial import begin, remember, rule_of, take
 from trainwright.runs.recipe import Recipe, plain, read, write
 from trainwright.runs.run import Run, open_run
 
@@ -60,6 +60,7 @@ def train(
         pieces = assemble(checked, runtime, console.progress if console else silent)
         try_first(pieces)
         begin(pieces, *rule_of(checked.config.init))
+        take(pieces)
         folder = agreed_folder(out, config.name or config.task["name"], runtime)
         a = Attempt(
             pieces=pieces,
@@ -116,6 +117,7 @@ def resume(
         same_data(facts["data"], pieces.facts, run.path)
         spent(run, pieces)
         begin(pieces, *rule_of(checked.config.init))  # for its notes: the weights come from the checkpoint
+        remember(pieces, facts)
         a = Attempt(
             pieces=pieces,
             folder=run.path,
