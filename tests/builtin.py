@@ -68,6 +68,18 @@ def arrays(n: int = 40, seed: int = 0) -> list[Record]:
     return [{"x": row, "y": int(row[0] + row[1] > 0)} for row in x]
 
 
+CONVOLUTIONS: tuple[Any, ...] = (
+    {"name": "conv", "filters": 4},
+    "layer_norm",
+    "relu",
+    "max_pool",
+    {"name": "residual", "layers": ({"name": "conv", "filters": 4}, "selu")},
+)
+RECURRENT: tuple[Any, ...] = (
+    {"name": "simple_rnn", "units": 8, "give": "all"},
+    {"name": "lstm", "units": 8, "give": "all"},
+    {"name": "gru", "units": 8},
+)
 BUILTIN: Sequence[Case] = (
     Case(
         "tabular_classification",
@@ -89,6 +101,32 @@ BUILTIN: Sequence[Case] = (
         lambda: tasks["video_classification"](frames=3),
         built("video", {"filters": (4, 8), "features": 16, "units": 8}),
         films,
+    ),
+    Case(
+        "resnet",
+        lambda: tasks["image_classification"](),
+        built("resnet", {"depth": 8, "width": 4}),
+        pictures,
+        batch_statistics=True,
+    ),
+    Case(
+        "sequential of images",
+        lambda: tasks["image_classification"](),
+        built("sequential", {"layers": (*CONVOLUTIONS, "global_pool", {"name": "dense", "units": 8}, "gelu")}),
+        pictures,
+    ),
+    Case(
+        "sequential of rows of pixels",
+        lambda: tasks["image_classification"](),
+        built("sequential", {"layers": RECURRENT}),
+        pictures,
+    ),
+    Case(
+        "sequential of a table",
+        lambda: tasks["tabular_classification"](target="label"),
+        built("sequential", {"layers": ({"name": "dense", "units": 16}, "batch_norm", "silu")}),
+        rows,
+        batch_statistics=True,
     ),
     Case(
         "supervised",

@@ -19,6 +19,7 @@ class Case:
     make: Callable[[], Task[Any]]
     model_for: Callable[[Mapping[str, Any]], nn.Module]
     records: Callable[..., Sequence[Record]]
+    batch_statistics: bool = False  # a batch norm sees another batch where it is cut: the law of sums cannot hold
 
     def __repr__(self) -> str:
         return self.name

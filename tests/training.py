@@ -31,6 +31,11 @@ def cases() -> list[Case]:
     return [*(Case(s.name, s.make, s.model_for, s.records) for s in SKETCHES), *BUILTIN]
 
 
+def summed() -> list[Case]:
+    """Those of which the law of sums holds: a step does not depend on how its batch is cut."""
+    return [c for c in cases() if not c.batch_statistics]
+
+
 @dataclass
 class Class:
     """A task set up for training."""

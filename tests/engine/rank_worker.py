@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from tests.training import Case, Class, cases, enrol, losses, weights
+from tests.training import Case, Class, cases, enrol, losses, summed, weights
 from trainwright.core.events import Event, StepDone, Stop
 from trainwright.engine import checkpoint
 from trainwright.engine.average import Average, averaged_weights
@@ -45,7 +45,7 @@ def main(mode: str, precision: str, folder: Path) -> None:
     torch.set_num_threads(1)
     runtime = Runtime.start("cpu", precision, mode)  # type: ignore[arg-type]
     rank = runtime.ranks.rank
-    for case in cases():
+    for case in summed():
         for name, setup in SETUPS.items():
             taught, found = trained(case, runtime, setup)
             moved = weights(taught.state)

@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import load_file
 
 from tests.engine.rank_worker import SETUPS, shaped, trained
-from tests.training import Case, cases, difference, enrol, weights
+from tests.training import Case, difference, enrol, summed, weights
 from trainwright.engine import checkpoint
 from trainwright.engine.average import averaged_weights
 from trainwright.engine.ranks import free_port
 from trainwright.engine.runtime import Runtime
 
 pytestmark = pytest.mark.ranks
-ALL = cases()
+ALL = summed()
 KINDS = [("ddp", "float64"), ("fsdp", "float64"), ("ddp", "float32"), ("fsdp", "float32")]
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
 
