@@ -14,9 +14,11 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import trainwright as tw
+from tests.builtin import films
 from tests.tasks.cases import pictures, rows, whole
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import tasks
+from trainwright.core.schema import options
 from trainwright.core.task import Record
 
 BALANCED = {"name": "cross_entropy", "class_weights": "balanced"}
@@ -26,12 +28,13 @@ X, Y = RNG.normal(size=(60, 4)).astype(np.float32), (RNG.random(60) < 0.2).astyp
 
 def uneven(records: Sequence[Record]) -> list[Record]:
     """One class far less often than the others."""
-    return [r for i, r in enumerate(records) if r.get("label", r.get("target")) not in (0, "high") or i % 4 == 0]
+    return [r for i, r in enumerate(records) if r.get("label", r.get("target")) not in (0, "high", "up") or i % 3 == 0]
 
 
 CASES: list[tuple[str, Sequence[Record], Callable[[Record], Any]]] = [
     ("tabular_classification", uneven(rows()), lambda r: r["target"]),
     ("image_classification", uneven(pictures()), lambda r: r["label"]),
+    ("video_classification", uneven(films(24)), lambda r: r["label"]),
     ("supervised", [{"x": x, "y": y} for x, y in zip(X, Y, strict=True)], lambda r: r["y"]),
 ]
 
@@ -49,6 +52,11 @@ def test_a_class_weighs_as_scikit_learn_has_it(name: str, records: Any, label: C
     again = tasks[name](loss=BALANCED)
     again.processor.load_state_dict(task.processor.state_dict())
     assert float(again.criterion.weight(y)) == float(batch.weight)
+
+
+def test_every_task_of_classes_is_among_them() -> None:
+    takes = {n for n in tasks.names() if "loss" in options(tasks[n]) and tasks[n].__module__.startswith("trainwright.")}
+    assert takes == {c[0] for c in CASES} | {"tabular_regression"}
 
 
 def test_a_run_with_balanced_weights_trains_resumes_and_evaluates(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ class Films(Processor):
         self.deviation: list[float] = []
         self.changes: Table = {}
         self.augmenter = Augmenter({})
-        self._weight = criterion.weight
+        self._criterion = criterion
 
     def fit(self, records: Iterable[Record]) -> None:
         """Learn labels, shape, the length of a window, mean and deviation. A bad film is told of when it is met."""
@@ -91,6 +91,7 @@ class Films(Processor):
         if not looks:
             raise DataError("data", "the training part has no records", "give it a larger share")
         self.labels = Labels(found).checked("field 'label'")
+        self._criterion.learn(self.labels.counts)
         self.form = self._formed(looks)
         self.spans = {unit: self._span(found) for unit, found in lengths.items() if found}
         changes = _usual(self.form) if self.augment == "auto" else changes_of(self.augment)
@@ -140,7 +141,7 @@ class Films(Processor):
             begins, counts = starts.values[picked][:, None], torch.ones_like(counts)
         inputs = {"x": self.scaled(x), "windows": counts, "start": begins, "timed": rows.dense("timed")}
         targets = {"y": rows.dense("y")} if "y" in rows.columns else {}
-        weight = self._weight(targets["y"]) if targets else samples(rows.ids)
+        weight = self._criterion.weight(targets["y"]) if targets else samples(rows.ids)
         return Batch(inputs, targets, weight, rows.ids, len(rows))
 
     def decode(self, outputs: Outputs, batch: Batch) -> list[Answer]:
@@ -184,6 +185,7 @@ class Films(Processor):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self.labels.load_state_dict(state["labels"])
+        self._criterion.learn(self.labels.counts)
         channels, height, width = state["shape"]
         self.form = Form(channels, height, width, self.kind)
         self.spans = dict(state["spans"])
