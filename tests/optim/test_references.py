@@ -20,6 +20,7 @@ from tests.optim import papers
 from trainwright.core.criterion import Criterion
 from trainwright.core.kinds import losses, optimizers, schedules
 from trainwright.core.registry import Registry
+from trainwright.core.responsive import Responsive
 from trainwright.core.schema import check
 
 STEPS = 100
@@ -236,6 +237,14 @@ SCHEDULES: dict[str, list[tuple[dict[str, Any], Scheduler]]] = {
             lambda o: theirs.CosineAnnealingWarmRestarts(o, 10, 3, 0.2 * BASE),
         ),
     ],
+    "plateau": [
+        (
+            {"factor": 0.5, "patience": 3, "min_change": 0.05, "cooldown": 2, "final": 0.1},
+            lambda o: theirs.ReduceLROnPlateau(
+                o, factor=0.5, patience=3, threshold=0.05, threshold_mode="abs", cooldown=2, min_lr=0.1 * BASE
+            ),
+        ),
+    ],
     "one_cycle": [
         ({}, lambda o: theirs.OneCycleLR(o, BASE, STEPS)),
         (
@@ -252,16 +261,19 @@ SCHEDULES: dict[str, list[tuple[dict[str, Any], Scheduler]]] = {
 @pytest.mark.parametrize("name", sorted(ours(schedules)))
 def test_every_step_of_every_schedule_is_torchs(name: str) -> None:
     assert name in SCHEDULES, "a new schedule needs a reference here"
+    scores = 1 / (1 + np.arange(STEPS)) + np.random.default_rng(0).normal(0, 0.1, STEPS)  # falls, then wanders
     for options, build in SCHEDULES[name]:
         optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=BASE, momentum=0.9)
-        scheduler, rates = build(optimizer), []
-        for _ in range(STEPS):
-            rates.append(optimizer.param_groups[0]["lr"])
+        scheduler, mine = build(optimizer), made(schedules, name, options)()
+        for step in range(STEPS):
+            rate = optimizer.param_groups[0]["lr"]
+            assert BASE * mine(step, STEPS) == pytest.approx(rate, rel=1e-9, abs=1e-12), (options, step)
             optimizer.step()
-            if len(rates) < STEPS:
+            if isinstance(mine, Responsive):
+                mine.judged(scores[step], "lower")
+                scheduler.step(scores[step])
+            elif step < STEPS - 1:
                 scheduler.step()
-        mine = made(schedules, name, options)()
-        assert [BASE * mine(s, STEPS) for s in range(STEPS)] == pytest.approx(rates, rel=1e-9, abs=1e-12), options
 
 
 # --- losses: torch's or scikit-learn's mean over all samples, while a model learns for a hundred steps ---------------
