@@ -28,6 +28,7 @@ from trainwright.runs.begin import learnable, moving
 from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, PROCESSOR
 from trainwright.runs.initial import InitSpec, begin, remember, rule_of, take, written
+from trainwright.runs.keras import adapted, original
 from trainwright.runs.own import Asked, array_pieces, foreign_pieces
 from trainwright.runs.recipe import plain, write
 from trainwright.runs.run import Run, open_run
@@ -129,6 +130,7 @@ def fit(
         step_fn: the step itself.
         quiet: say nothing but warnings and errors.
     """
+    model = adapted(model)
     if not isinstance(model, nn.Module):
         raise UserError("model", f"is a {type(model).__name__}", "pass an nn.Module, or train a recipe with tw.train")
     if isinstance(data, str | bytes | Path):
@@ -139,7 +141,7 @@ def fit(
         raise UserError("budget", "epochs and budget are both given", "give one of them")
     config = _config(
         {
-            "name": name or type(model).__name__,
+            "name": name or type(original(model)).__name__,
             "seed": seed,
             "schedule": schedule,
             "init": written(init),
@@ -197,7 +199,7 @@ def fit(
             again = _reopening(pieces.task, loss)
             a = _attempt_of(pieces, model, again, folder, out, observers, console, step_fn)
             attempt(a)
-            return finished(a, model)
+            return finished(a, original(model))
     finally:
         if console:
             console.close()
@@ -302,7 +304,7 @@ def _is_foreign(data: Any) -> bool:
 def _written(config: RunConfig, again: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
     """config.toml of a run whose module, and perhaps data and loss, no file can name."""
     values = config.model_dump()
-    values["model"] = {"name": "own", "class": type(model).__name__}
+    values["model"] = {"name": "own", "class": type(original(model)).__name__}
     values["task"] = {"name": "supervised", **again}
     written: dict[str, Any] = plain(values)
     return written

@@ -15,6 +15,7 @@ import torch
 from trainwright import __version__
 from trainwright.engine.loop import Cadence
 from trainwright.runs.assemble import Pieces
+from trainwright.runs.keras import original
 from trainwright.runs.summary import parameters
 
 FORMAT = 1
@@ -53,7 +54,7 @@ def manifest(pieces: Pieces, cadence: Cadence, monitor: str, better: str, facts:
             "budget": pieces.config.budget,
         },
         "data": pieces.facts,
-        "model": {"class": type(model).__name__, "parameters": parameters(model)},
+        "model": {"class": type(original(model)).__name__, "parameters": parameters(model)},
         "monitor": {"name": monitor, "better": better},
         "weights": _weights(pieces, monitor),
         **facts,

@@ -19,6 +19,7 @@ from trainwright.data.encode import encode_records
 from trainwright.runs.assemble import build_model
 from trainwright.runs.begin import served, served_weights
 from trainwright.runs.directory import PROCESSOR, read_manifest
+from trainwright.runs.keras import adapted
 from trainwright.runs.recipe import Recipe, read
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -80,7 +81,7 @@ def reopened(folder: Path, own: nn.Module | None) -> tuple[Task[Any], nn.Module]
         options = manifest["supervised"]
         task = tasks["supervised"](**{**options, "loss": options["loss"] or _unknown})
         task.processor.load_state_dict(learned)
-        return task, own
+        return task, adapted(own)
     recipe = read(folder)
     task = tasks[recipe.config.task["name"]](**recipe.task)
     task.processor.load_state_dict(learned)

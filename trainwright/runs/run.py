@@ -12,6 +12,7 @@ from trainwright.core.errors import UserError, did_you_mean
 from trainwright.core.events import View
 from trainwright.core.finding import Finding
 from trainwright.runs.directory import CONFIG, MANIFEST, locked, read_manifest, read_view
+from trainwright.runs.keras import original
 from trainwright.runs.plot import curves
 from trainwright.runs.predict import Predictor
 from trainwright.runs.summary import summary
@@ -90,7 +91,7 @@ class Run:
     @property
     def model(self) -> nn.Module:
         """The network with the weights that were scored, in evaluation mode."""
-        return self.predictor.model
+        return original(self.predictor.model)
 
     def predict(self, records: Any) -> list[Any]:
         """One answer per record.
@@ -109,7 +110,7 @@ class Run:
 
     def summary(self) -> str:
         """The model's layers, shapes and parameters as text."""
-        return summary(self.model)
+        return summary(self.predictor.model)
 
 
 def open_run(path: str | Path, model: nn.Module | None = None) -> Run:
