@@ -181,3 +181,15 @@ def test_the_real_archive_has_its_parts_and_classes(real_data: Path) -> None:
     assert len(source.classes) == 10
     assert Counter(source.values("label")[:569])["t-shirt"] == 143
     assert Image.open(io.BytesIO(source[850]["image"])).mode == "RGB"
+
+
+def test_a_file_that_cannot_be_read_has_a_fingerprint_all_the_same(tmp_path: Path) -> None:
+    for name in ("a/1.png", "a/2.png", "b/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    source = Folder(path=str(tmp_path))
+    before = source.fingerprint()
+    (tmp_path / "a/2.png").unlink()
+    assert source.fingerprint() != before
+    with pytest.raises(DataError, match=r"2\.png"):
+        source[1]

@@ -195,7 +195,7 @@ def evaluate(run: str, data: str | None, part: str | None, as_json: bool) -> Non
         from trainwright.runs.words import score_lines
 
         opened = open_run(folder)
-        scores = evaluate_run(opened, data=data, part=part)
+        scores = evaluate_run(opened, data=data, part=part, tell=lambda text: click.echo(text, err=True))
     if as_json:
         print_json({"run": str(opened.path), "scores": scores})
         return

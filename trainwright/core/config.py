@@ -148,6 +148,13 @@ class RunConfig(BaseModel):
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="processes that encode records; 0 is this process"
     )
+    on_bad_sample: Literal["error", "skip"] = Field(
+        "error", description="a record that cannot be used ends the run, or is passed over, listed and counted"
+    )
+    bad_samples: Annotated[float, Field(ge=0, lt=1)] | Annotated[int, Field(ge=0)] = Field(
+        0.001,
+        description="how many may be skipped: a share of all records (at least one), or a number",
+    )
     pace: Literal["plain"] = Field("plain", description="execution plan; 'plain' runs the model as it is written")
 
     @field_validator("task", "model", "init", "optimizer", "schedule", mode="before")

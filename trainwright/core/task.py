@@ -73,7 +73,11 @@ class Processor(ABC):
 
     @abstractmethod
     def fit(self, records: Iterable[Record]) -> None:
-        """Learn vocabulary, scaling, labels, bin edges from the training records."""
+        """Learn vocabulary, scaling, labels, bin edges from the training records.
+
+        A `DataError` about one of them is raised as soon as it is read, or says "training record 17" (counted from 0)
+        where it is noticed later; `fit` may then be called again, without that record.
+        """
 
     @abstractmethod
     def columns(self) -> Mapping[str, Column]:

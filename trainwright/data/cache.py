@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -34,7 +34,7 @@ from trainwright.data.gather import Ints, Raw
 from trainwright.data.source import Source
 from trainwright.data.store import Kept
 
-FORMAT = 1
+FORMAT = 2
 _HOUR = 3600.0
 _KEPT = 30 * 24 * _HOUR  # since it was last used
 _WHOLE = 1 << 30  # files up to this size are digested whole
@@ -57,14 +57,22 @@ def new_folder(beside: Path, label: str) -> Path:
 
 
 def write_index(
-    folder: Path, key: str, records: int, rows: Mapping[str, tuple[int, Path, Path | None]]
+    folder: Path,
+    key: str,
+    records: int,
+    rows: Mapping[str, tuple[int, Path, Path | None]],
+    skipped: Sequence[tuple[int, str, str]],
 ) -> dict[str, Any]:
-    """Describe the columns of ``folder``, name -> (rows, values file, offsets file); all is durable afterwards."""
+    """Describe the columns of ``folder``, name -> (rows, values file, offsets file); all is durable afterwards.
+
+    ``skipped`` are the records without a sample: (record, where, what).
+    """
     columns = {
         name: {"rows": n, "values": _described(values), "offsets": None if offsets is None else _described(offsets)}
         for name, (n, values, offsets) in rows.items()
     }
     content = {"key": key, "records": records, "byteorder": sys.byteorder, "columns": columns}
+    content["skipped"] = [list(told) for told in skipped]
     index = {"format": FORMAT, "digest": _digest_of(content), "content": content}
     write_durably(folder / "index.json", json.dumps(index, indent=1).encode())
     _sync(folder)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from trainwright.core.rows import Column
@@ -51,6 +52,24 @@ def pack(samples: Sequence[Sample], columns: Mapping[str, Column], windowed: boo
     if windowed:
         _check_rows(packed)
     return packed
+
+
+def spread(packed: Packed, column: Column, there: NDArray[np.bool_]) -> Packed:
+    """A column of the records that are there (R,), with places for those that are not: no rows, or one of zeros."""
+    if packed.lengths is not None:
+        lengths = np.zeros(len(there), np.int64)
+        lengths[there] = packed.lengths
+        return Packed(packed.data, lengths)
+    size = column.dtype.itemsize * prod(column.shape)
+    data = np.zeros((len(there), size), np.uint8)
+    data[there] = packed.data.reshape(-1, size)
+    return Packed(data.reshape(-1), None)
+
+
+def empty(column: Column, windowed: bool) -> Packed:
+    """A column of no records."""
+    ragged = column.kind != "dense" or windowed
+    return Packed(np.empty(0, np.uint8), np.empty(0, np.int64) if ragged else None)
 
 
 def unpacked(packed: Packed, column: Column, records: int) -> Tensor:

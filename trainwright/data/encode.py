@@ -9,7 +9,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from trainwright.core.errors import DataError, UserError
 from trainwright.core.rows import Ragged, Rows
-from trainwright.core.task import Processor, Record, Sample
+from trainwright.core.task import Processor, Record
+from trainwright.data.bad import Bad, Skipped
 from trainwright.data.cache import (
     discard,
     key_of,
@@ -32,7 +33,8 @@ from trainwright.data.cache import (
     write_durably,
     write_index,
 )
-from trainwright.data.columns import Growing, MisfitError, Packed, absence, pack, shaped, unpacked
+from trainwright.data.columns import Growing, Packed, absence, shaped, unpacked
+from trainwright.data.encoder import Chunk, Encoder
 from trainwright.data.source import Source
 from trainwright.data.store import Kept, Store
 
@@ -42,7 +44,6 @@ _CHUNK_BYTES = 8 << 20  # each chunk is copied once, by workers through a pipe
 _WORTH_WORKERS = 10.0  # seconds of encoding below which starting processes does not pay
 _PROBES = 4  # records encoded again to see whether a cache still tells the truth
 
-Chunk = dict[str, Packed]
 Progress = Callable[[int, int], None]
 
 
@@ -56,6 +57,7 @@ def encode(
     cache: Path | None = None,
     on_progress: Progress | None = None,
     key: str = "",
+    skipped: Skipped | None = None,
 ) -> Store:
     """Encode every record once, in record order.
 
@@ -68,14 +70,15 @@ def encode(
         cache: folder that keeps encoded data between runs; None keeps nothing. With one, "auto" maps its files.
         on_progress: called with (records done, records in all); not called when the cache is used.
         key: whatever else decides how records are encoded (the task's options), as text; part of the cache's key.
+        skipped: passes over bad records and keeps them, within its budget; without it the first one raises.
 
     Raises DataError naming the place of a record that cannot be used, UserError for a folder that cannot be written.
     """
     if not len(source):
         raise DataError("data", "the source holds no record", "check its path and options")
     assert where != "device" or device is not None
-    encoder = _Encoder(source, processor)
-    name = "" if cache is None else key_of(source, processor, key)
+    encoder = Encoder(source, processor, skipped)
+    name = "" if cache is None else key_of(source, processor, key if skipped is None else f"{key} skip")
     store = None if cache is None else _from_cache(cache / name, name, encoder)
     if store is None:
         store = _encoded(encoder, workers, where, None if cache is None else cache / name, on_progress)
@@ -98,8 +101,8 @@ def encode_records(records: Sequence[Record], processor: Processor) -> Rows:
     """
     if not records:
         raise DataError("records", "there is none to predict", "give at least one")
-    encoder = _Encoder(records, processor)
-    _, chunk = encoder.span(0, len(records), seconds=float("inf"))
+    encoder = Encoder(records, processor)
+    _, chunk, _ = encoder.span(0, len(records), seconds=float("inf"))
     kept = {
         name: Kept(encoder.columns[name], unpacked(p, encoder.columns[name], len(records)), _offsets(p))
         for name, p in chunk.items()
@@ -121,60 +124,20 @@ def encode_records(records: Sequence[Record], processor: Processor) -> Rows:
     return Rows(columns, ids, lengths)
 
 
-class _Encoder:
-    """Records to chunks; a mistake of a record names its place."""
-
-    def __init__(self, source: Source | Sequence[Record], processor: Processor) -> None:
-        self.source, self.processor = source, processor
-        self.columns = dict(processor.columns())
-        self.windowed = processor.windows is not None
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def where(self, index: int) -> str:
-        return self.source.where(index) if isinstance(self.source, Source) else f"record {index}"
-
-    def span(self, start: int, stop: int, seconds: float) -> tuple[int, Chunk]:
-        """Records from ``start`` to ``stop``, or as many as ``seconds`` allow: (first one not done, their columns)."""
-        samples: list[Sample] = []
-        until = time.perf_counter() + seconds
-        for i in range(start, stop):
-            samples.append(self._one(i))
-            if time.perf_counter() > until:
-                break
-        try:
-            return start + len(samples), pack(samples, self.columns, self.windowed)
-        except MisfitError as error:
-            raise DataError(self.where(start + error.index), error.what) from error
-
-    def _one(self, index: int) -> Sample:
-        try:
-            record = self.source[index]
-        except (DataError, MemoryError):
-            raise
-        except Exception as error:
-            raise DataError(self.where(index), f"cannot be read: {type(error).__name__}: {error}") from error
-        try:
-            return self.processor.encode(record)
-        except MemoryError:
-            raise
-        except DataError as error:
-            place = ", ".join(p for p in (self.where(index), error.where) if p)
-            raise DataError(place, error.what, error.instead) from error
-        except Exception as error:
-            raise DataError(self.where(index), f"cannot be encoded: {type(error).__name__}: {error}") from error
-
-
 def _encoded(
-    encoder: _Encoder, workers: int | Literal["auto"], where: str, target: Path | None, on_progress: Progress | None
+    encoder: Encoder, workers: int | Literal["auto"], where: str, target: Path | None, on_progress: Progress | None
 ) -> Store:
     total, done = len(encoder), 0
+    found: list[Bad] = []
     chunks = _chunks(encoder, workers)
     folder: Path | None = None
     growing: dict[str, Growing] = {}
     try:
-        for stop, chunk in chunks:
+        for stop, chunk, bad in chunks:
+            for each in bad:
+                assert encoder.skipped is not None
+                encoder.skipped.add(each)
+            found += bad
             if not done:
                 folder = _folder(chunk, stop, total, where, target)
                 paths = {name: None if folder is None else folder / f"{k}.values" for k, name in enumerate(chunk)}
@@ -186,7 +149,7 @@ def _encoded(
             done = stop
             if on_progress is not None:
                 on_progress(done, total)
-        return _finished(encoder, growing, folder, target)
+        return _finished(encoder, growing, folder, target, found)
     except BaseException as error:
         for column in growing.values():
             column.close()
@@ -199,11 +162,13 @@ def _encoded(
         chunks.close()
 
 
-def _finished(encoder: _Encoder, growing: dict[str, Growing], folder: Path | None, target: Path | None) -> Store:
-    windows, unpack = encoder.processor.windows, encoder.processor.unpack
+def _finished(
+    encoder: Encoder, growing: dict[str, Growing], folder: Path | None, target: Path | None, bad: list[Bad]
+) -> Store:
+    windows, unpack, gaps = encoder.processor.windows, encoder.processor.unpack, [b.record for b in bad]
     if folder is None:
         kept = {n: Kept(g.column, shaped(g.data(), g.column, g.rows()), g.offsets()) for n, g in growing.items()}
-        return Store(kept, len(encoder), windows=windows, unpack=unpack)
+        return Store(kept, len(encoder), windows=windows, unpack=unpack, gaps=gaps)
     files: dict[str, tuple[int, Path, Path | None]] = {}
     for name, column in growing.items():
         column.close()
@@ -212,13 +177,13 @@ def _finished(encoder: _Encoder, growing: dict[str, Growing], folder: Path | Non
         if offsets is not None:
             write_durably(path.with_suffix(".offsets"), offsets.tobytes())
         files[name] = (column.rows(), path, None if offsets is None else path.with_suffix(".offsets"))
-    content = write_index(folder, "" if target is None else target.name, len(encoder), files)
+    content = write_index(folder, "" if target is None else target.name, len(encoder), files, [astuple(b) for b in bad])
     if target is not None:  # by now, perhaps of another process with the same key
         publish(folder, target)
         prune(target.parent)
         content = read_index(target) or {}
     kept = mapped(folder if target is None else target, content, encoder.columns)
-    store = Store(kept, len(encoder), windows=windows, unpack=unpack)
+    store = Store(kept, len(encoder), windows=windows, unpack=unpack, gaps=gaps)
     if target is None:
         store.release = weakref.finalize(store, shutil.rmtree, folder, True)
     return store
@@ -234,16 +199,16 @@ def _folder(chunk: Chunk, records: int, total: int, where: str, target: Path | N
     return None
 
 
-def _chunks(encoder: _Encoder, workers: int | Literal["auto"]) -> Generator[tuple[int, Chunk], None, None]:
-    """(first record not done, columns) in record order; the first two chunks tell how to go on."""
+def _chunks(encoder: Encoder, workers: int | Literal["auto"]) -> Generator[tuple[int, Chunk, list[Bad]], None, None]:
+    """(first record not done, columns, passed over) in record order; the first two chunks tell how to go on."""
     total, stop, each, size = len(encoder), 0, 0.0, 0.0
     for _ in range(2 if workers == "auto" else 1):  # the first of all pays for imports, so it is not the one to time
         if stop < total:
             start, began = stop, time.perf_counter()
-            stop, chunk = encoder.span(start, min(start + _FIRST, total), _CHUNK_SECONDS)
+            stop, chunk, bad = encoder.span(start, min(start + _FIRST, total), _CHUNK_SECONDS)
             each = (time.perf_counter() - began) / (stop - start)
             size = sum(p.data.nbytes for p in chunk.values()) / (stop - start)
-            yield stop, chunk
+            yield stop, chunk, bad
     if workers == "auto":
         workers = _cores() if _cores() > 1 and each * (total - stop) > _WORTH_WORKERS else 0
     step = max(1, min(_CHUNK, int(_CHUNK_BYTES / max(1.0, size))))
@@ -251,8 +216,8 @@ def _chunks(encoder: _Encoder, workers: int | Literal["auto"]) -> Generator[tupl
         yield from _by_workers(encoder, stop, max(1, min(step, int(_CHUNK_SECONDS / max(each, 1e-6)))), workers)
         return
     while stop < total:
-        stop, chunk = encoder.span(stop, min(stop + step, total), _CHUNK_SECONDS)
-        yield stop, chunk
+        stop, chunk, bad = encoder.span(stop, min(stop + step, total), _CHUNK_SECONDS)
+        yield stop, chunk, bad
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,17 +230,17 @@ class _Failure:
 class _Spans(Dataset[Any]):
     """Chunks by (start, stop), for torch's workers. A mistake comes back as a value: exceptions lose their form."""
 
-    def __init__(self, encoder: _Encoder) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
 
-    def __getitem__(self, span: tuple[int, int]) -> Chunk | _Failure:
+    def __getitem__(self, span: tuple[int, int]) -> tuple[Chunk, list[Bad]] | _Failure:
         try:
-            return self.encoder.span(*span, seconds=float("inf"))[1]
+            return self.encoder.span(*span, seconds=float("inf"))[1:]
         except DataError as error:
             return _Failure(error.where, error.what, error.instead)
 
 
-def _by_workers(encoder: _Encoder, start: int, step: int, workers: int) -> Iterator[tuple[int, Chunk]]:
+def _by_workers(encoder: Encoder, start: int, step: int, workers: int) -> Iterator[tuple[int, Chunk, list[Bad]]]:
     total = len(encoder)
     spans = [(a, min(a + step, total)) for a in range(start, total, step)]
     with warnings.catch_warnings():
@@ -295,7 +260,7 @@ def _by_workers(encoder: _Encoder, start: int, step: int, workers: int) -> Itera
             if isinstance(answer, _Failure):
                 encoder.span(begin, stop, seconds=float("inf"))  # fails here as well, with its cause
                 raise DataError(answer.where, answer.what, answer.instead)
-            yield stop, answer
+            yield stop, *answer
     except RuntimeError as error:
         what = f"a process that encodes records died: {error}"
         raise UserError("workers", what, "encode in this process with workers = 0 to see why") from error
@@ -307,15 +272,19 @@ def _same(chunk: Any) -> Any:
     return chunk
 
 
-def _from_cache(folder: Path, key: str, encoder: _Encoder) -> Store | None:
+def _from_cache(folder: Path, key: str, encoder: Encoder) -> Store | None:
     """The stored columns when they are whole and a few records still encode to the same bytes."""
     content = read_index(folder, key)
     if content is None or content["records"] != len(encoder) or not content["columns"].keys() <= encoder.columns.keys():
         return None
-    kept = mapped(folder, content, encoder.columns)
-    store = Store(kept, len(encoder), windows=encoder.processor.windows, unpack=encoder.processor.unpack)
-    for record in sorted({len(encoder) * k // _PROBES for k in range(_PROBES)}):
-        _, chunk = encoder.span(record, record + 1, seconds=float("inf"))
+    bad = [Bad(*told) for told in content["skipped"]]
+    kept, processor, gaps = mapped(folder, content, encoder.columns), encoder.processor, [b.record for b in bad]
+    store = Store(kept, len(encoder), windows=processor.windows, unpack=processor.unpack, gaps=gaps)
+    for each in bad:
+        assert encoder.skipped is not None
+        encoder.skipped.add(each)
+    for record in sorted({len(encoder) * k // _PROBES for k in range(_PROBES)} - set(gaps)):
+        _, chunk, _ = encoder.span(record, record + 1, seconds=float("inf"))
         same = (n in kept and np.array_equal(p.data, store.raw(n, record)) for n, p in chunk.items())
         if len(chunk) != len(kept) or not all(same):  # something decides the samples that the key does not know
             discard(folder)

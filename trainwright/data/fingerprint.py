@@ -29,9 +29,19 @@ def digest(*values: object) -> str:
 
 
 def digests(files: Iterable[Path]) -> list[str]:
-    """The content of many files, one hex digest each, read by several threads."""
+    """The content of many files, one hex digest each, read by several threads; "" for one that cannot be read.
+
+    Whoever reads the record of such a file is told then, and may be allowed to pass over it.
+    """
     with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(_file, files))
+        return list(pool.map(_file_or_none, files))
+
+
+def _file_or_none(path: Path) -> str:
+    try:
+        return _file(path)
+    except DataError:
+        return ""
 
 
 def _file(path: Path) -> str:

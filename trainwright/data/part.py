@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,6 +33,7 @@ class Part:
             raise DataError(name, "this part is empty", "give it a larger share of the records")
         assert ids.dtype == torch.int64
         assert 0 <= ids.min() <= ids.max() < len(store)
+        assert not set(store.gaps) & set(ids.tolist() if store.gaps else ()), "a record without a sample"
         kept = store.windows
         assert (windows and (windows.lead, windows.length)) == (kept and (kept.lead, kept.length)), "not of this store"
         self._stretches = [] if windows is None else _stretches(ids, store, windows.lead, name)
@@ -102,8 +105,14 @@ def _stretches(ids: Tensor, store: Store, lead: int, name: str) -> list[tuple[in
         raise DataError(name, "the records of a stream must stay in order", "split it by ranges or chronologically")
     breaks = (ids[1:] != ids[:-1] + 1).nonzero().reshape(-1) + 1
     runs = torch.tensor_split(ids, breaks)
-    found = [(max(lead, int(offsets[r[0]])), int(offsets[r[-1] + 1])) for r in runs]
+    found = [(_first(int(r[0]), offsets, store.gaps, lead), int(offsets[r[-1] + 1])) for r in runs]
     return [(a, b) for a, b in found if a < b]
+
+
+def _first(record: int, offsets: Tensor, gaps: Sequence[int], lead: int) -> int:
+    """The first stream row that may be a target: context reaches neither before the stream nor over a gap in it."""
+    breaks = [int(offsets[g]) for g in gaps if g < record]
+    return max(int(offsets[record]), lead + max(breaks, default=0))
 
 
 def _count(rows: int, windows: Windows) -> int:

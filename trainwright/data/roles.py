@@ -108,6 +108,14 @@ def read(value: Any, kind: Kind, name: str) -> float | None:
     return x
 
 
+def _read_at(index: int, value: Any, kind: Kind, name: str) -> float | None:
+    """A cell of a training record; a mistake names the record."""
+    try:
+        return read(value, kind, name)
+    except DataError as error:
+        raise DataError(f"training record {index}, {error.where}", error.what, error.instead) from None
+
+
 def _days(value: Any) -> float:
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     if not isinstance(moment, date):
@@ -121,7 +129,7 @@ def _days(value: Any) -> float:
 
 def number(name: str, values: Sequence[Any], kind: Kind, scaling: Scaling, optional: bool) -> Number | Category | str:
     """The column fitted; a category where only "there or not" differs; a note where nothing does."""
-    xs = [read(v, kind, name) for v in values]
+    xs = [_read_at(i, v, kind, name) for i, v in enumerate(values)]
     there = [x for x in xs if x is not None]
     if not there:
         return "every value is missing"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -51,6 +51,7 @@ class Store:
         windows: set when the records are one stream.
         unpack: `Processor.unpack`, for columns of bytes.
         release: called once by `close`, to remove temporary files.
+        gaps: records without a sample, because they were bad; nobody may ask for them.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class Store:
         windows: Windows | None = None,
         unpack: Unpack | None = None,
         release: Callable[[], None] | None = None,
+        gaps: Sequence[int] = (),
     ) -> None:
         self._kept = dict(kept)
+        self.gaps = tuple(gaps)
         self._records = records
         self.windows = windows
         self._unpack, self.release = unpack, release
@@ -155,7 +158,7 @@ class Store:
             return replace(kept, values=kept.values.to(device))
 
         there = {name: moved(kept) for name, kept in self._kept.items()}
-        store = Store(there, self._records, windows=self.windows, unpack=self._unpack)
+        store = Store(there, self._records, windows=self.windows, unpack=self._unpack, gaps=self.gaps)
         self.close()
         return store
 

@@ -2,47 +2,37 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from trainwright.core.batch import Batch, seed_of
 from trainwright.core.config import Budget, RunConfig
-from trainwright.core.errors import DataError, TrainwrightError, UserError, did_you_mean
+from trainwright.core.errors import TrainwrightError, UserError, did_you_mean
 from trainwright.core.finding import Finding
-from trainwright.core.kinds import Schedule, models, optimizers, schedules, sources, tasks
+from trainwright.core.kinds import Schedule, models, optimizers, schedules, tasks
 from trainwright.core.model import Noted
 from trainwright.core.responsive import Responsive, Unchanging
 from trainwright.core.rows import Encoded
 from trainwright.core.schema import options, required
-from trainwright.core.task import Progress, Record, Task
-from trainwright.data import catalogue, paths
-from trainwright.data.copies import copies, finding
-from trainwright.data.encode import encode
-from trainwright.data.joined import Joined
+from trainwright.core.task import Progress, Task
+from trainwright.data.bad import Bad
 from trainwright.data.loader import Loader, batches
-from trainwright.data.part import Part
-from trainwright.data.source import Source
-from trainwright.data.split import Split, split, split_options
 from trainwright.engine.average import Average
 from trainwright.engine.loop import Groups
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState, randomness_kept
 from trainwright.runs.begin import freeze, moving, resting
+from trainwright.runs.gathered import Data, Report, gather_data
 from trainwright.runs.recipe import Recipe
 
 PARTS = ("train", "valid", "test")
 _TRIED = 8  # samples; more than one for batch norm's sake
-Report = Callable[[str, int, int], None]  # (what, done, of how many)
 
 
 @dataclass(slots=True)
@@ -60,6 +50,7 @@ class Pieces:
     encoded: Mapping[str, Encoded] = field(default_factory=dict)  # by part, where baselines can be fitted
     facts: dict[str, Any] = field(default_factory=dict)  # of the data, for the manifest
     findings: list[Finding] = field(default_factory=list)
+    bad: Mapping[str, Sequence[Bad]] = field(default_factory=dict)  # samples that are passed over, by part
     close: Callable[[], None] = lambda: None
 
     @property
@@ -68,137 +59,17 @@ class Pieces:
         return self.groups.steps_per_epoch
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
-    """Records, split and encoded."""
-
-    source: Source
-    split: Split
-    parts: Mapping[str, Part]
-    findings: list[Finding]
-
-    def facts(self) -> dict[str, Any]:
-        """What the manifest says of the data."""
-        return {
-            "fingerprint": self.source.fingerprint(),
-            "records": len(self.source),
-            "split": self.split.how,
-            "samples": {name: len(part) for name, part in self.parts.items()},
-        }
-
-
-def open_source(recipe: Recipe, report: Report) -> Source:
-    """The source a recipe names; files named as ``valid`` or ``test`` are further sources of the same kind."""
-    name = recipe.config.data["source"]
-    factory = sources[name]
-    others = {part: recipe.split[part] for part in ("valid", "test") if isinstance(recipe.split[part], str)}
-    if not others:
-        first: Source = (
-            catalogue.opened(recipe.source["set"], report) if name == catalogue.NAME else factory(**recipe.source)
-        )
-        return first
-    if "path" not in recipe.source:
-        key = next(iter(others))
-        raise UserError(f"data.{key}", f"{others[key]!r} is text, but this source reads no files", "write a share: 0.1")
-    places = {"train": recipe.source["path"], **others}
-    return Joined({part: factory(**{**recipe.source, "path": path}) for part, path in places.items()})
-
-
-def gather_data(
-    recipe: Recipe, task: Task[Any], runtime: Runtime, report: Report, learned: Mapping[str, Any] | None = None
-) -> Data:
-    """Read, split, learn from the training part, encode once, and look for copies.
-
-    Args:
-        recipe: its data section and seed.
-        task: its processor is fitted here.
-        runtime: where a store "device" is.
-        report: told about progress.
-        learned: the processor's state of an earlier attempt, instead of fitting it.
-    """
-    source = open_source(recipe, report)
-    if not len(source):
-        raise DataError("data", "there are no records")
-    division = divided(source, task, recipe.split, recipe.config.seed)
-    return encoded(source, division, task, recipe.config, runtime, report, learned)
-
-
-def encoded(
-    source: Source,
-    division: Split,
-    task: Task[Any],
-    config: RunConfig,
+def assemble(
+    recipe: Recipe,
     runtime: Runtime,
     report: Report,
     learned: Mapping[str, Any] | None = None,
-) -> Data:
-    """Learn from the training part, encode every record once, and look for copies across the parts."""
-    if learned is None:
-        learn(task, source, division.parts["train"])
-    else:
-        task.processor.load_state_dict(learned)
-    with runtime.ranks.first_then_others():  # who comes later finds the cache
-        store = encode(
-            source,
-            task.processor,
-            workers=config.workers,
-            where=config.store,
-            device=runtime.device,
-            cache=cache_folder(),
-            on_progress=lambda done, total: report("encoding", done, total),
-            key=json.dumps(config.task, sort_keys=True, default=str),
-        )
-    windows = task.processor.windows
-    parts = {n: Part(store, ids, windows, task.processor, name=n) for n, ids in division.parts.items() if len(ids)}
-    found = finding(copies(store, division.parts)) if windows is None and len(parts) > 1 else None
-    return Data(source, division, parts, [found] if found else [])
-
-
-def learn(task: Task[Any], source: Source, ids: Tensor) -> None:
-    """Fit the processor on the training records; a bad one is told by its place in the source."""
-    reading: int | None = None
-
-    def records() -> Iterator[Record]:
-        nonlocal reading
-        for reading in ids.tolist():
-            yield source[reading]
-        reading = None
-
-    try:
-        task.processor.fit(records())
-    except DataError as error:
-        if reading is None:
-            raise
-        field = re.sub(r"^training record \d+(, )?", "", error.where)
-        place = ", ".join(p for p in (source.where(reading), field) if p)
-        raise DataError(place, error.what, error.instead) from None
-
-
-def divided(source: Source, task: Task[Any], how: Mapping[str, Any], seed: int) -> Split:
-    """The split a recipe asks for; by itself stratified for classes, and in stretches for windows over a stream."""
-    asked = split_options(**how)
-    streams = task.processor.windows is not None
-    if streams and asked["how"] == "auto" and asked["ranges"] is None:
-        asked["how"] = "chronological"
-    classes = task.strata(source[0])
-    division = split(source, seed=seed, strata=None if classes is None else _strata(source, classes), **asked)
-    if streams and not division.contiguous:
-        raise UserError("data.split", "windows over a stream need parts in one piece", 'write split = "chronological"')
-    return division
-
-
-def _strata(source: Source, field: str) -> list[Any] | None:
-    """The class of every record; None where a record has several at once."""
-    values = [v.tolist() if isinstance(v, np.ndarray | Tensor) else v for v in source.values(field)]
-    single = [v[0] if isinstance(v, list) and len(v) == 1 else v for v in values]
-    return None if any(isinstance(v, list) for v in single) else single
-
-
-def assemble(recipe: Recipe, runtime: Runtime, report: Report, learned: Mapping[str, Any] | None = None) -> Pieces:
+    known: Sequence[int] | None = None,
+) -> Pieces:
     """Names become objects: the whole of a recipe, ready for its first step."""
     config = recipe.config
     task = tasks[config.task["name"]](**recipe.task)
-    data = gather_data(recipe, task, runtime, report, learned)
+    data = gather_data(recipe, task, runtime, report, learned, known)
     built = build_model(recipe, task)
     freeze(built, config)
     model = runtime.place(built)
@@ -249,8 +120,9 @@ def joined(
         evaluations={name: over(name) for name in data.parts if name != "train"},
         first=lambda: task.processor.batch(data.parts["train"].rows(0, _TRIED), None),
         encoded=data.parts,
-        facts={**data.facts(), "resume": "exact", "notes": list(task.processor.notes())},
+        facts={**data.facts(), "resume": "exact", "notes": [*data.notes(), *task.processor.notes()]},
         findings=data.findings,
+        bad=data.bad,
         close=loader.close,
     )
 
@@ -326,8 +198,3 @@ def in_steps(text: str, per_epoch: int, seconds_per_step: float | None) -> int:
         return amount.steps(per_epoch)
     assert seconds_per_step is not None
     return max(1, int(amount.amount / seconds_per_step))
-
-
-def cache_folder() -> Path:
-    """Where encoded data is kept between runs."""
-    return paths.cache("encoded")

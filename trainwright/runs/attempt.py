@@ -23,10 +23,10 @@ from trainwright.engine.state import TrainState, randomness_kept
 from trainwright.engine.step import StepFn, train_step
 from trainwright.runs.assemble import Pieces, in_steps
 from trainwright.runs.begin import served_weights
-from trainwright.runs.directory import CHECKPOINTS, MANIFEST, PROCESSOR, Lock, write_json
+from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, Lock, write_json
 from trainwright.runs.manifest import manifest
 from trainwright.runs.pace import seconds_per_step
-from trainwright.runs.recorder import Recorder
+from trainwright.runs.recorder import Recorder, write_bad
 from trainwright.runs.score import baselines, scores
 from trainwright.runs.signals import Interruption
 
@@ -129,6 +129,8 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
         a.config(cadence.steps)
         write_json(manifest(pieces, cadence, monitor, better, a.facts), a.folder / MANIFEST)
         write_json(pieces.task.processor.state_dict(), a.folder / PROCESSOR)
+        if any(pieces.bad.values()) and not a.resumed:
+            write_bad(pieces.bad, a.folder / BAD)
         if a.console:
             a.console.start(a, cadence, monitor if "valid" in pieces.evaluations else "", better)
     now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -16,6 +16,7 @@ from trainwright.core.events import View, fold, load
 
 CONFIG, MANIFEST, EVENTS, PROCESSOR, LOCK = "config.toml", "manifest.json", "events.jsonl", "processor.json", "run.lock"
 CHECKPOINTS = "checkpoints"
+BAD = "bad_samples.csv"
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

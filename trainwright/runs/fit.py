@@ -21,12 +21,13 @@ from trainwright.core.task import Task
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import randomness_kept
 from trainwright.engine.step import StepFn, train_step
-from trainwright.runs.assemble import Pieces, Report, try_first
+from trainwright.runs.assemble import Pieces, try_first
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.begin import freeze as freeze_weights
 from trainwright.runs.begin import learnable, moving
 from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, PROCESSOR
+from trainwright.runs.gathered import Report
 from trainwright.runs.initial import InitSpec, begin, remember, rule_of, take, written
 from trainwright.runs.keras import adapted, original
 from trainwright.runs.own import Asked, array_pieces, foreign_pieces

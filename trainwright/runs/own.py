@@ -24,7 +24,8 @@ from trainwright.data.foreign_dataset import DatasetLoader, dataset_batches, ten
 from trainwright.data.joined import Joined
 from trainwright.data.source import Source
 from trainwright.engine.runtime import Runtime
-from trainwright.runs.assemble import Pieces, Report, divided, encoded, evaluation_size, joined, state_of
+from trainwright.runs.assemble import Pieces, evaluation_size, joined, state_of
+from trainwright.runs.gathered import Report, divided, encoded
 
 _SHARE = 0.1  # of arrays, held out for validation unless the caller says otherwise
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trainwright.core.events import EvalDone, Event, RunEnded, View, advance, dump, fold, load
+from trainwright.data.bad import Bad
 from trainwright.runs.directory import EVENTS, whole_lines
 
 
@@ -43,3 +45,13 @@ class Recorder:
             writer.writeheader()
             writer.writerows(rows)
         draft.replace(self.folder / "metrics.csv")
+
+
+def write_bad(bad: Mapping[str, Sequence[Bad]], path: Path) -> None:
+    """The samples that are passed over, one a row: part, record, its place in the data, and why."""
+    draft = path.with_name(f".{path.name}")
+    with draft.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["part", "record", "where", "why"])
+        writer.writerows([part, each.record, each.where, each.what] for part, found in bad.items() for each in found)
+    draft.replace(path)

@@ -15,8 +15,9 @@ from trainwright.data.loader import batches
 from trainwright.data.part import Part
 from trainwright.engine.evaluate import evaluate
 from trainwright.engine.runtime import Runtime
-from trainwright.runs.assemble import Pieces, gather_data
+from trainwright.runs.assemble import Pieces
 from trainwright.runs.begin import served, served_weights
+from trainwright.runs.gathered import gather_data, skipping, sound
 from trainwright.runs.predict import reopened
 from trainwright.runs.recipe import read
 from trainwright.runs.run import Run
@@ -49,13 +50,16 @@ def baselines(pieces: Pieces, part: str) -> tuple[dict[str, dict[str, float]], f
     return found, time.perf_counter() - began
 
 
-def evaluate_run(run: Run, *, data: str | None = None, part: str | None = None) -> dict[str, float]:
+def evaluate_run(
+    run: Run, *, data: str | None = None, part: str | None = None, tell: Callable[[str], None] = lambda text: None
+) -> dict[str, float]:
     """The scores of a finished run's model on one of its own parts, or on another file of the same kind.
 
     Args:
         run: the run.
         data: a file or folder read as the run's own data; all its records are evaluated.
         part: "train", "valid" or "test" of the run's data; "test" where there is one, unless given.
+        tell: is told of each bad sample of another file that is skipped, where the run's recipe skips them.
     """
     if run.manifest["kind"] == "own":
         raise UserError(
@@ -68,7 +72,7 @@ def evaluate_run(run: Run, *, data: str | None = None, part: str | None = None) 
     task, model = reopened(run.path, None)
     model.load_state_dict(served_weights(served(run.path)))
     runtime = Runtime()
-    over, name = _elsewhere(run, task, data) if data else _own_part(run, task, part, runtime)
+    over, name = _elsewhere(run, task, data, tell) if data else _own_part(run, task, part, runtime)
     found = evaluate(model, task, over(), runtime, final=True)
     return {f"{name}/{key}": value for key, value in found.items()}
 
@@ -76,14 +80,17 @@ def evaluate_run(run: Run, *, data: str | None = None, part: str | None = None) 
 def _own_part(run: Run, task: Any, part: str | None, runtime: Runtime) -> tuple[Callable[[], Iterable[Batch]], str]:
     recipe = read(run.path)
     learned = task.processor.state_dict()
-    parts = gather_data(recipe, task, runtime, lambda what, done, total: None, learned).parts
+    known = run.manifest["data"].get("bad_samples", {}).get("records", [])
+    parts = gather_data(recipe, task, runtime, lambda what, done, total: None, learned, known).parts
     name = part or ("test" if "test" in parts else "valid")
     if name not in parts:
         raise UserError("part", f"the run has no part '{name}'", f"it has: {', '.join(parts)}")
     return lambda: batches(parts[name], task.processor, batch_size=256, rank=0, world=1, device=runtime.device), name
 
 
-def _elsewhere(run: Run, task: Any, data: str) -> tuple[Callable[[], Iterable[Batch]], str]:
+def _elsewhere(
+    run: Run, task: Any, data: str, tell: Callable[[str], None]
+) -> tuple[Callable[[], Iterable[Batch]], str]:
     import torch
 
     recipe = read(run.path)
@@ -94,10 +101,14 @@ def _elsewhere(run: Run, task: Any, data: str) -> tuple[Callable[[], Iterable[Ba
     if not len(source):
         raise UserError(data, "there are no records")
     device = torch.device("cpu")
-    store = encode(source, task.processor, workers=0, where="memory", device=device, cache=None, on_progress=None)
-    rows = store.gather(torch.arange(1))
+    skipped = skipping(recipe.config, len(source))
+    store = encode(source, task.processor, workers=0, where="memory", device=device, cache=None, skipped=skipped)
+    ids = sound(torch.arange(len(source)), skipped)
+    for bad in () if skipped is None else skipped.found.values():
+        tell(f"skipped {bad.where}: {bad.what}")
+    rows = store.gather(ids[:0])
     lacking = [n for n, c in task.processor.columns().items() if c.target and n not in rows.columns]
     if lacking:
         raise UserError(data, "has no targets to compare with", "give a file that has them, or use predict")
-    everything = Part(store, torch.arange(len(source)), task.processor.windows, task.processor, name=data)
+    everything = Part(store, ids, task.processor.windows, task.processor, name=data)
     return lambda: batches(everything, task.processor, batch_size=256, rank=0, world=1, device=device), "data"

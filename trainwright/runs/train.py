@@ -27,7 +27,7 @@ from trainwright.runs.run import Run, open_run
 
 _FOR_GOOD = (
     ("format", "seed", "plugins", "task", "data", "model", "init", "batch_size", "shuffle", "precision")
-    + ("ema", "rates", "freeze", "unfreeze", "init_from")
+    + ("ema", "rates", "freeze", "unfreeze", "init_from", "on_bad_sample", "bad_samples")
 )  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def resume(
     runtime = Runtime.start(config.device, config.precision, config.parallel)
     console = None if quiet or not runtime.first else Console(stderr=to_stderr)
     try:
-        pieces = assemble(checked, runtime, console.progress if console else silent, learned)
+        pieces = assemble(checked, runtime, console.progress if console else silent, learned, passed_over(facts))
         same_data(facts["data"], pieces.facts, run.path)
         spent(run, pieces)
         begin(pieces, *rule_of(checked.config.init))  # for its notes: the weights come from the checkpoint
@@ -176,6 +176,12 @@ def same_data(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -
             "the data is not what this run began with (its content or the options that read it changed)",
             "put the data back, or start a new run with `trainwright train`",
         )
+
+
+def passed_over(facts: Mapping[str, Any]) -> list[int]:
+    """The records that a run skips, by its manifest."""
+    records: list[int] = facts["data"].get("bad_samples", {}).get("records", [])
+    return records
 
 
 def spent(run: Run, pieces: Pieces) -> None:
