@@ -96,6 +96,16 @@ def test_the_last_state_is_the_last_of_all_and_weights_of_the_state_are_orthogon
         torch.testing.assert_close(gate @ gate.T, torch.eye(6))
 
 
+def test_an_embedding_is_a_vector_for_each_id() -> None:
+    layer, ids = made("embedding", (5,), ids=7, units=3), torch.randint(0, 7, (2, 5))
+    vectors = layer.get_parameter("vectors.weight")
+    for given_as in (ids, ids.float()):
+        assert torch.equal(layer(given_as), vectors[ids])
+    for wrong in (-1, 7):
+        with pytest.raises(UserError, match=r"the ids reach from .* they must lie from 0 to 6"):
+            layer(torch.full((1, 5), wrong))
+
+
 def test_an_lstm_begins_by_keeping() -> None:
     layer = made("lstm", SEQUENCE, units=3)
     biases = layer.get_parameter("cell.bias_ih_l0") + layer.get_parameter("cell.bias_hh_l0")
@@ -126,6 +136,8 @@ def test_weights_fit_the_activation_that_follows(activation: str | None, gain: f
         ("residual", {"layers": [{"name": "dense", "units": 7}]}, ROW, r"give features \[7\], which cannot be added"),
         ("residual", {"layers": []}, ROW, "has no layers"),
         ("softmax", {}, ROW, "the loss applies it"),
+        ("log_softmax", {}, ROW, "take cross_entropy"),
+        ("embedding", {"ids": 3, "units": 2}, IMAGE, "takes a row of whole numbers"),
     ],
 )
 def test_a_layer_that_cannot_stand_there_says_what_to_write(

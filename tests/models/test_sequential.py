@@ -15,6 +15,7 @@ from trainwright.core.errors import UserError
 from trainwright.core.kinds import layers, models
 from trainwright.core.schema import check
 from trainwright.explain import as_text, explain
+from trainwright.optim.losses import criterion_of
 
 CLASSIC = ({"name": "conv", "filters": 32, "padding": "none"}, "relu", "max_pool", "flatten")
 CLASSIC_TOP = ({"name": "dense", "units": 128}, "relu")
@@ -155,6 +156,83 @@ def test_a_softmax_of_one_output_and_a_table_without_columns_are_told() -> None:
         sequential({"name": "dense", "units": 1}, "softmax", inputs=3, outputs=1)
     with pytest.raises(UserError, match="there are no inputs"):
         sequential("relu", inputs=0)
+
+
+def table(*listed: Any, outputs: int = 10, expects: str | None = None) -> Any:
+    torch.manual_seed(0)
+    return sequential(*listed, inputs=6, outputs=outputs, expects=expects)
+
+
+DENSE_10, DENSE_1 = {"name": "dense", "units": 10}, {"name": "dense", "units": 1}
+
+
+def test_a_log_softmax_is_kept_and_a_loss_that_applies_another_changes_nothing() -> None:
+    net, plain, x = table("relu", DENSE_10, "log_softmax"), table("relu"), torch.randn(4, 6)
+    assert torch.equal(net(x), plain(x).log_softmax(1))
+    assert net.notes[0] == "layer 3, log_softmax: kept; a softmax in the loss changes nothing more"
+    y = torch.tensor([1, 2, 3, 4])
+    losses = [criterion_of(name).each(net(x), y) for name in ("nll", "cross_entropy")]
+    torch.testing.assert_close(*losses)
+
+
+def test_a_sigmoid_is_left_to_a_loss_of_yes_or_no_and_else_an_activation() -> None:
+    net, plain, x = (
+        table("relu", DENSE_1, "sigmoid", outputs=1, expects="binary"),
+        table("relu", outputs=1),
+        torch.randn(4, 6),
+    )
+    assert torch.equal(net(x), plain(x))
+    assert net.notes == (
+        "layer 3, sigmoid: left to the loss, which applies it once",
+        "layer 2, dense: has as many units as there are outputs, so it is the output layer",
+    )
+    hidden = table(DENSE_10, "sigmoid", expects="numbers")
+    assert [type(m) for m in hidden.hidden] == [nn.Linear, nn.Sigmoid]
+    assert hidden.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("listed", "outputs", "expects", "message"),
+    [
+        (["softmax"], 3, "numbers", "layer 1, softmax: is for classes, but the loss compares numbers; leave it out"),
+        (["log_softmax"], 3, "binary", "is for classes, but the loss compares yes or no"),
+        (
+            [DENSE_1, "sigmoid"],
+            2,
+            "classes",
+            r"layer 1, dense: one unit and a sigmoid.* 2 classes.*write units = 2 and",
+        ),
+        ([DENSE_10, "sigmoid"], 1, "binary", r"10 units before a sigmoid, but the data has 1 outputs; write units = 1"),
+        ([DENSE_1, "log_softmax"], 3, "classes", r"1 units before a log_softmax, but the data has 3 classes"),
+    ],
+)
+def test_an_activation_that_does_not_fit_the_loss_is_told(
+    listed: list[Any], outputs: int, expects: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        table(*listed, outputs=outputs, expects=expects)
+
+
+@pytest.mark.parametrize(("end", "loss"), [("softmax", "cross_entropy"), ("log_softmax", "nll")])
+def test_declared_probabilities_never_change_what_is_learned(end: str, loss: str, tmp_path: Path) -> None:
+    def trained(listed: list[Any], name: str) -> Any:
+        task = {"name": "image_classification", "loss": loss if listed[1:] else "cross_entropy"}
+        model = {"name": "sequential", "layers": listed}
+        recipe = {**DIGITS, "task": task, "model": model, "budget": "5 steps"}
+        return tw.train(recipe, out=tmp_path / name, quiet=True)
+
+    plain, declared = trained(["flatten"], "plain"), trained(["flatten", DENSE_10, end], "declared")
+    assert declared.metrics["test/loss"] == pytest.approx(plain.metrics["test/loss"], rel=1e-4)
+    assert any(end in note for note in declared.manifest["data"]["notes"])
+    image = {"image": torch.zeros(8, 8, dtype=torch.uint8).numpy()}
+    for one, two in zip(plain.predict([image])[0]["top"], declared.predict([image])[0]["top"], strict=True):
+        assert one[1] == pytest.approx(two[1], rel=1e-3)
+
+
+def test_rows_of_ids_become_vectors_and_are_read_step_by_step() -> None:
+    net = sequential({"name": "embedding", "ids": 50, "units": 8}, {"name": "gru", "units": 5}, inputs=7)
+    assert shapes(net)[0] == (50, 8)
+    assert net(torch.randint(0, 50, (2, 7))).shape == (2, 10)
 
 
 def test_images_of_another_shape_are_told() -> None:

@@ -331,8 +331,8 @@ def test_sizes_fit_the_models_we_have() -> None:
     flat.processor.fit(arrays())
     image.processor.fit([{"x": np.zeros((3, 8, 6)), "y": np.zeros(2)}] * 2)
     pair.processor.fit([{"a": np.zeros((2, 2)), "b": 1.0, "y": 1.0}] * 2)
-    assert flat.sizes() == {"inputs": 5, "outputs": 3}
-    assert image.sizes() == {"inputs": 144, "channels": 3, "size": [8, 6], "outputs": 2}
+    assert flat.sizes() == {"inputs": 5, "outputs": 3, "expects": "classes"}
+    assert image.sizes() == {"inputs": 144, "channels": 3, "size": [8, 6], "outputs": 2, "expects": "numbers"}
     assert pair.sizes() == {"inputs": 5, "outputs": 1}
 
 

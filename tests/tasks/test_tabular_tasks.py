@@ -197,7 +197,8 @@ def test_a_regressions_constant_is_the_training_mean() -> None:
 def test_sizes_tell_a_model_what_it_must_know() -> None:
     task = TabularClassification()
     task.processor.fit(rows())
-    assert task.sizes() == {"inputs": 4, "cardinalities": [5, 4], "outputs": 2}  # size, its mark, count, since
+    known = {"inputs": 4, "cardinalities": [5, 4], "outputs": 2}  # size, its mark, count, since
+    assert task.sizes() == {**known, "expects": "classes"}
     notes = " ".join(task.processor.inputs.notes)
     assert "'row_id' is left out: an id" in notes
     assert "'unit' is left out: every value is 'cm'" in notes

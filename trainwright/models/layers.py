@@ -208,6 +208,35 @@ def softmax() -> Layer:
     return at
 
 
+@layers.add("log_softmax")
+def log_softmax() -> Layer:
+    """Logarithms of probabilities of classes, for the loss nll; only as the last layer."""
+
+    def at(place: Place) -> nn.Module:
+        raise UserError("", "stands within the network", "write it last, or leave it out and take cross_entropy")
+
+    return at
+
+
+@layers.add("embedding")
+def embedding(*, ids: Size, units: Size) -> Layer:
+    """A learned vector for each id: a sample's row of whole numbers becomes a sequence of vectors.
+
+    Args:
+        ids: how many there are; they count from 0.
+        units: numbers of each vector.
+
+    Source: Bengio et al. 2003, "A neural probabilistic language model".
+    """
+
+    def at(place: Place) -> nn.Module:
+        if len(place.shape) != 1:
+            raise UserError("", "takes a row of whole numbers, the ids", "write it first, for rows of ids")
+        return _Embedding(ids, units)
+
+    return at
+
+
 def _activation(name: Activation) -> Callable[[], Layer]:
     """A layer without options."""
 
@@ -234,6 +263,20 @@ class _GlobalPool(nn.Module):
         """(N, C, H, W) -> (N, C), or (N, T, F) -> (N, F)."""
         axes = (2, 3) if x.ndim == 4 else (1,)
         return x.mean(axes) if self.take == "mean" else x.amax(axes)
+
+
+@final
+class _Embedding(nn.Module):
+    def __init__(self, ids: int, units: int) -> None:
+        super().__init__()
+        self.vectors = nn.Embedding(ids, units)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, T) ids, of whatever type -> (N, T, F)."""
+        if x.is_cpu and x.numel() and not 0 <= float(x.min()) <= float(x.max()) < self.vectors.num_embeddings:
+            what = f"the ids reach from {float(x.min()):g} to {float(x.max()):g}"
+            raise UserError("layer embedding", what, f"they must lie from 0 to {self.vectors.num_embeddings - 1}")
+        return self.vectors(x.long())  # type: ignore[no-any-return]
 
 
 @final

@@ -5,7 +5,7 @@ Letters in shapes: N samples, C channels, H height, W width, F numbers, K catego
 
 from __future__ import annotations
 
-from typing import Annotated, final
+from typing import Annotated, Literal, final
 
 import torch
 from pydantic import Field
@@ -32,7 +32,8 @@ class Sequential(nn.Module):
     "flatten", { name = "dense", units = 128 }, "relu"]``. An activation is a layer. ``explain layer`` lists all.
 
     The list need not say the outputs. Where it does, with a last dense layer of as many units as there are outputs,
-    that is the output layer; a softmax behind it is left to the loss, which applies it once. ``notes`` says so.
+    that is the output layer; a softmax behind it is left to the loss, which applies it once, and so is a sigmoid where
+    the loss compares with yes or no. A log_softmax, for the loss nll, is kept. ``notes`` says so.
     An image begins as [channels, height, width], a row of a table as [numbers], categories as learned vectors.
 
     Args:
@@ -41,6 +42,7 @@ class Sequential(nn.Module):
         channels: of images; given by the data.
         size: height and width of images in pixels; given by the data.
         cardinalities: how many ids each category of a table has; given by the data.
+        expects: what the loss compares the outputs with, where that is known; given by the data.
         layers: names, or tables of a name and options, from the input on.
     """
 
@@ -52,6 +54,7 @@ class Sequential(nn.Module):
         channels: Size | None = None,
         size: tuple[Size, Size] | None = None,
         cardinalities: tuple[Size, ...] = (),
+        expects: Literal["classes", "binary", "numbers"] | None = None,
         layers: tuple[Spec, ...] = (),
     ) -> None:
         super().__init__()
@@ -65,7 +68,7 @@ class Sequential(nn.Module):
         if 0 in self.shape:
             raise UserError("model", "there are no inputs", "give the data a column of numbers or categories")
         try:
-            specs, self.notes = _without_outputs(layers, outputs)
+            specs, self.notes, self.logs = _without_outputs(layers, outputs, expects)
             self.hidden, shape = stacked(specs, self.shape)
         except UserError as error:
             raise UserError(f"{_WHERE}, {error.where}", error.what, error.instead) from None
@@ -79,7 +82,8 @@ class Sequential(nn.Module):
         parts = [] if x is None else [self._placed(x)]
         if categorical is not None:
             parts += [e(categorical[:, i]) for i, e in enumerate(self.embeddings)]
-        return self.head(self.hidden(torch.cat(parts, 1) if len(parts) > 1 else parts[0]))  # type: ignore[no-any-return]
+        outputs: Tensor = self.head(self.hidden(torch.cat(parts, 1) if len(parts) > 1 else parts[0]))
+        return outputs.log_softmax(1) if self.logs else outputs
 
     def _placed(self, x: Tensor) -> Tensor:
         """In the weights' type, and flat where there are no images."""
@@ -91,22 +95,51 @@ class Sequential(nn.Module):
         return x if x.is_floating_point() else x.to(self.head.weight.dtype)
 
 
-def _without_outputs(layers: tuple[Spec, ...], outputs: int) -> tuple[list[Spec], tuple[str, ...]]:
-    """The hidden layers, and what became of a declared output layer and softmax."""
+def _without_outputs(
+    layers: tuple[Spec, ...], outputs: int, expects: str | None
+) -> tuple[list[Spec], tuple[str, ...], bool]:
+    """The hidden layers, what became of a declared output layer and its activation, and whether that is kept."""
     specs, notes = list(layers), []
-    soft = named(specs[-1], len(specs))[0] == "softmax"
-    if soft:
-        where = f"layer {len(specs)}, softmax"
-        if outputs == 1:
-            raise UserError(where, "of one output is always 1", "leave it out")
-        notes.append(f"{where}: left to the loss, which applies it once")
+    last, _ = named(specs[-1], len(specs))
+    where = f"layer {len(specs)}, {last}"
+    meant = last in ("softmax", "log_softmax") or (last == "sigmoid" and expects == "binary")
+    if last == "sigmoid" and expects == "classes" and len(specs) > 1:
+        _refuse_one_unit(specs, outputs)
+    if meant:
+        _check_meant(last, where, outputs, expects)
+        kept = "kept; a softmax in the loss changes nothing more" if last == "log_softmax" else ""
+        notes.append(f"{where}: {kept or 'left to the loss, which applies it once'}")
         specs.pop()
     name, options = named(specs[-1], len(specs)) if specs else ("", {})
     where = f"layer {len(specs)}, {name}"
     if name == "dense" and options == {"units": outputs}:
         notes.append(f"{where}: has as many units as there are outputs, so it is the output layer")
         specs.pop()
-    elif name == "dense" and soft:
-        what = f"{options.get('units', 'no')} units before a softmax, but the data has {outputs} classes"
+    elif name == "dense" and meant:
+        what = f"{options.get('units', 'no')} units before a {last}, but the data has {outputs} {_things(expects)}"
         raise UserError(where, what, f"write units = {outputs}, or leave out both: the output layer is added")
-    return specs, tuple(notes)
+    return specs, tuple(notes), meant and last == "log_softmax"
+
+
+def _check_meant(name: str, where: str, outputs: int, expects: str | None) -> None:
+    """A softmax is of classes, and there are two at least."""
+    if name == "sigmoid":
+        return
+    if expects in ("binary", "numbers"):
+        what = "is for classes, but the loss compares " + ("yes or no" if expects == "binary" else "numbers")
+        raise UserError(where, what, "leave it out")
+    if outputs == 1:
+        raise UserError(where, "of one output is always 1", "leave it out")
+
+
+def _refuse_one_unit(specs: list[Spec], outputs: int) -> None:
+    """One unit and a sigmoid, as some write two classes, would be a bottleneck before the output layer."""
+    name, options = named(specs[-2], len(specs) - 1)
+    if name == "dense" and options == {"units": 1}:
+        what = f"one unit and a sigmoid, but the data has {outputs} classes, with an output each"
+        instead = f"write units = {outputs} and 'softmax', or leave out both: the output layer is added"
+        raise UserError(f"layer {len(specs) - 1}, dense", what, instead)
+
+
+def _things(expects: str | None) -> str:
+    return "outputs" if expects == "binary" else "classes"

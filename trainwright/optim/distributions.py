@@ -73,7 +73,7 @@ def _of_log_probabilities(output: Tensor, target: Tensor) -> None:
     worst = float(sums[sums.abs().argmax()])  # the wait; NaN is the engine's to tell
     if abs(worst) > _FAR:
         what = f"the model's output is no logarithm of probabilities: those of one sample add up to e^{worst:.3g}"
-        raise UserError("loss", what, "end the model with nn.LogSoftmax(1), or use 'cross_entropy' for logits")
+        raise UserError("loss", what, "end the model with a log-softmax, or use 'cross_entropy' for logits")
 
 
 def _is_form(form: Form, output: Tensor, target: Tensor) -> None:

@@ -276,11 +276,11 @@ class ImageClassification(Task[Images]):
         return "label"
 
     def sizes(self) -> dict[str, JSON]:
-        """``channels``, ``size`` [height, width], ``inputs`` (pixels times channels) and ``outputs`` (classes)."""
+        """``channels``, ``size`` [height, width], ``inputs`` (pixels times channels), ``outputs``; expects classes."""
         form = self.processor.form
         size: list[JSON] = [form.height, form.width]
         pixel: dict[str, JSON] = {"channels": form.channels, "size": size, "inputs": _size(form)}
-        return {**pixel, "outputs": len(self.processor.labels)}
+        return {**pixel, "outputs": len(self.processor.labels), "expects": self.criterion.expects}
 
     def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
         """Logits (N, C) compared with the classes; of a mixed image with both, each by its share."""

@@ -79,13 +79,18 @@ class Supervised(Task[Fields]):
         return self.processor.weigh(targets)
 
     def sizes(self) -> dict[str, JSON]:
-        """``inputs`` (numbers of all inputs), ``outputs``; of one input (C, H, W) also ``channels`` and ``size``."""
+        """``inputs`` (numbers of all inputs), ``outputs``; of one input (C, H, W) also ``channels`` and ``size``.
+
+        ``expects`` says what the loss compares with, where that is known and the loss itself makes it of the outputs.
+        """
         plain = self.processor.plain
         shapes = [plain[n].shape for n in self.inputs]
         sizes: dict[str, JSON] = {"inputs": sum(math.prod(s) for s in shapes)}
         if len(shapes) == 1 and len(shapes[0]) == 3:
             channels, height, width = shapes[0]
             sizes |= {"channels": channels, "size": [height, width]}
+        if self.processor.meaning in ("classes", "binary", "numbers"):
+            sizes["expects"] = self.processor.meaning
         truth = plain[(*self.targets, *self.inputs)[0]].shape
         return {**sizes, "outputs": max(self.processor.classes, 2) if self._classes else math.prod(truth)}
 

@@ -138,9 +138,10 @@ class TabularClassification(Task[TableLabels]):
         return target_column(self.processor.target, record)
 
     def sizes(self) -> dict[str, JSON]:
-        """``inputs`` (numbers), ``cardinalities`` (ids of each category) and ``outputs`` (classes)."""
+        """``inputs`` (numbers), ``cardinalities`` (ids of each category) and ``outputs``; expects classes."""
         inputs, labels = self.processor.inputs, self.processor.labels
-        return {"inputs": inputs.width, "cardinalities": list(inputs.cardinalities), "outputs": len(labels)}
+        sizes: dict[str, JSON] = {"inputs": inputs.width, "cardinalities": list(inputs.cardinalities)}
+        return {**sizes, "outputs": len(labels), "expects": self.criterion.expects}
 
     def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
         """Logits (N, C) compared with the classes."""

@@ -138,9 +138,10 @@ class TabularRegression(Task[TableValues]):
         return "rmse"
 
     def sizes(self) -> dict[str, JSON]:
-        """``inputs`` (numbers), ``cardinalities`` (ids of each category) and ``outputs`` (1)."""
+        """``inputs`` (numbers), ``cardinalities`` (ids of each category) and ``outputs`` (1); expects numbers."""
         inputs = self.processor.inputs
-        return {"inputs": inputs.width, "cardinalities": list(inputs.cardinalities), "outputs": 1}
+        sizes: dict[str, JSON] = {"inputs": inputs.width, "cardinalities": list(inputs.cardinalities)}
+        return {**sizes, "outputs": 1, "expects": self.criterion.expects}
 
     def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
         """Values (N, 1) compared with the standardized targets."""
