@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import trainwright as tw
 from tests.tasks.cases import png
 from trainwright.core.errors import DataError
 from trainwright.data.images import Form, Look, common_size, file_of, look, pixels
@@ -24,6 +28,16 @@ def saved(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format=kind, **options)
     return buffer.getvalue()
+
+
+def raw_png(width: int, height: int, depth: int, colour: int, pixels: bytes) -> bytes:
+    """A PNG written by hand: what Pillow itself never writes. ``colour`` is 0 grey, 2 RGB, 4 grey and alpha, 6 RGBA."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
 
 
 def test_arrays_and_lossless_files_keep_every_pixel() -> None:
@@ -46,6 +60,35 @@ def test_cameras_held_in_any_way_give_upright_pictures(orientation: int) -> None
     upright = pixels(data, Form(3, 16, 24))
     assert np.array_equal(upright, COLOUR.transpose(2, 0, 1))
     assert look(data) == Look(16, 24, False)
+
+
+def test_a_photo_taken_upright_is_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned to the right, as telephones are
+    lying = Image.fromarray(COLOUR).transpose(Image.Transpose.ROTATE_90)
+    photo = saved(lying, "JPEG", exif=exif, quality=100, subsampling=0)
+    assert look(photo) == Look(16, 24, False)
+    assert np.abs(pixels(photo, Form(3, 16, 24)).astype(float) - COLOUR.transpose(2, 0, 1)).max() < 12
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_of_a_moving_picture_the_first_frame_is_taken(kind: str) -> None:
+    frames = [Image.new("RGB", (24, 16), colour) for colour in ((200, 40, 40), (40, 200, 40), (40, 40, 200))]
+    moving = saved(frames[0], kind, save_all=True, append_images=frames[1:], duration=50)
+    with Image.open(io.BytesIO(moving)) as image:
+        assert getattr(image, "n_frames", 1) == 3
+    assert look(moving) == Look(16, 24, False)
+    assert pixels(moving, Form(3, 16, 24)).mean((1, 2)) == pytest.approx([200, 40, 40], abs=3)
+
+
+def test_a_palette_keeps_its_colours() -> None:
+    few = (COLOUR // 86 * 86).astype(np.uint8)
+    for kind in ("PNG", "GIF", "BMP", "TIFF"):
+        palette = Image.fromarray(few).quantize(256, dither=Image.Dither.NONE)
+        data = saved(palette, kind)
+        with Image.open(io.BytesIO(data)) as image:
+            assert image.mode == "P"
+        assert np.array_equal(pixels(data, Form(3, 16, 24)), few.transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "HSV", "LAB"])
@@ -75,6 +118,17 @@ def test_sixteen_bits_keep_their_range() -> None:
         data = saved(Image.fromarray(deep), kind)
         assert look(data).grey
         assert np.array_equal(pixels(data, Form(1, 16, 24))[0], RAMP)
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3), (4, 1), (6, 3)])
+def test_sixteen_bits_of_every_kind_are_read(colour: int, channels: int) -> None:
+    deep = (COLOUR if channels == 3 else RAMP[:, :, None]).astype(">u2") * 257
+    if colour >= 4:
+        deep = np.concatenate([deep, np.full((16, 24, 1), 65535, ">u2")], 2)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in deep)
+    data = raw_png(24, 16, 16, colour, rows)
+    expected = COLOUR.transpose(2, 0, 1) if channels == 3 else RAMP[None]
+    assert np.abs(pixels(data, Form(channels, 16, 24)).astype(int) - expected).max() <= 1
 
 
 def test_what_is_transparent_becomes_white() -> None:
@@ -120,8 +174,10 @@ def test_the_centre_is_kept() -> None:
         ([(8, 8)], (8, 8)),
         ([(480, 640)] * 4, (168, 224)),
         ([(20, 20), (30, 40), (40, 40)], (64, 64)),
-        ([(100, 150), (120, 130), (110, 170)], (110, 150)),
-        ([(400, 533), (500, 300), (600, 400)], (224, 224)),
+        ([(70, 90), (80, 80), (75, 95)], (75, 90)),
+        ([(100, 150), (120, 130), (110, 170)], (96, 96)),
+        ([(400, 533), (500, 300), (600, 400)] * 1000, (128, 128)),
+        ([(400, 533), (500, 300), (600, 400)] * 7000, (224, 224)),
     ],
 )
 def test_the_size_is_the_common_one_or_the_median_within_bounds(
@@ -135,6 +191,10 @@ def broken() -> list[tuple[str, Any, str]]:
     whole = png(COLOUR)
     return [
         ("half a jpeg", jpeg[: len(jpeg) // 2], "damaged"),
+        ("all but the last bytes of a jpeg", jpeg[:-100], "damaged"),
+        ("a bomb", raw_png(30_000, 30_000, 8, 2, bytes(1000)), "the image is too large"),
+        ("a picture without pixels", raw_png(0, 0, 8, 2, b""), "damaged|no image"),
+        ("the head of a gif", saved(Image.fromarray(RAMP), "GIF")[:12], "damaged|no image"),
         ("half a png", whole[: len(whole) // 2], "damaged"),
         ("no image", b"hello, this is text", "no image that can be read"),
         ("nothing", b"", "no image that can be read"),
@@ -152,6 +212,28 @@ def broken() -> list[tuple[str, Any, str]]:
 def test_what_is_no_picture_is_told(value: Any, said: str) -> None:
     with pytest.raises(DataError, match=said):
         pixels(value, Form(1, 8, 8))
+
+
+def test_a_bomb_is_told_before_it_is_decoded() -> None:
+    bomb = raw_png(60_000, 60_000, 8, 0, bytes(1000))
+    said = r"the image is too large: .* make it smaller, or take it out"
+    with pytest.raises(DataError, match=said):
+        look(bomb)
+    with pytest.raises(DataError, match=said):
+        pixels(bomb, Form(1, 8, 8))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff", b"GIF89a", b"hello"], ids=["empty", "jpeg", "gif", "text"])
+def test_an_empty_file_in_a_folder_is_named(content: bytes, tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for i in range(6):
+            (tmp_path / label / f"{i}.png").write_bytes(png(COLOUR + i))
+    (tmp_path / "cat" / "bad.jpg").write_bytes(content)
+    recipe = {"task": "image_classification", "data": {"source": "folder", "path": str(tmp_path)}, "model": "cnn"}
+    with pytest.raises(DataError, match=r"cat/bad\.jpg"):
+        tw.train(recipe, out=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 @given(st.integers(0, 10**6))
