@@ -30,6 +30,7 @@ from trainwright.engine.state import TrainState, randomness_kept
 from trainwright.runs.begin import freeze, moving, resting
 from trainwright.runs.gathered import Data, Report, gather_data
 from trainwright.runs.recipe import Recipe
+from trainwright.runs.summary import layers_of, watched
 
 PARTS = ("train", "valid", "test")
 _TRIED = 8  # samples; more than one for batch norm's sake
@@ -49,6 +50,7 @@ class Pieces:
     first: Callable[[], Batch]  # a few training samples, to try the model on
     encoded: Mapping[str, Encoded] = field(default_factory=dict)  # by part, where baselines can be fitted
     facts: dict[str, Any] = field(default_factory=dict)  # of the data, for the manifest
+    layers: list[dict[str, Any]] = field(default_factory=list)  # of the model and what they give, once it was tried
     findings: list[Finding] = field(default_factory=list)
     bad: Mapping[str, Sequence[Bad]] = field(default_factory=dict)  # samples that are passed over, by part
     close: Callable[[], None] = lambda: None
@@ -143,14 +145,17 @@ def state_of(
 def try_first(pieces: Pieces) -> None:
     """Compute the loss of a few samples before anything is written; UserError where model and data do not fit.
 
-    Nothing is left of it: no gradient, no randomness, no buffer.
+    Nothing is left of it but what each layer gave: no gradient, no randomness, no buffer.
     """
     state, runtime = pieces.state, pieces.runtime
+    bare = runtime.ranks.bare(state.model)
     with state.aside(), torch.no_grad(), runtime.autocast():
         state.model.train()
         batch = runtime.take(pieces.first())
         try:
-            pieces.task.loss(state.model, batch, Progress())
+            with watched(bare) as given:
+                pieces.task.loss(state.model, batch, Progress())
+            pieces.layers = layers_of(bare, given)
         except TrainwrightError:
             raise
         except Exception as error:

@@ -54,7 +54,11 @@ def manifest(pieces: Pieces, cadence: Cadence, monitor: str, better: str, facts:
             "budget": pieces.config.budget,
         },
         "data": pieces.facts,
-        "model": {"class": type(original(model)).__name__, "parameters": parameters(model)},
+        "model": {
+            "class": type(original(model)).__name__,
+            "parameters": parameters(model),
+            "layers": pieces.layers,
+        },
         "monitor": {"name": monitor, "better": better},
         "weights": _weights(pieces, monitor),
         **facts,

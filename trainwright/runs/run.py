@@ -110,7 +110,7 @@ class Run:
 
     def summary(self) -> str:
         """The model's layers, shapes and parameters as text."""
-        return summary(self.predictor.model)
+        return summary(self.predictor.model, self.manifest["model"].get("layers", ()))
 
 
 def open_run(path: str | Path, model: nn.Module | None = None) -> Run:

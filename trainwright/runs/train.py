@@ -116,6 +116,7 @@ def resume(
         pieces = assemble(checked, runtime, console.progress if console else silent, learned, passed_over(facts))
         same_data(facts["data"], pieces.facts, run.path)
         spent(run, pieces)
+        try_first(pieces)
         begin(pieces, *rule_of(checked.config.init))  # for its notes: the weights come from the checkpoint
         remember(pieces, facts)
         a = Attempt(

@@ -11,6 +11,7 @@ from trainwright.core.config import Budget
 from trainwright.core.finding import Advice, Edit, Finding, Patch
 from trainwright.runs.figures import aligned, number
 from trainwright.runs.run import Run
+from trainwright.runs.summary import outline
 from trainwright.runs.surface import Surface
 
 _LABEL = 8  # columns
@@ -47,6 +48,7 @@ def opening(run: Run, steps: int, every: int, monitor: str, better: str) -> list
         ("run", str(run.path)),
         ("task", config.get("task", {}).get("name", "")),
         ("model", f"{own if model in (None, 'own') else model}, {manifest['model']['parameters']:,} parameters"),
+        *(("layers" if not i else "", line) for i, line in enumerate(outline(manifest["model"].get("layers", ())))),
         ("device", f"{machine['device']}{name}, {plan['precision']}{ranks}"),
         ("samples", samples),
         ("split", said(data.get("split", ""))),
