@@ -70,7 +70,7 @@ def one_object(text: str) -> dict[str, Any]:
 
 
 def test_help_version_and_mistakes_answer_without_torch() -> None:
-    lines = [["--help"], ["--version"], ["trian"], ["train", "digits", "--epoks", "3"], ["train", "digits", "lr"], []]
+    lines = [["--help"], ["--version"], ["trian"], ["train", "digits", "--optimizer.lr"], ["train", "digits", "lr"], []]
     lines += [[name, "--help"] for name in commands.commands]
     lines += [["resume", "nowhere"], ["predict", "nowhere", "x.csv"], ["runs", "nowhere"]]
     program = f"""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from trainwright.core import schema
+from trainwright.core.aliases import ALIASES, GATHERED, REFUSED
 from trainwright.core.config import RunConfig
 from trainwright.core.errors import UserError, did_you_mean
 from trainwright.core.kinds import KINDS
@@ -28,7 +29,7 @@ _KINDS = {
     "set": 'A public data set by its name: data = "mnist".',
     "rule": "What the doctor looks for.",
 }
-_SYNONYMS = {"epochs": "budget", "lr": "optimizer.lr", "recipe.data": "data"}
+_SYNONYMS = {"recipe.data": "data"}
 _ROOMY = 90  # columns from which a table of five columns reads well
 
 
@@ -84,9 +85,26 @@ def explain(name: str | None = None) -> Page:
         page = _of_data(name, rest)
     else:
         page = _of_kind(KINDS[first], rest) if first in KINDS else None
+    page = page or _of_others(name)
     if page is None:
         raise UserError("explain", f"nothing is named '{name}'", did_you_mean(name, _names(name)))
     return page
+
+
+def _of_others(name: str) -> Page | None:
+    """What a name of another system is called here, or why it has no counterpart."""
+    if name in ALIASES:
+        alias = ALIASES[name]
+        page = explain(alias.key.removeprefix("task.") if alias.key.startswith("task.loss.") else alias.key)
+        note = f" ({alias.note})" if alias.note else ""
+        return replace(page, summary=f"`{name}` ({alias.who}) is called `{alias.key}` here{note}. {page.summary}")
+    if name in GATHERED:
+        said = "Here batch_size is the whole of an optimizer step; the samples computed at once are micro_batch."
+        return Page(name, f"`{name}` ({GATHERED[name]}) multiplies batch_size. {said}")
+    if name in REFUSED:
+        what, instead = REFUSED[name]
+        return Page(name, f"`{name}` is no key of a recipe: {what}; {instead}.")
+    return None
 
 
 def undocumented() -> list[str]:

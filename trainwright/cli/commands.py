@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from trainwright.cli.grammar import Settable, Verbs
 from trainwright.cli.told import failed, forget_stdout, print_json, show_answers, stdout_for_json, write_answers
 from trainwright.cli.typed import in_epochs, new_file, run_folder, settings_of, value_of
 from trainwright.core.errors import UserError
@@ -62,7 +63,7 @@ def _invoked(arguments: list[str], place: _Place) -> int:
         return done.exit_code
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(version("trainwright"), prog_name="trainwright", message="%(prog)s %(version)s")
 def commands() -> None:
     """Trains neural networks without failing silently.
@@ -90,9 +91,10 @@ def _set_options(command: C) -> C:
     return click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")(command)
 
 
-@commands.command(short_help="Train what a recipe says.")
-@click.argument("recipe", metavar="RECIPE|NAME")
+@commands.command(cls=Settable, short_help="Train what a recipe says.")
+@click.argument("recipe", required=False, metavar="RECIPE|NAME")
 @_set_options
+@click.option("--config", metavar="FILE", help="The recipe, for those who would rather write it so.")
 @click.option("--data", metavar="PATH", help="File or folder with the data (data.path).")
 @click.option("--epochs", type=float, help="Passes over the training data (budget).")
 @click.option("--batch-size", metavar="N|all", help="Samples per optimizer step (batch_size).")
@@ -101,14 +103,17 @@ def _set_options(command: C) -> C:
 @click.option("--seed", type=int, help="Of the split, the weights, the order and the augmentation.")
 @click.option("--name", help="Label in the run folder's name.")
 @click.option("--out", metavar="FOLDER", help="The run folder, empty or not there yet; runs/DATE-NAME-… unless given.")
+@click.option("--exist-ok", is_flag=True, help="A run that is in --out already is moved aside to FOLDER.1, whole.")
+@click.option("--resume", "run", metavar="RUN", help="Take this run up again, as `trainwright resume RUN` does.")
 @_quiet_option
 @_json_option
 @click.pass_obj
 def train(
     place: _Place,
-    recipe: str,
+    recipe: str | None,
     settings: tuple[str, ...],
     more: tuple[str, ...],
+    config: str | None,
     data: str | None,
     epochs: float | None,
     batch_size: str | None,
@@ -117,6 +122,8 @@ def train(
     seed: int | None,
     name: str | None,
     out: str | None,
+    exist_ok: bool,
+    run: str | None,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -125,11 +132,12 @@ def train(
     \b
     trainwright train recipe.toml --epochs 20 --lr 3e-4
     trainwright train digits optimizer.name=sgd optimizer.lr=0.1 batch_size=all
+    trainwright train digits --optimizer.weight_decay 0.1 --micro-batch 16      any key, as an option
+
+    Names of other systems (learning_rate, max_epochs, …) are understood, and it is said what they are called here.
     """
-    if "=" in recipe and not Path(recipe).exists():
-        raise UserError(
-            recipe, "is a setting, not a recipe", "write the recipe first: trainwright train digits lr=0.01"
-        )
+    asked = ([] if recipe is None else [recipe]) + list(settings)
+    recipe, settings = _recipe_first(asked, config, resuming=run is not None)
     flags = {
         "data.path": data,
         "budget": None if epochs is None else in_epochs(epochs),
@@ -140,16 +148,18 @@ def train(
         "name": name,
     }
     changes = settings_of([*settings, *more], flags)
+    if run is not None:
+        return _resumed(place, run, changes, quiet, as_json)
     place.folder = Path(out) if out else None
 
     with stdout_for_json(as_json):
         from trainwright.runs.train import train
 
-        run = train(recipe, changes, out=out, quiet=quiet, to_stderr=as_json)
-    return _trained(run, as_json)
+        made = train(recipe, changes, out=out, exist_ok=exist_ok, quiet=quiet, to_stderr=as_json)
+    return _trained(made, as_json)
 
 
-@commands.command(short_help="Take a run up again where it stopped.")
+@commands.command(cls=Settable, short_help="Take a run up again where it stopped.")
 @click.argument("run")
 @_set_options
 @click.option("--epochs", type=float, help="A larger budget than the run's own.")
@@ -172,13 +182,7 @@ def resume(
     trainwright resume runs/2026-11-20-digits-a1b2 --epochs 60     a finished run, trained for longer
     """
     changes = settings_of([*settings, *more], {"budget": None if epochs is None else in_epochs(epochs)})
-    place.folder = run_folder(run)
-
-    with stdout_for_json(as_json):
-        from trainwright.runs.train import resume
-
-        resumed = resume(place.folder, changes, quiet=quiet, to_stderr=as_json)
-    return _trained(resumed, as_json)
+    return _resumed(place, run, changes, quiet, as_json)
 
 
 @commands.command(short_help="Score a run's model on data.")
@@ -285,6 +289,35 @@ def runs(folder: str, as_json: bool) -> None:
             row.append("" if r.get("value") is None else f"{r['score']} {number(r['value'])}")
         for line in aligned([titles, *rows]):
             click.echo(line)
+
+
+def _recipe_first(asked: list[str], config: str | None, *, resuming: bool) -> tuple[str, tuple[str, ...]]:
+    """The recipe, and the settings behind it; a run that is resumed has its own recipe."""
+    first = asked[0] if asked and ("=" not in asked[0] or Path(asked[0]).exists()) else None
+    if resuming:
+        if first is not None or config is not None:
+            raise UserError(first or str(config), "a run goes on with its own recipe", "leave the recipe out")
+        return "", tuple(asked)
+    if config is not None:
+        if first is not None:
+            raise UserError(first, "and --config both name a recipe", "name one of them")
+        return config, tuple(asked)
+    if first is None and asked:
+        raise UserError(
+            asked[0], "is a setting, not a recipe", "write the recipe first: trainwright train digits lr=0.01"
+        )
+    if first is None:
+        raise click.UsageError("Missing argument 'RECIPE|NAME'.", click.get_current_context())
+    return first, tuple(asked[1:])
+
+
+def _resumed(place: _Place, run: str, changes: Mapping[str, Any], quiet: bool, as_json: bool) -> int:
+    place.folder = run_folder(run)
+    with stdout_for_json(as_json):
+        from trainwright.runs.train import resume
+
+        resumed = resume(place.folder, changes, quiet=quiet, to_stderr=as_json)
+    return _trained(resumed, as_json)
 
 
 def _trained(run: Run, as_json: bool) -> int:

@@ -8,6 +8,7 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,10 @@ def new_folder(out: str | Path | None, label: str) -> Path:
     if folder.is_dir() and any(folder.iterdir()):
         if out is None:
             return new_folder(out, label)
-        raise UserError(str(folder), "exists and is not empty", "choose another folder; nothing was overwritten")
+        what, other = "exists and is not empty", "choose another folder"
+        if (folder / MANIFEST).is_file():
+            what, other = "holds a run already", "choose another folder, or move that run aside with --exist-ok"
+        raise UserError(str(folder), what, f"{other}; nothing was overwritten")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".probe"
@@ -59,6 +63,25 @@ def new_folder(out: str | Path | None, label: str) -> Path:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise UserError(str(folder), f"cannot be written: {why}", "choose another folder with --out") from None
     return folder
+
+
+def moved_aside(out: str | Path) -> str:
+    """Rename the folder of a run to the next free ``OUT.1``, ``OUT.2``, …; says so, or nothing where there is no run.
+
+    Raises LockedError where that run is being trained.
+    """
+    folder = Path(out).expanduser()
+    if not (folder / MANIFEST).is_file() or folder.name in ("", ".."):
+        return ""
+    if locked(folder):
+        raise LockedError(f"{folder}: is being trained by another process; wait for it, or choose another folder")
+    names = (folder.with_name(f"{folder.name}.{n}") for n in count(1))
+    aside = next(name for name in names if not os.path.lexists(name))
+    try:
+        folder.rename(aside)
+    except OSError as error:
+        raise UserError(str(folder), f"cannot be moved aside: {error.strerror}", "choose another folder") from None
+    return f"the run that was in {folder} is now in {aside}"
 
 
 class Lock:

@@ -76,6 +76,7 @@ def fit(
     init: InitSpec | None = None,
     name: str = "",
     out: str | Path | None = None,
+    exist_ok: bool = False,
     resume: str | Path | None = None,
     observers: Sequence[Observer] = (),
     step_fn: StepFn = train_step,
@@ -126,6 +127,7 @@ def fit(
             gain, generator) that fills a weight (outputs, inputs, …). None leaves the module as it is.
         name: label in the run folder's name; the module's class unless given.
         out: the run folder; ``runs/DATE-NAME-xxxx`` unless given.
+        exist_ok: a run that is in ``out`` already is moved aside to ``OUT.1``; without it that is an error.
         resume: the folder of an interrupted run that was called with the same model and data.
         observers: are told every event; may ask to stop.
         step_fn: the step itself.
@@ -198,7 +200,7 @@ def fit(
             else:
                 remember(pieces, open_run(folder).manifest)
             again = _reopening(pieces.task, loss)
-            a = _attempt_of(pieces, model, again, folder, out, observers, console, step_fn)
+            a = _attempt_of(pieces, model, again, folder, (out, exist_ok), observers, console, step_fn)
             attempt(a)
             return finished(a, original(model))
     finally:
@@ -212,7 +214,7 @@ def _attempt_of(
     model: nn.Module,
     again: Mapping[str, Any],
     resumed: Path | None,
-    out: str | Path | None,
+    place: tuple[str | Path | None, bool],
     observers: Sequence[Observer],
     console: Console | None,
     step_fn: StepFn,
@@ -228,7 +230,8 @@ def _attempt_of(
         same_data(before["data"], pieces.facts, resumed)
         spent(run, pieces)
         attempts = [*before["attempts"], {"from_step": run.view.step}]
-    folder = resumed or agreed_folder(out, config.name, runtime)
+    folder, moved = (resumed, "") if resumed else agreed_folder(place[0], config.name, runtime, exist_ok=place[1])
+    pieces.facts["notes"] = [*pieces.facts.get("notes", []), *([moved] if moved else [])]
     values = _written(config, again, model)
     return Attempt(
         pieces=pieces,

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from trainwright.core.config import RunConfig, patched, read_recipe, split_spec
+from trainwright.core.config import RunConfig, read_recipe, split_spec
 from trainwright.core.errors import UserError, did_you_mean
 from trainwright.core.kinds import inits, models, optimizers, schedules, sets, sources, tasks
 from trainwright.core.schema import check, options, required
 from trainwright.runs.begin import init_from
 from trainwright.runs.examples import EXAMPLES
 from trainwright.runs.plugins import load_plugins
+from trainwright.runs.understood import understood
 
 _PATHS = ("path", "train", "valid", "test", "images", "labels")  # keys of a section that may name files
 _LARGEST = 1_000_000  # bytes; a recipe is written by a person
@@ -35,6 +36,7 @@ class Recipe:
     init: dict[str, Any]
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
+    said: tuple[str, ...] = ()  # a line for each key that others call otherwise
 
     def written(self) -> dict[str, Any]:
         """The recipe with every default spelled out, as config.toml has it; a None is left out."""
@@ -67,9 +69,10 @@ def read(recipe: str | Path | Mapping[str, Any], changes: Mapping[str, Any] | No
     if isinstance(raw.get("model"), Mapping) and raw["model"].get("name") == "own":
         what = f"this run trained a module of your own ({raw['model'].get('class', '')}), which no file can name"
         raise UserError(where, what, "call tw.fit(net, data, …) again in Python")
-    config = read_recipe(_placed(patched(raw, changes or {}), folder))
-    plugins = load_plugins(config.plugins, folder)
-    return checked(config.model_copy(update={"plugins": plugins}))
+    plugins = load_plugins(_plugins(raw, changes or {}), folder)  # first: what they register has options of its own
+    whole, said = understood(raw, changes or {})
+    config = read_recipe(_placed(whole, folder))
+    return replace(checked(config.model_copy(update={"plugins": plugins})), said=tuple(said))
 
 
 def checked(config: RunConfig) -> Recipe:
@@ -77,7 +80,7 @@ def checked(config: RunConfig) -> Recipe:
     from trainwright.data.split import split_options
 
     task, task_options = split_spec(config.task, "task")
-    task_options = check(tasks[task], task_options, "task")
+    task_options = check(tasks[task], _named_loss(tasks[task], task_options), "task")
     if "name" not in config.model:
         config = config.model_copy(update={"model": {"name": _default_model(task), **config.model}})
     model, model_options = split_spec(config.model, "model")
@@ -105,6 +108,12 @@ def checked(config: RunConfig) -> Recipe:
     )
 
 
+def _plugins(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
+    """The files, as far as they are well written; what is not is told of when the recipe is checked."""
+    given = changes.get("plugins", raw.get("plugins"))
+    return given if isinstance(given, list) and all(isinstance(name, str) for name in given) else []
+
+
 def write(values: Mapping[str, Any], path: Path) -> None:
     """A recipe as TOML."""
     path.write_text(tomli_w.dumps(dict(values)), encoding="utf-8")
@@ -126,6 +135,14 @@ def _default_model(task: str) -> str:
             "model", "required, but missing", f'write model = {{ name = "…" }}; {did_you_mean("", models.names())}'
         )
     return name
+
+
+def _named_loss(task: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """Options of a loss without its name are those of the task's default, as for an optimizer."""
+    loss, known = given.get("loss"), options(task).get("loss")
+    if isinstance(loss, Mapping) and "name" not in loss and known and isinstance(known.default, str):
+        return {**given, "loss": {"name": known.default, **loss}}
+    return given
 
 
 def _unseen(task: dict[str, Any], how: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,10 +20,11 @@ from trainwright.engine.runtime import Runtime
 from trainwright.runs.assemble import Pieces, assemble, try_first
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.console import Console
-from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, Lock, new_folder
+from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, Lock, moved_aside, new_folder
 from trainwright.runs.initial import begin, remember, rule_of, take
 from trainwright.runs.recipe import Recipe, plain, read, write
 from trainwright.runs.run import Run, open_run
+from trainwright.runs.understood import in_our_words
 
 _FOR_GOOD = (
     ("format", "seed", "plugins", "task", "data", "model", "init", "batch_size", "shuffle", "precision")
@@ -36,6 +37,7 @@ def train(
     changes: Mapping[str, Any] | None = None,
     *,
     out: str | Path | None = None,
+    exist_ok: bool = False,
     observers: Sequence[Observer] = (),
     quiet: bool = False,
     to_stderr: bool = False,
@@ -43,9 +45,12 @@ def train(
     """Train what a recipe says, and return the run.
 
     Args:
-        recipe: a file (.toml, .yaml, .json), the name of a built-in example, or a dict.
+        recipe: a file (.toml, .yaml, .json), the name of a built-in example, or a dict. Keys that other systems call
+            otherwise (``learning_rate``) are translated, and a line is said for each.
         changes: dotted keys to set: ``{"optimizer.lr": 3e-4}``.
         out: the run folder, empty or not there yet; ``runs/DATE-NAME-xxxx`` unless given.
+        exist_ok: a run that is in ``out`` already is moved aside, whole, to ``OUT.1`` (or the next free number) once
+            the new one is ready for its first step; without it that is an error. Nothing is ever deleted.
         observers: are told every event; may ask to stop by returning a `Stop`.
         quiet: say nothing but warnings and errors.
         to_stderr: speak on standard error.
@@ -53,15 +58,17 @@ def train(
     checked = read(recipe, changes)
     config = checked.config
     if config.ranks > 1 and launched() is None:
-        return _launch(checked, out, observers, quiet)
+        return _launch(checked, out, observers, quiet, exist_ok)
     runtime = Runtime.start(config.device, config.precision, config.parallel)
     console = None if quiet or not runtime.first else Console(stderr=to_stderr)
     try:
         pieces = assemble(checked, runtime, console.progress if console else silent)
+        pieces.facts["notes"][:0] = checked.said
         try_first(pieces)
         begin(pieces, *rule_of(checked.config.init))
         take(pieces)
-        folder = agreed_folder(out, config.name or config.task["name"], runtime)
+        folder, moved = agreed_folder(out, config.name or config.task["name"], runtime, exist_ok=exist_ok)
+        pieces.facts["notes"] += [moved] if moved else []
         a = Attempt(
             pieces=pieces,
             folder=folder,
@@ -103,10 +110,12 @@ def resume(
             f"this run trained a module of your own ({facts['model']['class']}), which its files cannot name",
             f'in Python, call tw.fit(net, data, …, resume="{folder}") with what it was called with',
         )
-    may_change(changes or {}, run.path)
+    changes, said = in_our_words(changes or {}, run.config)
+    may_change(changes, run.path)
     checked = read(run.path, changes)
     config = checked.config
     if config.ranks > 1 and launched() is None:
+        _tell(said, quiet)
         return _relaunch(run, changes, quiet)
     learned = json.loads((run.path / PROCESSOR).read_text(encoding="utf-8"))
     Lock(run.path).release()
@@ -114,6 +123,7 @@ def resume(
     console = None if quiet or not runtime.first else Console(stderr=to_stderr)
     try:
         pieces = assemble(checked, runtime, console.progress if console else silent, learned, passed_over(facts))
+        pieces.facts["notes"][:0] = said
         same_data(facts["data"], pieces.facts, run.path)
         spent(run, pieces)
         try_first(pieces)
@@ -127,7 +137,7 @@ def resume(
             observers=observers,
             console=console,
             resumed=True,
-            note=", ".join(f"{k} = {v}" for k, v in (changes or {}).items()),
+            note=", ".join(f"{k} = {v}" for k, v in changes.items()),
         )
         attempt(a)
         return finished(a)
@@ -228,27 +238,38 @@ def silent(what: str, done: int, total: int) -> None:
     """Nobody is told."""
 
 
-def agreed_folder(out: str | Path | None, label: str, runtime: Runtime) -> Path:
-    """The first rank makes the folder; all learn its name, or that it could not be made."""
+def agreed_folder(out: str | Path | None, label: str, runtime: Runtime, *, exist_ok: bool = False) -> tuple[Path, str]:
+    """The first rank makes the folder; all learn its name, or that it could not be made; and what was moved aside."""
     made: list[str] = []
-    trouble: UserError | None = None
+    trouble: TrainwrightError | None = None
+    moved = ""
     if runtime.first:
         try:
+            moved = moved_aside(out) if exist_ok and out is not None else ""
             made = [str(new_folder(out, label))]
-        except UserError as error:
+        except TrainwrightError as error:
             trouble = error
     told = runtime.ranks.gather_json(made)[0]
     if trouble:
         raise trouble
     if not told:
         raise TrainwrightError("the first rank could not make the run folder")
-    return Path(told[0])
+    return Path(told[0]), moved
 
 
-def _launch(recipe: Recipe, out: str | Path | None, observers: Sequence[Observer], quiet: bool) -> Run:
+def _tell(said: Sequence[str], quiet: bool) -> None:
+    """What was translated, before other processes speak."""
+    console = Console()
+    for line in () if quiet else said:
+        console.say(f"note     {line}")
+
+
+def _launch(recipe: Recipe, out: str | Path | None, observers: Sequence[Observer], quiet: bool, exist_ok: bool) -> Run:
     """Start the ranks as processes of this machine, wait for them, and open the run they made."""
     if observers:
         raise UserError("observers", "functions cannot be sent to other processes", "start the script with torchrun")
+    moved = moved_aside(out) if exist_ok and out is not None else ""
+    _tell([*recipe.said, *([moved] if moved else [])], quiet)
     folder = new_folder(out, recipe.config.name or recipe.config.task["name"])
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "recipe.toml"

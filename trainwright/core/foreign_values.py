@@ -1,0 +1,148 @@
+"""Values as other training systems write them, and as a recipe does. Each raises ValueError with a sentence."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+PRECISIONS = {
+    "float32": ("32", "32-true", "fp32", "no", "float", "full", "torch.float32"),
+    "bfloat16": ("bf16", "bf16-mixed", "bf16-true", "mixed_bfloat16", "amp_bf16", "torch.bfloat16"),
+    "float16": ("16", "16-mixed", "fp16", "16-true", "mixed_float16", "amp_fp16", "half", "torch.float16"),
+    "float64": ("64", "64-true", "fp64", "double", "torch.float64"),
+}
+OPTIMIZERS = {
+    "adamw": ("adamw_torch", "adamw_torch_fused", "adamw_hf", "adam_w", "torch.optim.adamw", "decoupledadamw"),
+    "adam": ("torch.optim.adam", "keras.optimizers.adam"),
+    "sgd": ("momentum", "torch.optim.sgd", "keras.optimizers.sgd", "sgd_momentum"),
+    "rmsprop": ("rms", "rms_prop"),
+    "adagrad": ("ada_grad",),
+    "lion": ("lion_32bit",),
+}
+SCHEDULES = {
+    "constant": ("none", "constant_with_warmup", "fixed"),
+    "cosine": ("cosineannealinglr", "cosine_annealing", "cosinedecay", "cos"),
+    "cosine_restarts": ("cosineannealingwarmrestarts", "cosine_with_restarts", "cosinedecayrestarts", "sgdr"),
+    "linear": ("linearlr", "linear_with_warmup"),
+    "exponential": ("exponentiallr", "exponentialdecay", "exp"),
+    "step": ("steplr",),
+    "multi_step": ("multisteplr", "piecewiseconstantdecay"),
+    "one_cycle": ("onecyclelr", "onecycle", "1cycle"),
+    "polynomial": ("polynomiallr", "polynomialdecay", "poly"),
+    "plateau": ("reducelronplateau", "reduce_lr_on_plateau", "reduce_on_plateau"),
+}
+
+
+def in_epochs(amount: Any) -> str:
+    """``20`` -> ``20 epochs``."""
+    return f"{_plain(_number(amount, 'a number of epochs'))} epochs"
+
+
+def in_steps(amount: Any) -> str:
+    """``500`` -> ``500 steps``."""
+    return f"{_plain(_number(amount, 'a number of steps'))} steps"
+
+
+def hours(amount: Any) -> str:
+    """``1.5`` -> ``1.5 hours``."""
+    return f"{_plain(_number(amount, 'a number of hours'))} hours"
+
+
+def in_clock(amount: Any) -> str:
+    """``00:12:00:00`` (days, hours, minutes, seconds) -> ``43200 seconds``."""
+    found = re.fullmatch(r"(?:(\d+):)?(\d+):(\d+):(\d+)", amount) if isinstance(amount, str) else None
+    if not found:
+        raise ValueError(f"{amount!r} is no time such as 00:12:00:00 (days, hours, minutes, seconds)")
+    d, h, m, s = (int(part or 0) for part in found.groups())
+    return f"{((d * 24 + h) * 60 + m) * 60 + s} seconds"
+
+
+def when(amount: Any) -> str:
+    """``10ep`` -> ``10 epochs``, ``500ba`` -> ``500 steps``."""
+    found = re.fullmatch(r"(\d+)(ep|ba)", amount) if isinstance(amount, str) else None
+    if not found:
+        raise ValueError(f"{amount!r} is no duration such as 10ep or 500ba")
+    return f"{found[1]} {'epochs' if found[2] == 'ep' else 'steps'}"
+
+
+def epoch_share(amount: Any) -> str:
+    """A whole number counts steps, a fraction is a share of an epoch: ``0.25`` -> ``0.25 epochs``."""
+    number = _number(amount, "a number of steps, or a share of an epoch")
+    return f"{number} steps" if isinstance(number, int) else f"{_plain(number)} epochs"
+
+
+def falsy_none(value: Any) -> Any:
+    """0, none and false turn it off."""
+    return "none" if value in (0, None, False) else float(value) if isinstance(value, int) else value
+
+
+def share_or_none(value: Any) -> Any:
+    """0 as a number with a point."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def mixed(value: Any) -> Any:
+    """``bf16-mixed`` -> ``bfloat16``; what nobody writes is left for the check."""
+    return _known(value, PRECISIONS)
+
+
+def optimizer_name(value: Any) -> Any:
+    """``AdamW`` and ``adamw_torch`` -> ``adamw``."""
+    return _known(value, OPTIMIZERS)
+
+
+def schedule_name(value: Any) -> Any:
+    """``CosineAnnealingLR`` -> ``cosine``."""
+    return _known(value, SCHEDULES)
+
+
+def model_name(value: Any) -> Any:
+    """``resnet18`` -> ``{name = "resnet", depth = 18}``."""
+    found = re.fullmatch(r"resnet-?(\d+)", value.lower()) if isinstance(value, str) else None
+    return {"name": "resnet", "depth": int(found[1])} if found else value
+
+
+def weights_path(value: Any) -> Any:
+    """A path; nothing comes with pretrained weights."""
+    if isinstance(value, bool) or value is None:
+        if not value:
+            return None
+        raise ValueError("there are no weights that come with a model; write init_from = the path of a run or a file")
+    return value
+
+
+def weight_patterns(value: Any) -> Any:
+    """One pattern stands for a list of one; a number of layers says nothing here."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise ValueError(f'{value} layers have no names here; write patterns of weight names, such as ["stem.*"]')
+    return [value] if isinstance(value, str) else value
+
+
+def a_device(value: Any) -> Any:
+    """``0`` -> ``cuda:0``, ``gpu`` -> ``cuda``."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, list) or (isinstance(value, str) and re.fullmatch(r"\d+(,\s*\d+)+", value)):
+        count = len(value) if isinstance(value, list) else value.count(",") + 1
+        raise ValueError(f'{value!r} names {count} devices; write device = "cuda" and ranks = {count}')
+    if isinstance(value, str):
+        word = value.strip().lower()
+        return f"cuda:{word}" if word.isdigit() else {"gpu": "cuda", "cuda": "cuda", "tpu": "xla"}.get(word, value)
+    return value
+
+
+def _known(value: Any, names: dict[str, tuple[str, ...]]) -> Any:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return value
+    word = str(value).strip().lower()
+    return next((ours for ours, theirs in names.items() if word == ours or word in theirs), value)
+
+
+def _number(value: Any, what: str) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{value!r} is not {what}")
+    return value
+
+
+def _plain(value: int | float) -> int | float:
+    return int(value) if value == value and abs(value) < 1e15 and value == int(value) else value
