@@ -80,6 +80,8 @@ RECURRENT: tuple[Any, ...] = (
     {"name": "lstm", "units": 8, "give": "all"},
     {"name": "gru", "units": 8},
 )
+SMALL = {"members": 3, "width": 16, "size": 4, "dropout": 0.0}
+
 BUILTIN: Sequence[Case] = (
     Case(
         "tabular_classification",
@@ -90,6 +92,8 @@ BUILTIN: Sequence[Case] = (
     Case(
         "tabular_regression", lambda: tasks["tabular_regression"](target="label"), built("mlp", {"width": 16}), priced
     ),
+    Case("members of classes", lambda: tasks["tabular_classification"](target="label"), built("tabm", SMALL), rows),
+    Case("members of values", lambda: tasks["tabular_regression"](target="label"), built("tabm", SMALL), priced),
     Case(
         "image_classification",
         lambda: tasks["image_classification"](),

@@ -97,8 +97,3 @@ def test_options_are_checked() -> None:
         check(mlp, {**given_, "activation": "softmax"}, "model")
     with pytest.raises(UserError, match=r"model\.dropout: 1\.0 is out of range"):
         check(mlp, {**given_, "dropout": 1.0}, "model")
-
-
-def test_it_is_the_default_of_tabular_tasks() -> None:
-    assert models.default_for("tabular_classification") == "mlp"
-    assert models.default_for("tabular_regression") == "mlp"

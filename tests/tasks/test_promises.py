@@ -30,12 +30,15 @@ def films(n: int = 20) -> list[Record]:
 
 mlp, cnn = network("mlp", width=16), network("cnn", filters=(4,), dense=(8,))
 gru = network("video", filters=(4,), features=8, units=4)
+tabm = network("tabm", members=3, width=16, size=4)
 one = network("mlp", width=16, outputs=1)
 Case = tuple[str, str, dict[str, Any], Sequence[Record], str, Callable[[Mapping[str, Any]], nn.Module]]
 CASES: list[Case] = [
     ("classes of rows", "tabular_classification", {}, rows(), "target", mlp),
     ("with smoothing", "tabular_classification", {"loss": SMOOTHED}, rows(), "target", mlp),
     ("numbers of rows", "tabular_regression", {}, rows(regression=True), "target", mlp),
+    ("classes by members", "tabular_classification", {}, rows(), "target", tabm),
+    ("numbers by members", "tabular_regression", {"loss": "mae"}, rows(regression=True), "target", tabm),
     ("robustly", "tabular_regression", {"loss": "huber", "scaling": "standard"}, rows(regression=True), "target", mlp),
     ("colour images", "image_classification", {}, pictures(), "label", cnn),
     ("grey images", "image_classification", {}, pictures(channels=1, height=28, width=28), "label", mlp),

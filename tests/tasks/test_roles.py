@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from trainwright.core.errors import DataError, UserError
 from trainwright.core.task import Record
-from trainwright.data.roles import FIRST, MISSING, UNKNOWN
+from trainwright.data.roles import BINS, FIRST, MISSING, UNKNOWN
 from trainwright.data.tabular import Inputs
 
 
@@ -234,3 +234,48 @@ def test_linear_models_see_numbers_and_one_column_per_level() -> None:
     flat = task.processor.inputs.flat(encode_records(rows, task.processor))
     assert flat.shape == (12, 1 + 4)  # a; missing, x, y, z
     assert flat[:3, 1:].tolist() == [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+
+
+@given(
+    values=st.lists(st.integers(0, 500), min_size=3, max_size=900), scaling=st.sampled_from(["quantile", "standard"])
+)
+@settings(max_examples=30, deadline=None)
+def test_edges_rise_within_the_training_values_and_are_few(
+    values: list[int], scaling: Literal["quantile", "standard"]
+) -> None:
+    if len(set(values)) < 2:
+        return
+    inputs = column(values, numeric=["c"], scaling=scaling)
+    number = next(n for n in inputs.numbers if n.name == "c")
+    edges = np.array(number.edges)
+    assert np.all(np.diff(edges) > 0)
+    assert len(edges) <= BINS + 1
+    scaled = {np.float32(number.scaled(v)) for v in values}
+    assert set(edges.astype(np.float32)) <= scaled
+    assert (min(edges), max(edges)) == (min(scaled), max(scaled))
+    if len(scaled) <= BINS + 1:
+        assert len(edges) == len(scaled)
+
+
+def test_bins_hold_about_as_many_training_values_each() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.lognormal(size=100 * BINS).tolist()
+    number = column(values, scaling="standard").numbers[0]
+    held = np.histogram(np.float32([number.scaled(v) for v in values]), np.float32(number.edges))[0]
+    assert len(held) == BINS
+    assert 99 <= held.min() <= held.max() <= 101
+
+
+def test_a_value_that_repeats_does_not_use_up_the_bins() -> None:
+    rng = np.random.default_rng(0)
+    values = [0.0 if rng.random() < 0.95 else float(rng.normal()) for _ in range(6000)]
+    assert len(column(values, scaling="standard").numbers[0].edges) > 100
+
+
+def test_edges_follow_the_columns_of_x_marks_last() -> None:
+    inputs = fitted([{"a": i, "b": None if i % 3 else i / 2, "target": 0} for i in range(12)])
+    assert [len(e) for e in inputs.edges] == [12, 4, 2]
+    assert inputs.edges[2] == [0.0, 1.0]
+    again = Inputs(numeric=(), categorical=(), ignore=(), scaling="quantile")
+    again.load_state_dict(json.loads(json.dumps(inputs.state_dict())))
+    assert again.sizes() == json.loads(json.dumps(inputs.sizes())) == inputs.sizes()

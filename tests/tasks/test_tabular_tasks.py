@@ -197,8 +197,13 @@ def test_a_regressions_constant_is_the_training_mean() -> None:
 def test_sizes_tell_a_model_what_it_must_know() -> None:
     task = TabularClassification()
     task.processor.fit(rows())
-    known = {"inputs": 4, "cardinalities": [5, 4], "outputs": 2}  # size, its mark, count, since
-    assert task.sizes() == {**known, "expects": "classes"}
+    sizes = task.sizes()
+    edges = sizes.pop("edges")
+    known = {"inputs": 4, "cardinalities": [5, 4], "outputs": 2}  # size, count, since, the mark of size
+    assert sizes == {**known, "expects": "classes"}
+    assert isinstance(edges, list)
+    assert len(edges) == 4
+    assert edges[3] == [0.0, 1.0]
     notes = " ".join(task.processor.inputs.notes)
     assert "'row_id' is left out: an id" in notes
     assert "'unit' is left out: every value is 'cm'" in notes

@@ -32,3 +32,10 @@ class Criterion:
     expects: Literal["classes", "binary", "numbers"]
     weight: Callable[[Tensor], Tensor] = samples  # 0-d, on the target's device
     learn: Callable[[Sequence[float]], None] = forget
+
+
+def mean_of_members(criterion: Criterion, outputs: Tensor, target: Tensor) -> Tensor:
+    """(N,) the mean of the members' own losses; outputs (N, M, C), targets (N,). Each member learns as if alone."""
+    n, members = outputs.shape[:2]
+    each = criterion.each(outputs.flatten(0, 1), target.repeat_interleave(members, 0))
+    return each.view(n, members).mean(1)

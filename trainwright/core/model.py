@@ -48,6 +48,11 @@ class Members(Protocol):
     members: int
 
 
+def by_member(output: Tensor) -> Tensor:
+    """(N, M, C): what each member says, one of them where a model has no such axis and gives (N, C) or (N,)."""
+    return output if output.ndim == 3 else output.reshape(len(output), 1, -1)
+
+
 class Latent(Protocol):
     """Has a code between encoder and decoder."""
 

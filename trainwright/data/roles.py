@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -23,6 +23,7 @@ Scaling: TypeAlias = Literal["quantile", "standard"]
 
 UNKNOWN, MISSING, FIRST = 0, 1, 2  # category ids: a level that training did not have, none given, the first level
 KNOTS = 256  # of the quantile curve
+BINS = 128  # whose edges a model may be told, at most
 FEW = 30  # text with at most so many different values is a category, however few the rows
 REPEATED = 0.2  # text with more different values than this share of the rows is no category
 
@@ -45,6 +46,7 @@ class Number:
     zs: tuple[float, ...]
     marks: bool  # whether an input says that the number was missing
     optional: bool  # whether some training records did not have the key at all
+    edges: tuple[float, ...]  # of bins that hold about as many training values each, scaled, rising
 
     def read(self, value: Any) -> float | None:
         """The number a cell holds, None when it is missing; `DataError` when it is no finite number."""
@@ -144,8 +146,10 @@ def number(name: str, values: Sequence[Any], kind: Kind, scaling: Scaling, optio
         unit = max(-low, high)  # keeps the squares in range
         mean = unit * fmean(x / unit for x in there)
         deviation = unit * math.sqrt(fmean((x / unit - mean / unit) ** 2 for x in there))
-        return Number(name, kind, scaling, middle, (mean,), (deviation,), marks, optional)
-    return Number(name, kind, scaling, middle, *_quantiles(there), marks, optional)
+        fitted = Number(name, kind, scaling, middle, (mean,), (deviation,), marks, optional, ())
+    else:
+        fitted = Number(name, kind, scaling, middle, *_quantiles(there), marks, optional, ())
+    return replace(fitted, edges=_edges([fitted.scaled(x) for x in there]))
 
 
 def category(name: str, values: Sequence[Any], optional: bool) -> Category | str:
@@ -169,6 +173,19 @@ def _quantiles(values: Sequence[float]) -> tuple[tuple[float, ...], tuple[float,
     z = np.array([NormalDist().inv_cdf(p) for p in rank])
     picked = np.unique(np.searchsorted(rank, np.linspace(rank[0], rank[-1], KNOTS)).clip(0, len(x) - 1))
     return tuple(x[picked].tolist()), tuple(z[picked].tolist())
+
+
+def _edges(scaled: Sequence[float]) -> tuple[float, ...]:
+    """Every value where there are few, else quantiles, for which a value that repeats counts one bin's worth at most.
+
+    Plain quantiles would spend all bins of a column that is nearly always 0 on that one value.
+    """
+    # as a model sees them: values that float32 cannot tell apart have no bin between them
+    z, count = np.unique(np.asarray(scaled, dtype=np.float32).astype(np.float64), return_counts=True)
+    if len(z) > BINS + 1:
+        rank = np.cumsum(np.minimum(count, len(scaled) / BINS))
+        z = z[np.unique(np.searchsorted(rank, np.linspace(rank[0], rank[-1], BINS + 1)).clip(0, len(z) - 1))]
+    return tuple(z.tolist())
 
 
 def guess(name: str, values: Sequence[Any]) -> Kind | Literal["category"] | str:

@@ -71,6 +71,16 @@ class Inputs:
         """How many ids each category has."""
         return [c.size for c in self.categories]
 
+    @property
+    def edges(self) -> list[list[float]]:
+        """Of the bins of every column of ``x``: learned for numbers, 0 and 1 for marks."""
+        return [list(n.edges) for n in self.numbers] + [[0.0, 1.0] for n in self.numbers if n.marks]
+
+    def sizes(self) -> dict[str, JSON]:
+        """What a model must know: ``inputs`` (F), their ``edges``, and ``cardinalities`` (ids of each category)."""
+        edges: list[JSON] = [[*e] for e in self.edges]
+        return {"inputs": self.width, "edges": edges, "cardinalities": [*self.cardinalities]}
+
     def fit(self, records: Iterable[Record], target: Callable[[int, Record], str]) -> None:
         """Learn roles, scaling and levels.
 
@@ -147,7 +157,9 @@ class Inputs:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
-        self.numbers = [Number(**{**n, "xs": tuple(n["xs"]), "zs": tuple(n["zs"])}) for n in state["numbers"]]
+        self.numbers = [
+            Number(**{**n, **{key: tuple(n[key]) for key in ("xs", "zs", "edges")}}) for n in state["numbers"]
+        ]
         self.categories = [Category(c["name"], tuple(c["levels"]), c["optional"]) for c in state["categories"]]
         self.notes = list(state["notes"])
         self._index()

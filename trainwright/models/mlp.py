@@ -19,7 +19,7 @@ from trainwright.models.activations import Activation, activation_of, dense
 Size = Annotated[int, Field(ge=1)]
 
 
-@models.add("mlp", default_for=("tabular_classification", "tabular_regression", "supervised"))
+@models.add("mlp", default_for="supervised")
 @final
 class MLP(nn.Module):
     """Dense layers with an activation between them; categories enter as learned vectors beside the numbers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, final
 
@@ -9,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from trainwright.core.batch import Batch, Draw
-from trainwright.core.criterion import Criterion, samples
+from trainwright.core.criterion import Criterion, mean_of_members, samples
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import tasks
+from trainwright.core.model import by_member
 from trainwright.core.rows import Column, Encoded, Rows
 from trainwright.core.task import JSON, Answer, Loss, Metric, Outputs, Processor, Progress, Record, Sample, Task
 from trainwright.data.labels import Label, Labels, is_missing, label_of
@@ -138,20 +140,19 @@ class TabularClassification(Task[TableLabels]):
         return target_column(self.processor.target, record)
 
     def sizes(self) -> dict[str, JSON]:
-        """``inputs`` (numbers), ``cardinalities`` (ids of each category) and ``outputs``; expects classes."""
-        inputs, labels = self.processor.inputs, self.processor.labels
-        sizes: dict[str, JSON] = {"inputs": inputs.width, "cardinalities": list(inputs.cardinalities)}
-        return {**sizes, "outputs": len(labels), "expects": self.criterion.expects}
+        """What `Inputs.sizes` tells, ``outputs`` (classes), and that classes are expected."""
+        sizes = self.processor.inputs.sizes()
+        return {**sizes, "outputs": len(self.processor.labels), "expects": self.criterion.expects}
 
     def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
-        """Logits (N, C) compared with the classes."""
-        logits = model(**batch.inputs)
-        each = self.criterion.each(logits, batch.targets["y"])
-        return Loss(each.sum(), {"logits": logits.detach()}, each.detach())
+        """Logits (N, C), or (N, M, C) of members, compared with the classes."""
+        logits = by_member(model(**batch.inputs))
+        each = mean_of_members(self.criterion, logits, batch.targets["y"])
+        return Loss(each.sum(), {"logits": _agreed(logits.detach())}, each.detach())
 
     def predict(self, model: nn.Module, batch: Batch) -> Outputs:
-        """``probabilities`` (N, C)."""
-        return {"probabilities": model(**batch.inputs).softmax(1)}
+        """``probabilities`` (N, C), the mean of the members' where there are several."""
+        return {"probabilities": by_member(model(**batch.inputs)).softmax(2).mean(1)}
 
     def metrics(self) -> dict[str, Metric]:
         """Accuracy, macro F1, area under the ROC curve (one against the rest), log loss in nats."""
@@ -177,3 +178,9 @@ class TabularClassification(Task[TableLabels]):
 
     def _flat(self, rows: Rows) -> tuple[Tensor, Tensor]:
         return self.processor.inputs.flat(rows), rows.dense("y")
+
+
+def _agreed(logits: Tensor) -> Tensor:
+    """(N, M, C) -> (N, C): the logarithms of the members' mean probabilities; of a single one, its logits."""
+    members = logits.shape[1]
+    return logits[:, 0] if members == 1 else logits.log_softmax(2).logsumexp(1) - math.log(members)

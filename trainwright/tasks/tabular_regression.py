@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from trainwright.core.batch import Batch, Draw
-from trainwright.core.criterion import Criterion, samples
+from trainwright.core.criterion import Criterion, mean_of_members, samples
 from trainwright.core.errors import DataError, UserError
 from trainwright.core.kinds import tasks
+from trainwright.core.model import by_member
 from trainwright.core.rows import Column, Encoded, Rows
 from trainwright.core.task import JSON, Answer, Loss, Metric, Outputs, Processor, Progress, Record, Sample, Task
 from trainwright.data.labels import is_missing
@@ -138,20 +139,19 @@ class TabularRegression(Task[TableValues]):
         return "rmse"
 
     def sizes(self) -> dict[str, JSON]:
-        """``inputs`` (numbers), ``cardinalities`` (ids of each category) and ``outputs`` (1); expects numbers."""
-        inputs = self.processor.inputs
-        sizes: dict[str, JSON] = {"inputs": inputs.width, "cardinalities": list(inputs.cardinalities)}
-        return {**sizes, "outputs": 1, "expects": self.criterion.expects}
+        """What `Inputs.sizes` tells, ``outputs`` (1), and that numbers are expected."""
+        return {**self.processor.inputs.sizes(), "outputs": 1, "expects": self.criterion.expects}
 
     def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
-        """Values (N, 1) compared with the standardized targets."""
-        value, y = model(**batch.inputs), batch.targets["y"]
-        each = self.criterion.each(value, y)
-        return Loss(each.sum(), {"value": value.detach().reshape(y.shape)}, each.detach())
+        """Values (N, 1), or (N, M, 1) of members, compared with the standardized targets."""
+        values = by_member(model(**batch.inputs))
+        each = mean_of_members(self.criterion, values, batch.targets["y"])
+        return Loss(each.sum(), {"value": values.detach().mean(1).flatten()}, each.detach())
 
     def predict(self, model: nn.Module, batch: Batch) -> Outputs:
-        """``value`` (N,), in the target's own unit."""
-        return {"value": self.processor.mean + self.processor.deviation * model(**batch.inputs).flatten()}
+        """``value`` (N,), in the target's own unit; the mean of the members' where there are several."""
+        value = by_member(model(**batch.inputs)).mean(1).flatten()
+        return {"value": self.processor.mean + self.processor.deviation * value}
 
     def metrics(self) -> dict[str, Metric]:
         """Root mean squared error and mean absolute error in the target's own unit, and R²."""
