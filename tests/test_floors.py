@@ -15,6 +15,7 @@ FLOORS = {
     "models": 1,
     "optim": 1,
     "metrics": 1,
+    "observers": 1,
     "tasks": 2,
     "engine": 2,
     "runs": 3,

@@ -25,6 +25,7 @@ _KINDS = {
     "augmentation": "A random change of training images, in their task: augment = { NAME = true, NAME = { … } }.",
     "optimizer": "The update rule.",
     "schedule": "How the learning rate changes over the budget.",
+    "observer": "Who is told every event of the training, and may ask to stop: observers = [{ name = NAME, … }].",
     "source": "Where records come from: data = { source = NAME, … }.",
     "set": 'A public data set by its name: data = "mnist".',
     "rule": "What the doctor looks for.",

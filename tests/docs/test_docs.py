@@ -207,7 +207,7 @@ def test_the_reference_mentions_everything_that_can_be_written() -> None:
     for key in (*RunConfig.model_fields, *options(split_options)):
         assert f"| `{key}` |" in text["recipe.md"], key
     files = {"task": "tasks", "model": "models", "loss": "losses", "optimizer": "optimizers"}
-    files |= {"schedule": "schedules", "source": "sources", "layer": "layers", "init": "inits"}
+    files |= {"schedule": "schedules", "source": "sources", "layer": "layers", "init": "inits", "observer": "observers"}
     files |= {"augmentation": "augmentations", "set": "sets"}
     assert files.keys() == KINDS.keys()
     for kind, registry in KINDS.items():

@@ -133,6 +133,11 @@ class RunConfig(BaseModel):
         description="weights to begin with: a run folder, a checkpoint or a .safetensors file, or a table { path, map "
         '= { "their prefix" = "prefix here" }, skip = [patterns of names] }; what is taken is reported',
     )
+    observers: list[Spec] = Field(
+        default_factory=list,
+        description="who is told every event, and may ask to stop: names, or tables {name, options}, such as [{ name = "
+        '"goal", metric = "accuracy", above = 0.95 }]',
+    )
     shuffle: bool = Field(True, description="a new order of the training samples each epoch")
     precision: Literal["float32", "bfloat16", "float16", "float64"] = Field(
         "float32", description="of the forward and backward pass; float16 scales the loss"
@@ -164,6 +169,12 @@ class RunConfig(BaseModel):
         if isinstance(value, Mapping) and info.field_name in ("optimizer", "schedule"):
             return {**cls.model_fields[info.field_name].get_default(call_default_factory=True), **value}
         return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("observers", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        one = [value] if isinstance(value, str | Mapping) else value
+        return [{"name": v} if isinstance(v, str) else v for v in one] if isinstance(one, list | tuple) else one
 
     @field_validator("data", mode="before")
     @classmethod

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from trainwright.core.batch import Draw
 from trainwright.core.criterion import Criterion
+from trainwright.core.events import Observer
 from trainwright.core.registry import Registry
 from trainwright.core.task import Task
 
@@ -34,16 +35,35 @@ Change = Callable[[Tensor, Draw], Tensor]
 # (height, width) -> (N, 3, 3): where each pixel (x, y, 1) of the new image comes from, in pixels from the middle.
 Warp = Callable[[tuple[int, int], Draw], Tensor]
 
-tasks: Registry[Callable[..., Task[Any]]] = Registry("task", "trainwright.tasks")
-models: Registry[Callable[..., nn.Module]] = Registry("model", "trainwright.models")
-layers: Registry[Callable[..., Layer]] = Registry("layer", "trainwright.models")
-losses: Registry[Callable[..., Criterion]] = Registry("loss", "trainwright.optim")
-augmentations: Registry[Callable[..., Change | Warp]] = Registry("augmentation", "trainwright.data")
-optimizers: Registry[Callable[..., Optimizer]] = Registry("optimizer", "trainwright.optim")
-schedules: Registry[Callable[..., Schedule]] = Registry("schedule", "trainwright.optim")
-inits: Registry[Callable[..., Init | None]] = Registry("init", "trainwright.models")
+tasks: Registry[Callable[..., Task[Any]]] = Registry(
+    "task", "trainwright.tasks", "a tw.Task", lambda made: isinstance(made, Task)
+)
+models: Registry[Callable[..., nn.Module]] = Registry(
+    "model", "trainwright.models", "an nn.Module", lambda made: isinstance(made, nn.Module)
+)
+layers: Registry[Callable[..., Layer]] = Registry(
+    "layer", "trainwright.models", "a function (place) -> nn.Module", callable
+)
+losses: Registry[Callable[..., Criterion]] = Registry(
+    "loss", "trainwright.optim", "a tw.Criterion", lambda made: isinstance(made, Criterion)
+)
+augmentations: Registry[Callable[..., Change | Warp]] = Registry(
+    "augmentation", "trainwright.data", "a function (images, draw) -> images", callable
+)
+optimizers: Registry[Callable[..., Optimizer]] = Registry(
+    "optimizer", "trainwright.optim", "a torch.optim.Optimizer", lambda made: isinstance(made, Optimizer)
+)
+schedules: Registry[Callable[..., Schedule]] = Registry(
+    "schedule", "trainwright.optim", "a function (step, steps) -> multiplier", callable
+)
+inits: Registry[Callable[..., Init | None]] = Registry(
+    "init", "trainwright.models", "a function (weight, gain, generator)", lambda made: made is None or callable(made)
+)
+observers: Registry[Callable[..., Observer]] = Registry(
+    "observer", "trainwright.observers", "a function (event) -> tw.Stop or None", callable
+)
 sources: Registry[Callable[..., Any]] = Registry("source", "trainwright.data")
 sets: Registry[Callable[[], Any]] = Registry("set", "trainwright.data.sets")
 
-_ALL = (tasks, models, layers, losses, augmentations, optimizers, schedules, inits, sources, sets)
+_ALL = (tasks, models, layers, losses, augmentations, optimizers, schedules, inits, observers, sources, sets)
 KINDS: Mapping[str, Registry[Any]] = {r.kind: r for r in _ALL}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from trainwright.core.errors import UserError, did_you_mean
+from trainwright.core.errors import TrainwrightError, UserError, did_you_mean
 
+_HOUSE = str(Path(__file__).parent.parent)
 T = TypeVar("T", bound=Callable[..., object])
 
 
@@ -18,10 +21,14 @@ class Registry(Generic[T]):
     Args:
         kind: the word used in messages and in ``explain``, such as ``optimizer``.
         folder: the package whose modules register themselves when imported.
+        gives: what a factory makes, in words; nothing for what cannot be told from here.
+        fits: whether something is that.
     """
 
-    def __init__(self, kind: str, folder: str) -> None:
-        self.kind, self.folder = kind, folder
+    def __init__(
+        self, kind: str, folder: str, gives: str = "", fits: Callable[[object], bool] = lambda made: True
+    ) -> None:
+        self.kind, self.folder, self.gives, self._fits = kind, folder, gives, fits
         self._entries: dict[str, T] = {}
         self._tags: dict[str, dict[str, Any]] = {}
         self._loaded = False
@@ -36,6 +43,28 @@ class Registry(Generic[T]):
             return factory
 
         return keep
+
+    def make(self, name: str, options: Mapping[str, Any], *given: Any) -> Any:
+        """What the factory ``name`` makes of checked options; ``given`` comes before them.
+
+        UserError where a person's own factory fails, or makes something else than this kind is.
+        """
+        factory = self[name]
+        try:
+            made = factory(*given, **options)
+        except TrainwrightError:
+            raise
+        except Exception as error:
+            if factory.__module__.startswith("trainwright."):
+                raise
+            raise failed(f"{self.kind}.{name}", error) from error
+        return self.checked(made, name)
+
+    def checked(self, made: Any, name: str) -> Any:
+        """What a factory made, if it is what this kind is; UserError otherwise."""
+        if not self._fits(made):
+            raise UserError(f"{self.kind}.{name}", f"made a {type(made).__name__}", f"return {self.gives}")
+        return made
 
     def names(self) -> list[str]:
         """Every registered name, sorted."""
@@ -69,6 +98,15 @@ class Registry(Generic[T]):
         for module in pkgutil.iter_modules(package.__path__):
             if not module.ispkg:
                 importlib.import_module(f"{self.folder}.{module.name}")
+
+
+def failed(where: str, error: Exception) -> UserError:
+    """What a person's own code raised, and on which line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith(_HOUSE)]
+    frame = (theirs or list(frames))[-1]
+    what = f"raised {type(error).__name__}: {error}"
+    return UserError(where, what, f"look at {Path(frame.filename).name}, line {frame.lineno}")
 
 
 def _words(names: str | tuple[str, ...]) -> tuple[str, ...]:

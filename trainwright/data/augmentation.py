@@ -34,7 +34,7 @@ class Augmenter:
     def __init__(self, table: Mapping[str, Mapping[str, Any]]) -> None:
         self.changes: dict[str, list[Any]] = {stage: [] for stage in STAGES}
         for name in sorted(table):
-            self.changes[_stage(name)].append(augmentations[name](**table[name]))
+            self.changes[_stage(name)].append(augmentations.make(name, table[name]))
 
     def __call__(self, x: Tensor, draw: Draw) -> Tensor:
         """Images (N, C, H, W), 0 to 255, of any type -> the same shape, float32, 0 to 255; ``x`` is left as it is."""

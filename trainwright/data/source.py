@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainwright.core.errors import UserError
+from trainwright.core.kinds import sources
 from trainwright.core.task import Record
 
 
@@ -40,3 +42,12 @@ class Source(ABC):
     def where(self, index: int) -> str:
         """The place of a record, for messages: ``adult.csv, row 17``."""
         return f"record {index}"
+
+
+def source_of(name: str, options: Mapping[str, Any]) -> Source:
+    """The source of a name; UserError where a person's own factory makes something else."""
+    made = sources.make(name, options)
+    if not isinstance(made, Source):
+        what = f"made a {type(made).__name__}"
+        raise UserError(f"source.{name}", what, "return a trainwright.data.source.Source")
+    return made

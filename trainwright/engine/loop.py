@@ -14,6 +14,7 @@ from trainwright.core.batch import Batch
 from trainwright.core.errors import NumericsError
 from trainwright.core.events import EvalDone, Observer, StepDone, Stop
 from trainwright.core.task import Progress, Task
+from trainwright.engine.multiplier import multiplier
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState
 from trainwright.engine.step import Step, StepFn, train_step
@@ -112,8 +113,8 @@ def fit(
     while counters.step < end and stop is None:
         group = next(train)
         progress = Progress(counters.step, cadence.steps, train.epoch)
-        multiplier = schedule(counters.step, cadence.steps)
-        done = step_fn(state, task, group, runtime, clip=clip, multiplier=multiplier, progress=progress)
+        share = multiplier(schedule, counters.step, cadence.steps)
+        done = step_fn(state, task, group, runtime, clip=clip, multiplier=share, progress=progress)
         if state.ema and counters.in_a_row == 0:
             state.ema.update()
         counters.epoch = train.epoch

@@ -82,13 +82,16 @@ def _made(name: str, options: dict[str, Any], place: Place, where: str) -> nn.Mo
     if "activation" in options:
         what = "an activation is a layer of its own"
         raise UserError(f"{where}.activation", what, f"write {options['activation']!r} behind this layer")
-    layer = layers[name](**check(layers[name], options, where))
+    layer: Layer = layers.make(name, check(layers[name], options, where))
     try:
-        return layer(place)
+        made = layer(place)
     except UserError as error:
         inner = ", ".join(part for part in (where, error.where) if part)
         what = error.what if error.where else f"{error.what}, and was given {_said(place.shape)}"
         raise UserError(inner, what, error.instead) from None
+    if not isinstance(made, nn.Module):
+        raise UserError(where, f"made a {type(made).__name__}", "return an nn.Module")
+    return made
 
 
 def _after(module: nn.Module, shape: Shape, where: str) -> Shape:

@@ -111,8 +111,8 @@ def criterion_of(loss: str | Mapping[str, Any] | Criterion | Callable[..., Any],
         loss = {"name": loss}
     if isinstance(loss, Mapping):
         name, options = split_spec(loss, where)
-        factory = losses[name]
-        return factory(**check(factory, options, where))
+        made: Criterion = losses.make(name, check(losses[name], options, where))
+        return made
     if (module := module_of(loss)) is not None:
         return of_module(module, where)
     if not callable(loss):

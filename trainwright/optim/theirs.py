@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, final
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainwright.core.criterion import Criterion
-from trainwright.core.errors import UserError
+from trainwright.core.errors import TrainwrightError, UserError
+from trainwright.core.registry import failed
 from trainwright.optim.measures import Counted, aligned, classes, elements, first_tensor, own_mean, wide
 
 
@@ -49,7 +51,12 @@ class Own:
         n = len(first_tensor(target))
         if isinstance(self.loss, nn.Module):
             self.loss.to(first_tensor(output).device)
-        value = self.loss(output, target)
+        try:
+            value = self.loss(output, target)
+        except (TrainwrightError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise failed(f"{self.where}, {self.name},", error) from error
         if not isinstance(value, Tensor):
             raise UserError(self.where, f"{self.name} returned {type(value).__name__}", "return a tensor")
         if value.ndim and value.shape != (n,):

@@ -25,6 +25,7 @@ from trainwright.data.bad import Bad
 from trainwright.data.loader import Loader, batches
 from trainwright.engine.average import Average
 from trainwright.engine.loop import Groups
+from trainwright.engine.multiplier import look_ahead
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState, randomness_kept
 from trainwright.runs.begin import freeze, moving, resting
@@ -70,14 +71,14 @@ def assemble(
 ) -> Pieces:
     """Names become objects: the whole of a recipe, ready for its first step."""
     config = recipe.config
-    task = tasks[config.task["name"]](**recipe.task)
+    task = tasks.make(config.task["name"], recipe.task)
     data = gather_data(recipe, task, runtime, report, learned, known)
     built = build_model(recipe, task)
     freeze(built, config)
     model = runtime.place(built)
-    make = partial(optimizers[config.optimizer["name"]], **recipe.optimizer)
+    make = partial(optimizers.make, config.optimizer["name"], recipe.optimizer)
     optimizer = moving(runtime.ranks.bare(model), config.rates, make)
-    schedule = schedules[config.schedule["name"]](**recipe.schedule)
+    schedule = schedules.make(config.schedule["name"], recipe.schedule)
     pieces = joined(config, runtime, task, data, model, optimizer, schedule)
     if models.tags(config.model["name"]).get("speaks") is Noted:
         pieces.facts["notes"] += cast(Noted, built).notes
@@ -145,8 +146,10 @@ def state_of(
 def try_first(pieces: Pieces) -> None:
     """Compute the loss of a few samples before anything is written; UserError where model and data do not fit.
 
-    Nothing is left of it but what each layer gave: no gradient, no randomness, no buffer.
+    Nothing is left of it but what each layer gave: no gradient, no randomness, no buffer. The schedule is tried too.
     """
+    if (amount := Budget.read(pieces.config.budget)).unit != "seconds":
+        look_ahead(pieces.schedule, 0, amount.steps(pieces.per_epoch))
     state, runtime = pieces.state, pieces.runtime
     bare = runtime.ranks.bare(state.model)
     with state.aside(), torch.no_grad(), runtime.autocast():
@@ -182,7 +185,7 @@ def build_model(recipe: Recipe, task: Task[Any]) -> nn.Module:
     with randomness_kept(torch.device("cpu")):  # alike on every rank, whatever was drawn before
         torch.manual_seed(seed_of(recipe.config.seed, "weights") % 2**63)
         try:
-            return factory(**{**recipe.model, **fitted})
+            return cast(nn.Module, models.make(name, {**recipe.model, **fitted}))
         except (RuntimeError, MemoryError) as error:
             if "allocate" not in str(error) and not isinstance(error, MemoryError):
                 raise

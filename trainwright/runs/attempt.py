@@ -19,12 +19,14 @@ from trainwright.engine import checkpoint
 from trainwright.engine.average import averaged_weights
 from trainwright.engine.evaluate import evaluate
 from trainwright.engine.loop import Cadence, Judge, fit
+from trainwright.engine.multiplier import look_ahead
 from trainwright.engine.state import TrainState, randomness_kept
 from trainwright.engine.step import StepFn, train_step
 from trainwright.runs.assemble import Pieces, in_steps
 from trainwright.runs.begin import served_weights
 from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, Lock, write_json
 from trainwright.runs.manifest import manifest
+from trainwright.runs.observing import Audience
 from trainwright.runs.pace import seconds_per_step
 from trainwright.runs.recorder import Recorder, write_bad
 from trainwright.runs.score import baselines, scores
@@ -109,8 +111,10 @@ def _story(a: Attempt) -> Iterator[_Story]:
                 story.outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
                 raise
             finally:
-                tell(story.ended())
-                close()
+                try:
+                    tell(story.ended())
+                finally:
+                    close()
     finally:
         pieces.close()
         if lock:
@@ -124,6 +128,7 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
     earlier = restore(pieces, a.folder) if a.resumed else 0
     cadence = _cadence(pieces)
     first = pieces.state.counters.step
+    look_ahead(pieces.schedule, first, cadence.steps)
     monitor, better = _monitor(pieces)
     if runtime.first:
         a.config(cadence.steps)
@@ -230,14 +235,13 @@ def _teller(a: Attempt) -> tuple[Observer, Callable[[], None]]:
     """One observer that records, shows, and asks the user's observers; only the first rank has it."""
     if not a.pieces.runtime.first:
         return (lambda event: None), (lambda: None)
-    recorder = Recorder(a.folder)
+    recorder, audience = Recorder(a.folder), Audience(a.observers)
 
     def tell(event: Event) -> Stop | None:
         recorder(event)
         if a.console:
             a.console(event)
-        asked = [stop for observer in a.observers if (stop := observer(event))]
-        return asked[0] if asked else None
+        return audience(event)
 
     def close() -> None:
         recorder.close()

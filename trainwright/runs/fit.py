@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from trainwright.core.config import RunConfig, read_recipe, split_spec
 from trainwright.core.errors import UserError
 from trainwright.core.events import Observer
-from trainwright.core.kinds import optimizers, schedules
+from trainwright.core.kinds import optimizers
 from trainwright.core.schema import check
 from trainwright.core.task import Task
 from trainwright.engine.runtime import Runtime
@@ -33,6 +33,8 @@ from trainwright.runs.keras import adapted, original
 from trainwright.runs.own import Asked, array_pieces, foreign_pieces
 from trainwright.runs.recipe import plain, write
 from trainwright.runs.run import Run, open_run
+from trainwright.runs.scheduling import ScheduleSpec, schedule_of
+from trainwright.runs.scheduling import written as schedule_written
 from trainwright.runs.train import agreed_folder, finished, rewrite, same_data, silent, spent
 
 Plain: TypeAlias = Any  # a NumPy array, a tensor, or a tuple or dict of them
@@ -51,7 +53,7 @@ def fit(
     batch_size: int | Literal["all"] = 64,
     optimizer: str | Mapping[str, Any] | Optimizer | Callable[..., Optimizer] = "adamw",
     lr: float | None = None,
-    schedule: str | Mapping[str, Any] = "constant",
+    schedule: ScheduleSpec = "constant",
     clip: float | Literal["none"] = "none",
     clip_value: float | Literal["none"] = "none",
     l1: float = 0.0,
@@ -99,7 +101,8 @@ def fit(
         optimizer: a name, a spec ``{"name": …}``, an optimizer over the model's parameters, or a function that makes
             one of them.
         lr: its learning rate; the optimizer's own default unless given.
-        schedule: a name or a spec.
+        schedule: a name, a spec, a function (step, steps) -> multiplier of the rates, or a function (optimizer) -> one
+            of torch's schedulers, which steps once per optimizer step.
         clip: largest norm of the whole gradient.
         clip_value: largest absolute value of each number of the gradient.
         l1: penalty: times the sum of |w| over matrices and kernels; logged apart from the loss.
@@ -146,7 +149,7 @@ def fit(
         {
             "name": name or type(original(model)).__name__,
             "seed": seed,
-            "schedule": schedule,
+            "schedule": schedule_written(schedule),
             "init": written(init),
             "batch_size": batch_size,
             "micro_batch": micro_batch,
@@ -186,8 +189,10 @@ def fit(
             freeze_weights(model, config)
             placed = runtime.place(model)
             chosen = _optimizer(optimizer, runtime.ranks.bare(placed), config)
+            by_name = isinstance(schedule, str | Mapping)
+            pacing = schedule_of(config.schedule if by_name else schedule, chosen)
             asked = Asked(
-                config, runtime, placed, chosen, _schedule(config), loss, valid, test, report, learned
+                config, runtime, placed, chosen, pacing, loss, valid, test, report, learned
             )  # fmt: skip
             foreign = _is_foreign(data)
             pieces = (
@@ -276,7 +281,9 @@ def _optimizer(given: Any, model: nn.Module, config: RunConfig) -> Optimizer:
         return given
     if isinstance(given, str | Mapping):
         name, options = split_spec(config.optimizer, "optimizer")
-        return moving(model, config.rates, partial(optimizers[name], **check(optimizers[name], options, "optimizer")))
+        return moving(
+            model, config.rates, partial(optimizers.make, name, check(optimizers[name], options, "optimizer"))
+        )
     return moving(model, config.rates, partial(_made, given))
 
 
@@ -290,11 +297,6 @@ def _made(given: Callable[..., Any], weights: Any) -> Optimizer:
 
 def _float(value: float | Literal["none"]) -> float | str:
     return float(value) if isinstance(value, int) else value
-
-
-def _schedule(config: RunConfig) -> Any:
-    name, options = split_spec(config.schedule, "schedule")
-    return schedules[name](**check(schedules[name], options, "schedule"))
 
 
 def _is_foreign(data: Any) -> bool:

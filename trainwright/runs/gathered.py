@@ -16,7 +16,6 @@ from torch import Tensor
 from trainwright.core.config import RunConfig
 from trainwright.core.errors import BadSamplesError, DataError, UserError
 from trainwright.core.finding import Finding
-from trainwright.core.kinds import sources
 from trainwright.core.task import Record, Task
 from trainwright.data import catalogue, paths
 from trainwright.data.bad import Bad, Skipped
@@ -25,7 +24,7 @@ from trainwright.data.encode import encode
 from trainwright.data.encoder import read_record
 from trainwright.data.joined import Joined
 from trainwright.data.part import Part
-from trainwright.data.source import Source
+from trainwright.data.source import Source, source_of
 from trainwright.data.split import Split, split, split_options
 from trainwright.engine.runtime import Runtime
 from trainwright.runs.directory import BAD
@@ -67,18 +66,16 @@ class Data:
 def open_source(recipe: Recipe, report: Report) -> Source:
     """The source a recipe names; files named as ``valid`` or ``test`` are further sources of the same kind."""
     name = recipe.config.data["source"]
-    factory = sources[name]
     others = {part: recipe.split[part] for part in ("valid", "test") if isinstance(recipe.split[part], str)}
     if not others:
-        first: Source = (
-            catalogue.opened(recipe.source["set"], report) if name == catalogue.NAME else factory(**recipe.source)
-        )
-        return first
+        if name == catalogue.NAME:
+            return catalogue.opened(recipe.source["set"], report)
+        return source_of(name, recipe.source)
     if "path" not in recipe.source:
         key = next(iter(others))
         raise UserError(f"data.{key}", f"{others[key]!r} is text, but this source reads no files", "write a share: 0.1")
     places = {"train": recipe.source["path"], **others}
-    return Joined({part: factory(**{**recipe.source, "path": path}) for part, path in places.items()})
+    return Joined({part: source_of(name, {**recipe.source, "path": path}) for part, path in places.items()})
 
 
 def gather_data(

@@ -23,7 +23,7 @@ def rule_of(given: InitSpec | None) -> tuple[Init | None, str]:
         return None, ""
     if isinstance(given, str | Mapping):
         name, options = split_spec({"name": given} if isinstance(given, str) else given, "init")
-        return inits[name](**check(inits[name], options, "init")), name
+        return inits.make(name, check(inits[name], options, "init")), name
     if not callable(given):
         raise UserError("init", f"{given!r} is no rule", "give a name such as 'orthogonal', or a function")
     return given, str(getattr(given, "__name__", type(given).__name__))

@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from trainwright.core.errors import DataError, UserError
-from trainwright.core.kinds import sources, tasks
+from trainwright.core.kinds import tasks
 from trainwright.core.task import Answer, Record, Task
 from trainwright.data.encode import encode_records
+from trainwright.data.source import source_of
 from trainwright.runs.assemble import build_model
 from trainwright.runs.begin import served, served_weights
 from trainwright.runs.directory import PROCESSOR, read_manifest
@@ -83,7 +84,7 @@ def reopened(folder: Path, own: nn.Module | None) -> tuple[Task[Any], nn.Module]
         task.processor.load_state_dict(learned)
         return task, adapted(own)
     recipe = read(folder)
-    task = tasks[recipe.config.task["name"]](**recipe.task)
+    task = tasks.make(recipe.config.task["name"], recipe.task)
     task.processor.load_state_dict(learned)
     return task, build_model(recipe, task)
 
@@ -161,6 +162,6 @@ def _file(path: Path, recipe: Recipe) -> Iterator[Record]:
             str(path), f"the source '{own}' reads no files", "give a table (.csv, .parquet, .jsonl) or images"
         )
     chosen = {**options, "path": str(path)} if name == own else {"path": str(path)}
-    source = sources[name](**chosen)
+    source = source_of(name, chosen)
     for i in range(len(source)):
         yield source[i]

@@ -17,6 +17,7 @@ from trainwright.core.kinds import inits, models, optimizers, schedules, sets, s
 from trainwright.core.schema import check, options, required
 from trainwright.runs.begin import init_from
 from trainwright.runs.examples import EXAMPLES
+from trainwright.runs.observing import checked_specs
 from trainwright.runs.plugins import load_plugins
 from trainwright.runs.understood import understood
 
@@ -36,6 +37,7 @@ class Recipe:
     init: dict[str, Any]
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
+    observers: tuple[dict[str, Any], ...]
     said: tuple[str, ...] = ()  # a line for each key that others call otherwise
 
     def written(self) -> dict[str, Any]:
@@ -47,6 +49,7 @@ class Recipe:
         whole["init"] = {"name": self.config.init["name"], **self.init}
         whole["optimizer"] = {"name": self.config.optimizer["name"], **self.optimizer}
         whole["schedule"] = {"name": self.config.schedule["name"], **self.schedule}
+        whole["observers"] = list(self.observers)
         written: dict[str, Any] = plain(whole)
         return written
 
@@ -105,6 +108,7 @@ def checked(config: RunConfig) -> Recipe:
         init=check(inits[init], init_options, "init"),
         optimizer=check(optimizers[optimizer], optimizer_options, "optimizer"),
         schedule=check(schedules[schedule], schedule_options, "schedule"),
+        observers=checked_specs(config.observers),
     )
 
 

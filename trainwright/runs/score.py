@@ -8,11 +8,11 @@ from typing import Any
 
 from trainwright.core.batch import Batch
 from trainwright.core.errors import UserError
-from trainwright.core.kinds import sources
 from trainwright.core.task import Progress
 from trainwright.data.encode import encode
 from trainwright.data.loader import batches
 from trainwright.data.part import Part
+from trainwright.data.source import source_of
 from trainwright.engine.evaluate import evaluate
 from trainwright.engine.runtime import Runtime
 from trainwright.runs.assemble import Pieces
@@ -97,7 +97,7 @@ def _elsewhere(
     name, options = recipe.reader()
     if "path" not in options:
         raise UserError("data", f"the source '{name}' of this run reads no files", "leave --data out")
-    source = sources[name](**{**options, "path": data})
+    source = source_of(name, {**options, "path": data})
     if not len(source):
         raise UserError(data, "there are no records")
     device = torch.device("cpu")

@@ -22,6 +22,7 @@ from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, Lock, moved_aside, new_folder
 from trainwright.runs.initial import begin, remember, rule_of, take
+from trainwright.runs.observing import named
 from trainwright.runs.recipe import Recipe, plain, read, write
 from trainwright.runs.run import Run, open_run
 from trainwright.runs.understood import in_our_words
@@ -74,7 +75,7 @@ def train(
             folder=folder,
             config=lambda steps: write(_recorded(checked, pieces, steps), folder / CONFIG),
             facts={"kind": "recipe", "attempts": [{"from_step": 0}]},
-            observers=observers,
+            observers=[*named(checked.observers), *observers],
             console=console,
         )
         attempt(a)
@@ -134,7 +135,7 @@ def resume(
             folder=run.path,
             config=lambda steps: rewrite(run.path, _recorded(checked, pieces, steps), len(facts["attempts"])),
             facts={"kind": "recipe", "attempts": [*facts["attempts"], {"from_step": run.view.step}]},
-            observers=observers,
+            observers=[*named(checked.observers), *observers],
             console=console,
             resumed=True,
             note=", ".join(f"{k} = {v}" for k, v in changes.items()),

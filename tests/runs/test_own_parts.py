@@ -1,0 +1,490 @@
+"""A person's own parts: from Python any callable, from a recipe a file; each trains, each mistake is one message."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import lr_scheduler
+
+import trainwright as tw
+from trainwright.core.errors import UserError
+from trainwright.core.events import EvalDone, Event, StepDone
+from trainwright.core.kinds import KINDS
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(80, 4)).astype(np.float32)
+Y = (X[:, 0] + X[:, 1] > 0).astype(int)
+
+
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+
+
+def fit(tmp_path: Path, **options: Any) -> tw.Run:
+    chosen: dict[str, Any] = {"loss": "cross_entropy", "epochs": 5, "lr": 0.02, "log_every": 1, "quiet": True}
+    return tw.fit(options.pop("model", None) or net(), (X, Y), out=tmp_path / "run", **{**chosen, **options})
+
+
+def learned(run: tw.Run) -> bool:
+    curve = list(run.view.losses.values())
+    return run.state == "finished" and curve[-1] < curve[0]
+
+
+# --- schedules -------------------------------------------------------------------------------------------------------
+
+
+def test_a_function_of_step_and_steps_is_a_schedule(tmp_path: Path) -> None:
+    seen: list[tuple[int, float]] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, StepDone):
+            seen.append((event.step, event.lr))
+
+    run = fit(tmp_path, schedule=lambda step, steps: 1 - step / (2 * steps), observers=[note])
+    steps = run.view.step
+    assert learned(run)
+    assert [lr for _, lr in seen] == pytest.approx([0.02 * (1 - s / (2 * steps)) for s in range(steps)])
+    assert run.config["schedule"] == {"name": "own"}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(lr_scheduler.StepLR, step_size=3, gamma=0.5),
+        lambda optimizer: lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=20),
+        lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, 10, 0.001),
+        lambda optimizer: lr_scheduler.SequentialLR(
+            optimizer,
+            [lr_scheduler.ConstantLR(optimizer, 0.1, 3), lr_scheduler.ExponentialLR(optimizer, 0.9)],
+            milestones=[3],
+        ),
+    ],
+    ids=["step", "one cycle", "cosine", "sequential"],
+)
+@pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step:UserWarning")  # torch's own SequentialLR
+def test_torchs_schedulers_give_the_rates_they_give_in_torch(make: Callable[..., Any], tmp_path: Path) -> None:
+    seen: list[float] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, StepDone):
+            seen.append(event.lr)
+
+    assert learned(fit(tmp_path, schedule=make, budget="20 steps", epochs=None, observers=[note]))
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=0.02, momentum=0.9)
+    scheduler, wanted = make(optimizer), []
+    for _ in range(20):
+        wanted.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if len(wanted) < 20:
+            scheduler.step()
+    assert seen == pytest.approx(wanted, rel=1e-9)
+
+
+def test_a_run_with_a_schedule_of_ones_own_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    def stop(event: Event) -> tw.Stop | None:
+        return tw.Stop("enough", "interrupted") if isinstance(event, StepDone) and event.step == 7 else None
+
+    make = partial(lr_scheduler.ExponentialLR, gamma=0.8)
+    data: dict[str, Any] = {"loss": "cross_entropy", "epochs": 10, "batch_size": 16, "log_every": 1, "quiet": True}
+    tw.fit(whole := net(), (X, Y), schedule=make, out=tmp_path / "whole", **data)
+    part = tw.fit(net(), (X, Y), schedule=make, out=tmp_path / "part", observers=[stop], **data)
+    tw.fit(again := net(), (X, Y), schedule=make, resume=part.path, **data)
+    assert all(map(torch.equal, whole.parameters(), again.parameters()))
+
+
+def broken(step: int, steps: int) -> float:
+    raise KeyError("rate")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        (lambda step, steps: math.nan, r"schedule: gives nan at step 0 of 10; return a finite number, 0 or more"),
+        (lambda step, steps: -1 if step == 7 else 1, "schedule: gives -1 at step 7 of 10"),
+        (lambda step, steps: "fast", r"schedule: gives 'fast' \(str\)"),
+        (lambda step, steps: None, r"schedule: gives None \(NoneType\)"),
+        (lambda step, steps: 1 / (8 - step), r"schedule: raised ZeroDivisionError.*; look at test_own_parts.py, line"),
+        (broken, r"schedule: raised KeyError: 'rate'; look at test_own_parts.py, line"),
+        (3, "schedule: 3 is no schedule"),
+        ("slow", "no schedule is named 'slow'"),
+        (lambda optimizer: 0.5, "schedule: made a float of the optimizer"),
+        (lr_scheduler.ReduceLROnPlateau, "waits for evaluations; write schedule='plateau'"),
+    ],
+)
+def test_what_is_no_schedule_is_told_before_the_first_step(schedule: Any, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        fit(tmp_path, schedule=schedule, budget="10 steps", epochs=None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_scheduler_that_is_made_already_is_told(tmp_path: Path) -> None:
+    made = lr_scheduler.StepLR(torch.optim.SGD(net().parameters(), lr=0.1), 3)
+    with pytest.raises(UserError, match="lambda optimizer: StepLR"):
+        fit(tmp_path, schedule=made)
+
+
+def test_a_scheduler_that_moves_groups_apart_is_told(tmp_path: Path) -> None:
+    model = net()
+    groups = [{"params": model[0].parameters(), "lr": 0.1}, {"params": model[2].parameters(), "lr": 0.2}]
+    apart = partial(lr_scheduler.LambdaLR, lr_lambda=[lambda s: 1.0, lambda s: 0.9**s])
+    with pytest.raises(UserError, match="LambdaLR moves the groups of weights apart"):
+        fit(tmp_path, model=model, optimizer=torch.optim.SGD(groups), lr=None, schedule=apart)
+
+
+# --- losses and optimizers -------------------------------------------------------------------------------------------
+
+
+def margin(output: Tensor, target: Tensor) -> Tensor:
+    return torch.relu(1 - (2.0 * target - 1) * (output[:, 1] - output[:, 0]))
+
+
+def test_a_function_is_a_loss(tmp_path: Path) -> None:
+    assert learned(fit(tmp_path, loss=margin))
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (lambda o, t: o, r"loss: <lambda> returned shape \(8, 2\) for 8 samples; return one number per sample"),
+        (lambda o, t: 0.5, "loss: <lambda> returned float; return a tensor"),
+        (lambda o: o.sum(), r"loss, <lambda>, ?: raised TypeError: .*2 were given"),
+        (
+            lambda o, t: torch.nn.functional.mse_loss(o, t.nope),
+            r"raised AttributeError.*look at test_own_parts.py, line",
+        ),
+    ],
+)
+def test_what_is_no_loss_is_told_before_anything_is_written(loss: Any, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        fit(tmp_path, loss=loss)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_function_of_the_weights_makes_an_optimizer(tmp_path: Path) -> None:
+    assert learned(fit(tmp_path, optimizer=lambda weights: torch.optim.NAdam(weights, lr=0.02), lr=None))
+    with pytest.raises(UserError, match=r"optimizer: made a list; return a torch\.optim\.Optimizer"):
+        fit(tmp_path / "list", optimizer=list, lr=None)
+
+
+# --- observers -------------------------------------------------------------------------------------------------------
+
+
+def test_an_observer_that_raises_ends_the_run_with_one_message_and_is_told_nothing_more(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def faulty(event: Event) -> None:
+        told.append(type(event).__name__)
+        if isinstance(event, EvalDone):
+            raise IndexError("no such row")
+
+    with pytest.raises(
+        UserError, match=r"observer faulty, told of EvalDone, ?: raised IndexError: no such row; look at"
+    ):
+        fit(tmp_path, observers=[faulty])
+    assert told[-1] == "EvalDone"
+    run = tw.open(tmp_path / "run")
+    assert run.state == "failed"
+    assert run.view.ended is not None
+    assert "no such row" in run.view.ended.reason
+
+
+def test_an_observer_that_answers_something_else_is_told(tmp_path: Path) -> None:
+    def chatty(event: Event) -> Any:
+        return True
+
+    with pytest.raises(UserError, match=r"observer chatty: returned True \(bool\); return None, or tw.Stop\(why\)"):
+        fit(tmp_path, observers=[chatty])
+    with pytest.raises(UserError, match="observers: 'me' is no observer"):
+        fit(tmp_path / "text", observers=["me"])
+
+
+# --- from a file that a recipe names ---------------------------------------------------------------------------------
+
+PARTS = '''
+"""One part of every kind."""
+
+import torch
+from torch import nn
+
+import trainwright as tw
+from trainwright.core.events import EvalDone
+from trainwright.core.kinds import (
+    augmentations, inits, layers, losses, models, observers, optimizers, schedules, sets, sources, tasks
+)
+from trainwright.data.source import Source
+
+
+@schedules.add("t_halved")
+def halved(*, every: int = 5):
+    """Halved.
+
+    Args:
+        every: steps.
+    """
+    return lambda step, steps: 0.5 ** (step // every)
+
+
+@optimizers.add("t_descent")
+def descent(params, *, lr: float = 0.1):
+    """Plain descent.
+
+    Args:
+        lr: step size.
+    """
+    return torch.optim.SGD(params, lr=lr)
+
+
+@losses.add("t_brier")
+def brier():
+    """Squared error of the probabilities."""
+
+    def each(output, target):
+        return (output.softmax(1) - nn.functional.one_hot(target, output.shape[1])).square().sum(1)
+
+    return tw.Criterion(each, "classes")
+
+
+@inits.add("t_small")
+def small(*, size: float = 0.05):
+    """Uniform and small.
+
+    Args:
+        size: of the largest weight.
+    """
+    return lambda weight, gain, generator: weight.uniform_(-size, size, generator=generator)
+
+
+@layers.add("t_square")
+def square():
+    """Squares."""
+    return lambda place: Square()
+
+
+class Square(nn.Module):
+    def forward(self, x):
+        return x * x
+
+
+@models.add("t_line")
+class Line(nn.Module):
+    """A linear model.
+
+    Args:
+        inputs: given by the data.
+        outputs: given by the data.
+    """
+
+    def __init__(self, *, inputs: int, outputs: int):
+        super().__init__()
+        self.line = nn.Linear(inputs, outputs)
+
+    def forward(self, x):
+        return self.line(x)
+
+
+@observers.add("t_counter")
+class Counter:
+    """Writes how many evaluations there were.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, *, path: str):
+        self.path, self.count = path, 0
+
+    def __call__(self, event):
+        if isinstance(event, EvalDone):
+            self.count += 1
+            with open(self.path, "w") as file:
+                file.write(str(self.count))
+
+
+@sources.add("t_moons")
+class Moons(Source):
+    """Two classes.
+
+    Args:
+        count: records.
+    """
+
+    def __init__(self, *, count: int = 80):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, i):
+        g = torch.Generator().manual_seed(i)
+        a, b = torch.randn(2, generator=g).tolist()
+        return {"a": a, "b": b, "target": "in" if a * a + b < 0.5 else "out"}
+
+    def fingerprint(self):
+        return f"moons-{self.count}"
+
+
+@augmentations.add("t_dim")
+def dim(*, by: float = 0.9):
+    """Darker.
+
+    Args:
+        by: factor.
+    """
+    return lambda x, draw: x * by
+'''
+
+BROKEN = """
+from trainwright.core.kinds import inits, layers, losses, models, observers, optimizers, schedules, sources
+
+schedules.add("b_schedule")(lambda: 0.5)
+optimizers.add("b_optimizer")(lambda params: list(params))
+losses.add("b_loss")(lambda: (lambda output, target: output.mean()))
+models.add("b_model")(lambda *, inputs: 3)
+layers.add("b_layer")(lambda: (lambda place: place.shape))
+inits.add("b_init")(lambda: "small")
+observers.add("b_observer")(lambda: None)
+sources.add("b_source")(lambda: [{"a": 1}])
+
+
+@schedules.add("b_raising")
+def raising():
+    return {}["rate"]
+
+
+@schedules.add("b_nan")
+def nan():
+    return lambda step, steps: float("nan")
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """A recipe with both files of parts; what they register is gone afterwards."""
+    before = {kind: (dict(r._entries), dict(r._tags)) for kind, r in KINDS.items() if r.names() is not None}
+    modules = set(sys.modules)
+    (tmp_path / "parts.py").write_text(PARTS)
+    (tmp_path / "broken.py").write_text(BROKEN)
+    yield {
+        "plugins": [str(tmp_path / "parts.py"), str(tmp_path / "broken.py")],
+        "task": "tabular_classification",
+        "data": {"source": "t_moons"},
+        "model": {"name": "mlp", "width": 8},
+        "optimizer": {"name": "adamw", "lr": 0.02},
+        "budget": "4 epochs",
+        "batch_size": "all",  # every step sees all samples: the loss falls without noise
+    }
+    for kind, (entries, tags) in before.items():
+        KINDS[kind]._entries, KINDS[kind]._tags = entries, tags
+    for name in set(sys.modules) - modules:
+        if name.startswith("trainwright_plugin_"):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schedule": {"name": "t_halved", "every": 3}},
+        {"optimizer": {"name": "t_descent", "lr": 0.2}},
+        {"task.loss": "t_brier"},
+        {"init": {"name": "t_small", "size": 0.2}},
+        {"model": {"name": "sequential", "layers": [{"name": "dense", "units": 8}, "t_square"]}},
+        {"model": "t_line"},
+    ],
+    ids=["schedule", "optimizer", "loss", "init", "layer", "model"],
+)
+def test_a_part_of_every_kind_trains_from_a_file(
+    recipe: dict[str, Any], changes: dict[str, Any], tmp_path: Path
+) -> None:
+    run = tw.train(recipe, changes, out=tmp_path / "run", quiet=True)
+    assert learned(run)
+    again = tw.resume(run.path, {"budget": "5 epochs"}, quiet=True)
+    assert again.state == "finished"
+    assert len(again.predict([{"a": 0.1, "b": 0.2}])) == 1
+
+
+def test_an_observer_of_a_file_is_told_and_is_in_config_toml(recipe: dict[str, Any], tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    chosen = [{"name": "t_counter", "path": str(count)}]
+    run = tw.train(recipe, {"observers": chosen}, out=tmp_path / "run", quiet=True)
+    assert count.read_text() == "4"
+    assert run.config["observers"] == chosen
+    tw.resume(run.path, {"budget": "6 epochs"}, quiet=True)
+    assert count.read_text() == "2"
+
+
+def test_an_augmentation_of_a_file_changes_images(recipe: dict[str, Any], tmp_path: Path) -> None:
+    images = {
+        "task": {"name": "image_classification", "augment": {"t_dim": {"by": 0.5}}},
+        "data": {"source": "embedded", "set": "digits"},
+        "model": {"name": "cnn", "filters": [4], "dense": [16]},
+        "budget": "3 steps",
+    }
+    run = tw.train({**recipe, **images}, out=tmp_path / "run", quiet=True)
+    plain = tw.train({**recipe, **images}, {"task.augment": "none"}, out=tmp_path / "plain", quiet=True)
+    assert run.view.losses != plain.view.losses
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schedule": "b_schedule"}, r"schedule\.b_schedule: made a float; return a function \(step, steps\)"),
+        ({"optimizer": "b_optimizer"}, r"optimizer\.b_optimizer: made a list; return a torch\.optim\.Optimizer"),
+        ({"task.loss": "b_loss"}, r"loss\.b_loss: made a function; return a tw\.Criterion"),
+        ({"model": "b_model"}, r"model\.b_model: made a int; return an nn\.Module"),
+        (
+            {"model": {"name": "sequential", "layers": ["b_layer"]}},
+            "layer 1, b_layer: made a tuple; return an nn.Module",
+        ),
+        ({"init": "b_init"}, r"init\.b_init: made a str; return a function \(weight, gain, generator\)"),
+        ({"observers": "b_observer"}, r"observer\.b_observer: made a NoneType; return a function \(event\)"),
+        ({"data.source": "b_source"}, r"source\.b_source: made a list; return a trainwright\.data\.source\.Source"),
+        ({"schedule": "b_raising"}, r"schedule\.b_raising: raised KeyError: 'rate'; look at broken.py, line 16"),
+        ({"schedule": "b_nan"}, "schedule: gives nan at step 0"),
+        ({"observers": ["t_count"]}, "no observer is named 't_count'; did you mean 't_counter'"),
+        ({"observers": [{"name": "t_counter"}]}, r"observers\.t_counter\.path: required"),
+        ({"observers": [3]}, "observers: 3 .at position 0. is not valid"),
+    ],
+)
+def test_a_part_that_is_something_else_is_told(
+    recipe: dict[str, Any], changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=said):
+        tw.train(recipe, changes, out=tmp_path / "run", quiet=True)
+
+
+def test_a_run_whose_file_is_gone_says_what_it_needs(recipe: dict[str, Any], tmp_path: Path) -> None:
+    run = tw.train(recipe, {"model": "t_line"}, out=tmp_path / "run", quiet=True)
+    (tmp_path / "parts.py").unlink()
+    with pytest.raises(UserError, match=r"plugins: '.*parts\.py' is not a file"):
+        tw.open(run.path).predict([{"a": 0.1, "b": 0.2}])
+
+
+def test_a_goal_ends_the_training_and_says_so(recipe: dict[str, Any], tmp_path: Path) -> None:
+    goal = {"name": "goal", "metric": "loss", "below": 10.0}
+    run = tw.train(recipe, {"observers": goal}, out=tmp_path / "run", quiet=True)
+    assert run.state == "stopped"
+    assert run.view.ended is not None
+    assert run.view.ended.reason.startswith("valid loss is")
+    assert len(run.view.evals) == 1
+    never = tw.train(recipe, {"observers": [{**goal, "below": -1.0}]}, out=tmp_path / "never", quiet=True)
+    assert never.state == "finished"
+    for options, said in (
+        ({"metric": "loss"}, "needs one of above and below"),
+        ({"metric": "loss", "above": 1.0, "below": 1.0}, "needs one of above and below"),
+        (
+            {"metric": "accurcy", "above": 0.9},
+            r"observer\.goal\.metric: no metric is named 'accurcy'; did you mean 'acc",
+        ),
+    ):
+        with pytest.raises(UserError, match=said):
+            tw.train(recipe, {"observers": [{"name": "goal", **options}]}, out=tmp_path / said[:5], quiet=True)
