@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import json
 import math
 import os
@@ -19,6 +20,8 @@ import click
 
 from trainwright.core.errors import TrainwrightError, UserError
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_CANNOT_WRITE = 74  # EX_IOERR of sysexits.h
 _ROWS = 50  # answers shown on a terminal
 
 
@@ -123,13 +126,44 @@ def failed(error: Exception, as_json: bool, folder: Path | None) -> int:
     elif isinstance(error, TrainwrightError):
         click.echo(f"error: {error}", err=True)
         code, told = error.exit_code, {}
+    elif (machine := _of_the_machine(error)) is not None:
+        code, message = machine
+        click.echo(f"error: {message}", err=True)
+        told = {"message": message}
     else:
         code, told = 70, _unexpected(error, folder)
     if as_json:
         whole = {"kind": type(error).__name__, "message": str(error), **told, "exit_code": code}
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError):
             print_json({"error": whole})
     return code
+
+
+def _of_the_machine(error: Exception) -> tuple[int, str] | None:
+    """The exit code and words for what no program can help: a full disk, a working folder that is gone."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in _FULL:
+        if not _stdout_works():
+            forget_stdout()
+            return _CANNOT_WRITE, f"standard output: cannot be written ({error.strerror}); send it elsewhere"
+        place = error.filename or "the disk"
+        return _CANNOT_WRITE, f"{place}: cannot be written ({error.strerror}); free space there, and begin again"
+    try:
+        os.getcwd()
+    except OSError:
+        return 2, "the working folder no longer exists; change to another one (cd)"
+    return None
+
+
+def _stdout_works() -> bool:
+    """Whether anything can be printed."""
+    try:
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _unexpected(error: Exception, folder: Path | None) -> dict[str, str]:

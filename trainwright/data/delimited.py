@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -32,6 +32,7 @@ class Dialect:
     missing: Sequence[str]
     decimal: str
     text: Sequence[str] = ()  # columns that are text whatever they look like
+    lenient: bool = False  # a line with another number of cells is a record that cannot be used, no mistake of the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +45,29 @@ class Layout:
     lines: Array  # (records,) number of the line it starts on, from 1
 
 
-def read(data: bytes, dialect: Dialect, name: str) -> tuple[dict[str, Cells], Array]:
-    """The columns of UTF-8 text, and the line of each record; ``name`` is the file's, for messages."""
+def read(data: bytes, dialect: Dialect, name: str) -> tuple[dict[str, Cells], Array, dict[int, str]]:
+    """The columns of UTF-8 text, the line of each record, and what is wrong with those that cannot be used.
+
+    The columns hold the other records alone. ``name`` is the file's, for messages.
+    """
     layout = scan(data, dialect, name)
     if not len(layout.starts):
         raise DataError(name, "the file is empty", "give a file with records")
     first = data[layout.starts[0] : layout.stops[0]]
-    _rectangular(layout, dialect, name)
+    broken = _rectangular(layout, dialect, name)
     names = [f"column_{i}" for i in range(1, int(layout.cells[0]) + 1)]
     if dialect.header:
         names = _header(first, int(layout.lines[0]), dialect, name)
     begin = 1 if dialect.header else 0
     if len(layout.starts) == begin:
         raise DataError(name, "the file has a header and no records", "give a file with records")
-    frame = _parsed(data, layout, begin, names, dialect, name)
+    frame = _parsed(data, _without(layout, broken), begin, names, dialect, name)
     lines = layout.lines[begin:]
-    if frame.height != len(lines):
-        raise DataError(name, f"{len(lines)} records were counted, but {frame.height} parsed", _quoting(dialect))
-    return {c: of_series(_typed(frame[c], dialect, c in dialect.text)) for c in names}, lines
+    if frame.height != len(lines) - len(broken):
+        what = f"{len(lines) - len(broken)} records were counted, but {frame.height} parsed"
+        raise DataError(name, what, _quoting(dialect))
+    cells = {c: of_series(_typed(frame[c], dialect, c in dialect.text)) for c in names}
+    return cells, lines, {row - begin: what for row, what in broken.items()}
 
 
 def scan(data: bytes, dialect: Dialect, name: str) -> Layout:
@@ -143,16 +149,27 @@ def _cells(text: str, dialect: Dialect) -> Iterator[list[str]]:
     return csv.reader([text], delimiter=dialect.separator, quotechar=dialect.quote)
 
 
-def _rectangular(layout: Layout, dialect: Dialect, name: str) -> None:
+def _rectangular(layout: Layout, dialect: Dialect, name: str) -> dict[int, str]:
+    """What is wrong with lines of another number of cells than the first; `DataError` where that is a mistake."""
     columns = int(layout.cells[0])
     wrong = layout.cells != columns
-    if not wrong.any():
-        return
-    row = int(np.argmax(wrong))
-    cells = int(layout.cells[row])
-    what = f"{cells} cell{'s' if cells > 1 else ''} where the first line has {columns}"
+    found = {}
+    for row in np.flatnonzero(wrong).tolist():
+        cells = int(layout.cells[row])
+        found[row] = f"{cells} cell{'s' if cells > 1 else ''} where the first line has {columns}"
+        if not dialect.lenient:
+            break
+    if not found or (dialect.lenient and int(wrong.sum()) <= len(wrong) / 2):
+        return found
+    row, what = next(iter(found.items()))
     instead = f"repair the line ({int(wrong.sum())} of {len(wrong)} are so), or name another separator"
     raise DataError(_at(name, int(layout.lines[row])), what, instead)
+
+
+def _without(layout: Layout, rows: Mapping[int, str]) -> Layout:
+    keep = np.ones(len(layout.starts), np.bool_)
+    keep[list(rows)] = False
+    return Layout(layout.starts[keep], layout.stops[keep], layout.cells[keep], layout.lines[keep]) if rows else layout
 
 
 def _body(data: bytes, layout: Layout, begin: int) -> bytes:

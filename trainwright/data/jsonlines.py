@@ -12,17 +12,29 @@ from trainwright.core.errors import DataError
 from trainwright.data.cells import Cells, of_values
 
 
-def read(data: bytes, missing: Sequence[str], name: str) -> tuple[dict[str, Cells], np.ndarray[Any, Any]]:
-    """The columns of UTF-8 text, in the order they first appear, and the line of each record.
+def read(
+    data: bytes, missing: Sequence[str], name: str, lenient: bool = False
+) -> tuple[dict[str, Cells], np.ndarray[Any, Any], dict[int, str]]:
+    """The columns of UTF-8 text in the order they first appear, the line of each record, and what is wrong with some.
 
-    A key that a record lacks is a missing value; so is every text in ``missing``. Blank lines are not records.
+    With ``lenient`` a line that is no JSON object is a record that cannot be used, and stands in no column. A key that
+    a record lacks is a missing value; so is every text in ``missing``. Blank lines are not records.
     """
     rows: list[dict[str, Any]] = []
-    lines: list[int] = []
+    lines: list[int] = []  # of every record
+    placed: list[int] = []  # of those in rows
+    broken: dict[int, str] = {}
     for number, line in enumerate(data.split(b"\n"), 1):
-        if line.strip():
+        if not line.strip():
+            continue
+        try:
             rows.append(_row(line, f"{name}, line {number}"))
-            lines.append(number)
+            placed.append(number)
+        except DataError as error:
+            if not lenient:
+                raise
+            broken[len(lines)] = error.what
+        lines.append(number)
     if not rows:
         raise DataError(name, "the file is empty", "give a file with records")
     if not any(rows):
@@ -33,8 +45,8 @@ def read(data: bytes, missing: Sequence[str], name: str) -> tuple[dict[str, Cell
         values = [row.get(key) for row in rows]
         columns[key] = of_values(None if isinstance(v, str) and v in gone else v for v in values)
         if columns[key].kind == "mixed values":
-            raise _mixed(key, columns[key].tolist(), lines, name)
-    return columns, np.array(lines)
+            raise _mixed(key, columns[key].tolist(), placed, name)
+    return columns, np.array(lines), broken
 
 
 def _row(line: bytes, where: str) -> dict[str, Any]:

@@ -44,6 +44,8 @@ class Table(Source):
         text: columns of a CSV or TSV file that are text even where every cell looks like a number, such as codes.
         columns: the columns to keep; all when left out.
         drop: columns to leave out.
+        broken: what a line with too many or too few cells, or one that is no JSON object, is: an "error" of the file,
+            or a "record" that cannot be used; the latter without asking where on_bad_sample is "skip".
 
     Source: RFC 4180, "Common format and MIME type for CSV files".
     """
@@ -61,6 +63,7 @@ class Table(Source):
         text: tuple[str, ...] = (),
         columns: tuple[str, ...] | None = None,
         drop: tuple[str, ...] = (),
+        broken: Literal["error", "record"] = "error",
     ) -> None:
         self.path = paths.find(path, "data.path")
         if not self.path.is_file():
@@ -68,14 +71,17 @@ class Table(Source):
         suffix = _suffix(self.path, separator)
         markers = delimited.MISSING if missing is None else (*missing, "")
         mark = _SEPARATORS.get(suffix, ",") if separator is None else separator
-        dialect = delimited.Dialect(mark, quote, header, markers, decimal, text)
+        dialect = delimited.Dialect(mark, quote, header, markers, decimal, text, broken == "record")
         _check(dialect, suffix, encoding, separator)
-        cells, self._lines = _read(self.path, suffix, dialect, missing, encoding)
+        cells, self._lines, self._broken = _read(self.path, suffix, dialect, missing, encoding)
         if separator is None and suffix in _SEPARATORS:
             _separated(list(cells), mark, self.path.name)
         _known("text", text, cells, self.path.name)
         self._cells = _kept(cells, columns, drop, self.path.name)
-        self._options = (separator, header, quote, missing, decimal, encoding, text, columns, drop)
+        self._options = (separator, header, quote, missing, decimal, encoding, text, columns, drop, broken)
+        there = np.ones(len(self._lines), np.int64)
+        there[list(self._broken)] = 0
+        self._rows = np.cumsum(there) - 1  # where each one's cells are
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -83,7 +89,10 @@ class Table(Source):
     def __getitem__(self, index: int) -> Record:
         if not 0 <= index < len(self._lines):
             raise IndexError(index)
-        return {name: cells.item(index) for name, cells in self._cells.items()}
+        if index in self._broken:
+            raise DataError(self.where(index), self._broken[index], "repair the line")
+        row = int(self._rows[index])
+        return {name: cells.item(row) for name, cells in self._cells.items()}
 
     def fingerprint(self) -> str:
         """Of the file's content and every option."""
@@ -94,8 +103,11 @@ class Table(Source):
         return list(self._cells)
 
     def values(self, field: str) -> Sequence[Any]:
-        """One column."""
-        return self._column(field).tolist()
+        """One column; None for a record that cannot be used."""
+        sound = self._column(field).tolist()
+        if not self._broken:
+            return sound
+        return [None if i in self._broken else sound[row] for i, row in enumerate(self._rows.tolist())]
 
     def kinds(self) -> Mapping[str, Kind]:
         """What each column holds: numbers, text, …"""
@@ -151,13 +163,13 @@ def _check(dialect: delimited.Dialect, suffix: str, encoding: str, separator: st
 
 def _read(
     path: Path, suffix: str, dialect: delimited.Dialect, missing: Sequence[str] | None, encoding: str
-) -> tuple[dict[str, Cells], np.ndarray[Any, Any]]:
-    """The columns, and the line of each record."""
+) -> tuple[dict[str, Cells], np.ndarray[Any, Any], dict[int, str]]:
+    """The columns, the line of each record, and what is wrong with those that cannot be used."""
     if suffix in _PARQUET:
-        return _parquet(path, missing or ())
+        return *_parquet(path, missing or ()), {}
     data = _bytes(path, encoding)
     if suffix in _LINES:
-        return jsonlines.read(data, missing or (), path.name)
+        return jsonlines.read(data, missing or (), path.name, dialect.lenient)
     return delimited.read(data, dialect, path.name)
 
 

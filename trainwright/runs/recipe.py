@@ -22,6 +22,7 @@ from trainwright.runs.plugins import load_plugins
 from trainwright.runs.understood import understood
 
 _PATHS = ("path", "train", "valid", "test", "images", "labels")  # keys of a section that may name files
+_NODES = 100_000  # values in a recipe
 _LARGEST = 1_000_000  # bytes; a recipe is written by a person
 
 
@@ -98,6 +99,8 @@ def checked(config: RunConfig) -> Recipe:
     data = _by_name(config.data)
     config = config.model_copy(update={"data": data})
     source_options, how = _data(data, split_options)
+    if config.on_bad_sample == "skip" and "broken" in source_options and "broken" not in data:
+        source_options["broken"] = "record"
     task_options = _aimed(_unseen(task_options, how), data)
     return Recipe(
         config=config,
@@ -206,7 +209,7 @@ def _raw(recipe: str | Path | Mapping[str, Any]) -> tuple[Any, str, Path | None]
     if isinstance(recipe, Mapping):
         return recipe, "recipe", None
     path = Path(recipe).expanduser()
-    if path.is_dir() and (path / "config.toml").is_file():
+    if _exists(path) and (path / "config.toml").is_file():
         path = path / "config.toml"
     if not _exists(path):
         if str(recipe) in EXAMPLES:
@@ -236,11 +239,11 @@ def _parsed(path: Path) -> Any:
         raise UserError(str(path), f"cannot be read: {error.strerror}") from None
     try:
         if path.suffix == ".json":
-            return json.loads(text)
+            return json.loads(text, object_pairs_hook=_once)
         if path.suffix in (".yaml", ".yml"):
             from ruamel.yaml import YAML
 
-            return YAML(typ="safe", pure=True).load(text)
+            return _small(YAML(typ="safe", pure=True).load(text))
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(str(path), f"is not valid {path.suffix.lstrip('.').upper() or 'TOML'}: {error}") from None
@@ -248,6 +251,26 @@ def _parsed(path: Path) -> Any:
         if type(error).__module__.startswith("ruamel"):
             raise UserError(str(path), "is not valid YAML: " + " ".join(str(error).split())) from None
         raise
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, in which a key that stands twice is a mistake, as it is in TOML and YAML."""
+    out = dict(pairs)
+    if len(out) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key '{next(n for n in names if names.count(n) > 1)}' stands twice")
+    return out
+
+
+def _small(value: Any) -> Any:
+    """The value, unless its aliases unfold to more than a recipe can hold ("billion laughs")."""
+    left = [value]
+    for _ in range(_NODES):
+        if not left:
+            return value
+        node = left.pop()
+        left += node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
+    raise ValueError(f"its aliases unfold to more than {_NODES:,} values")
 
 
 def _exists(path: Path) -> bool:
