@@ -135,7 +135,10 @@ def test_the_usual_changes_never_flip_grey_images() -> None:
     assert "flip" not in usual(1, 28, 28)
     assert usual(1, 28, 28)["shift"]["pixels"] == 2
     assert usual(1, 8, 8)["shift"]["pixels"] == 1
-    assert usual(3, 32, 32).keys() >= {"flip", "shift"}
+    assert usual(3, 32, 32).keys() == {"flip", "shift"}
+    assert usual(3, 64, 96).keys() == {"flip", "crop", "brightness", "contrast", "saturation"}
+    for channels, side in ((1, 28), (1, 200), (3, 8), (3, 200)):
+        fits(usual(channels, side, side), channels)
 
 
 def test_a_change_of_ones_own_joins_in(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,8 @@ from trainwright.core.schema import check, options
 # moved, then all warps together sample the image once, so that it is blurred once, then its values change.
 STAGES = ("pixels", "warp", "colour", "damage")
 
+_PHOTO = 64  # pixels of the shorter side from which a colour image is taken for a photo
+
 Table: TypeAlias = dict[str, dict[str, Any]]  # name -> options
 
 
@@ -60,12 +62,15 @@ def asked(table: Mapping[str, Any], where: str = "task.augment") -> Table:
 def usual(channels: int, height: int, width: int) -> Table:
     """What suits most images of that shape.
 
-    Grey images are shifted only: they are often digits, letters or scans, which their mirror image is not.
+    Grey images are shifted only: they are often digits, letters or scans, which their mirror image is not. Colour
+    images are mirrored too. Large ones are photos: a part of them shows the same thing, larger, in another light.
     """
     side = min(height, width)
     if channels == 1:
         return asked({"shift": max(1, round(side / 14))})
-    return asked({"flip": True, "shift": max(1, round(side / 8))})
+    if side < _PHOTO:
+        return asked({"flip": True, "shift": max(1, round(side / 8))})
+    return asked({"flip": True, "crop": True, "brightness": True, "contrast": True, "saturation": True})
 
 
 def fits(table: Mapping[str, Any], channels: int, where: str = "task.augment") -> None:

@@ -229,8 +229,9 @@ class ImageClassification(Task[Images]):
         fit: how other shapes are brought to that one, the aspect kept: "crop" fills it and cuts off what hangs over,
             "pad" shows everything between black bars.
         augment: random changes of the training images: "none", a table by name such as {flip = true, rotate = 15,
-            crop = {smallest = 0.5}} (`explain augmentation` lists them), or "auto": a shift, for colour images a larger
-            one, and a flip. Grey images, which are often digits, letters or scans, are never flipped by "auto".
+            crop = {smallest = 0.5}} (`explain augmentation` lists them), or "auto": grey images, often digits, letters
+            or scans, are shifted a little; colour images are flipped and shifted further; those of 64 pixels and more
+            are flipped, and a part of them is shown larger, in another brightness, contrast and saturation.
         mixup: each training image is averaged with another, with shares drawn from Beta(mixup, mixup), and its loss is
             the same average of the losses for both classes; 0 is none, 0.2 is usual (Zhang et al. 2018).
         cutmix: a rectangle of another image is pasted into each training image, whose area is drawn from Beta(cutmix,
