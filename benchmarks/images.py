@@ -98,7 +98,7 @@ def summed(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
 
 def interval(differences: Sequence[float]) -> list[float] | None:
     """The 95 % interval of the mean of paired differences, by Student's t; None for a single one."""
-    from scipy.stats import t  # type: ignore[import-untyped]
+    from scipy.stats import t
 
     n = len(differences)
     if n < 2:

@@ -83,7 +83,7 @@ def test_several_warps_sample_the_image_once() -> None:
 
 @pytest.mark.parametrize("shape", [(9, 8), (16, 5), (1, 6)])
 def test_a_warp_is_scipys_affine_transform(shape: tuple[int, int]) -> None:
-    from scipy.ndimage import affine_transform  # type: ignore[import-untyped]
+    from scipy.ndimage import affine_transform
 
     x, _ = images(6, channels=2, height=shape[0], width=shape[1])
     dice = np.random.default_rng(0)

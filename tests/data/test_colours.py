@@ -78,7 +78,7 @@ def test_erased_areas_fill_their_range() -> None:
 
 
 def test_noise_is_normal_with_the_deviation_asked_for() -> None:
-    from scipy.stats import kstest  # type: ignore[import-untyped]
+    from scipy.stats import kstest
 
     x = torch.full((50, 3, 16, 16), 128, dtype=torch.uint8)
     out = changed(x, Draw(0, 0, torch.arange(50)), noise=0.02)

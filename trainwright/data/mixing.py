@@ -65,7 +65,7 @@ class Mixer:
 def _quantiles(alpha: float) -> Tensor:
     """(_STEPS,) float32: the quantiles of Beta(alpha, alpha) in the middle of equal shares."""
     import numpy as np
-    from scipy.special import betaincinv  # type: ignore[import-untyped]
+    from scipy.special import betaincinv
 
     middles = (np.arange(_STEPS) + 0.5) / _STEPS
     return torch.from_numpy(betaincinv(alpha, alpha, middles).astype(np.float32))
