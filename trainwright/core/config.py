@@ -89,6 +89,14 @@ class RunConfig(BaseModel):
     budget: str = Field("10 epochs", description="how long to train: '10 epochs', '500 steps', '30 minutes'")
     eval_every: str = Field("1 epoch", description="how often the validation part is evaluated")
     save_every: str = Field("1 epoch", description="how often a checkpoint is saved")
+    keep_last: Annotated[int, Field(ge=1)] = Field(1, description="newest checkpoints that are kept, beside the best")
+    keep_every: str = Field(
+        "none", description="checkpoints at multiples of this are kept for good, such as '10 epochs'; 'none' are"
+    )
+    on_save_failure: Literal["warn", "stop"] = Field(
+        "warn",
+        description="when three checkpoints in a row cannot be written, as on a full disk: go on, or stop the run",
+    )
     log_every: Annotated[int, Field(ge=1)] = Field(10, description="steps between two waits for the device")
     clip: Annotated[float, Field(gt=0)] | Literal["none"] = Field(
         "none", description="largest norm of the whole gradient"
@@ -185,6 +193,13 @@ class RunConfig(BaseModel):
     @classmethod
     def _begun(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str) and value else value
+
+    @field_validator("keep_every", mode="after")
+    @classmethod
+    def _kept(cls, value: str) -> str:
+        if value != "none" and Budget.read(value).unit == "seconds":
+            raise ValueError(f"{value!r} is no number of steps; write '10 epochs' or '500 steps'")
+        return value
 
     @field_validator("unfreeze", mode="after")
     @classmethod

@@ -42,6 +42,12 @@ class BadSamplesError(DataError):
     exit_code = 76
 
 
+class StorageError(TrainwrightError):
+    """What happened or was learned could not be written down."""
+
+    exit_code = 74
+
+
 class CheckpointError(TrainwrightError):
     """A checkpoint that is absent, damaged, or of another run."""
 

@@ -2,30 +2,35 @@
 
 A checkpoint is ``step-00000500/``: one safetensors file per part that holds tensors, ``state.json`` for all else, and
 ``manifest.json`` with the size and sha256 of each. It is written under a temporary name, flushed to the disk, and
-renamed; readers verify it before they use a tensor.
+renamed; readers verify it before they use a tensor. At every moment, also of a power cut, the newest one that was
+finished can be read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
-import shutil
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialized
 from torch import Tensor
 
 from trainwright.core.errors import CheckpointError
+from trainwright.engine import disk
+from trainwright.engine.packing import Snapshot, pack, unpack
 
 FORMAT = 1
 _NAME = re.compile(r"step-(\d{8,})")
+_REPLACED = re.compile(r"\.replaced-(\d{8,})")
+_LEFT = (".writing-", ".removing-")  # of interrupted writers
 
 
 def save(state: Mapping[str, Mapping[str, Any]], folder: Path, step: int) -> Path:
@@ -33,28 +38,38 @@ def save(state: Mapping[str, Mapping[str, Any]], folder: Path, step: int) -> Pat
 
     Args:
         state: part -> its state_dict, from `TrainState.state_dict`.
-        folder: the run's ``checkpoints`` folder; made if need be.
+        folder: the run's ``checkpoints`` folder; made if need be, within a run that is there.
         step: names the checkpoint; one of the same step is replaced.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    return write(pack(state), folder, step)
+
+
+def write(snapshot: Snapshot, folder: Path, step: int) -> Path:
+    """Write what `pack` made of a state, as `save` does."""
+    folder.mkdir(exist_ok=True)  # a run that was moved away is not begun anew here
     final = folder / f"step-{step:08d}"
-    draft = folder / f".writing-{step:08d}-{os.getpid()}"
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
+    draft = folder / f".writing-{step:08d}-{os.getpid()}-{secrets.token_hex(4)}"
+    os.mkdir(draft)
     try:
-        _write(state, draft, step)
+        _write(snapshot, draft, step)
         if final.exists():
-            replaced = folder / f".replaced-{step:08d}-{os.getpid()}"
-            final.rename(replaced)
-            draft.rename(final)
-            shutil.rmtree(replaced, ignore_errors=True)
+            _replace(final, draft, folder / f".replaced-{step:08d}")
         else:
-            draft.rename(final)
-        _flush(folder)
+            os.rename(draft, final)
+            disk.settle(folder)
     except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
+        disk.remove(draft)
         raise
     return final
+
+
+def _replace(final: Path, draft: Path, aside: Path) -> None:
+    """Put a draft in the place of a checkpoint; `at` finds the old one in the moment between."""
+    disk.remove(aside)
+    os.rename(final, aside)
+    os.rename(draft, final)
+    disk.settle(final.parent)
+    disk.remove(aside)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -63,12 +78,7 @@ def load(path: Path) -> dict[str, Any]:
     tree = json.loads((path / "state.json").read_text())
     state: dict[str, Any] = {}
     for part in manifest["parts"]:
-        file = path / f"{part}.safetensors"
-        try:
-            tensors = load_file(file) if file.exists() else {}
-        except SafetensorError as error:
-            raise CheckpointError(f"{file}: {error}") from error
-        state[part] = _unpacked(tree[part], tensors)
+        state[part] = unpack(tree[part], _tensors(path, part, manifest))
     return state
 
 
@@ -77,9 +87,8 @@ def load_part(path: Path, part: str) -> Any:
     manifest = verify(path)
     if part not in manifest["parts"]:
         raise CheckpointError(f"{path} has no part '{part}'; it has {', '.join(manifest['parts'])}")
-    file = path / f"{part}.safetensors"
     tree = json.loads((path / "state.json").read_text())[part]
-    return _unpacked(tree, load_file(file) if file.exists() else {})
+    return unpack(tree, _tensors(path, part, manifest))
 
 
 def verify(path: Path) -> dict[str, Any]:
@@ -106,17 +115,17 @@ def steps(folder: Path) -> list[int]:
     """The steps of all finished checkpoints, ascending."""
     if not folder.is_dir():
         return []
-    found = (_NAME.fullmatch(p.name) for p in folder.iterdir())
-    return sorted(int(m.group(1)) for m in found if m)
+    found = (_NAME.fullmatch(p.name) or _REPLACED.fullmatch(p.name) for p in folder.iterdir())
+    return sorted({int(m.group(1)) for m in found if m})
 
 
 def at(folder: Path, step: int) -> Path:
     """The checkpoint of a step; CheckpointError lists those there are."""
-    path = folder / f"step-{step:08d}"
-    if not path.is_dir():
-        there = ", ".join(map(str, steps(folder))) or "none"
-        raise CheckpointError(f"{folder} has no checkpoint of step {step}; there are: {there}")
-    return path
+    for path in (folder / f"step-{step:08d}", folder / f".replaced-{step:08d}"):
+        if path.is_dir():
+            return path
+    there = ", ".join(map(str, steps(folder))) or "none"
+    raise CheckpointError(f"{folder} has no checkpoint of step {step}; there are: {there}")
 
 
 def newest(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | None:
@@ -135,77 +144,71 @@ def newest(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | None:
     return None
 
 
-def prune(folder: Path, keep: Sequence[int]) -> None:
-    """Remove the checkpoints whose step is not in ``keep``, and what interrupted writers left."""
-    for step in steps(folder):
-        if step not in keep:
-            doomed = folder / f".removing-{step:08d}"
-            at(folder, step).rename(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
+def set_aside(folder: Path) -> list[str]:
+    """Rename the damaged checkpoints that are newer than the newest sound one; what is wrong with each, and its name.
+
+    Nothing is renamed where none is sound. Only the one writer of a run may call it.
+    """
+    damaged: list[tuple[Path, str]] = []
+    for step in reversed(steps(folder)):
+        path = at(folder, step)
+        try:
+            verify(path)
+        except CheckpointError as error:
+            damaged.append((path, str(error)))
+            continue
+        return [f"{trouble}; it is now {_renamed(bad).name}" for bad, trouble in damaged]
+    return []
+
+
+def _renamed(damaged: Path) -> Path:
+    target = damaged.with_name(f"{damaged.name.lstrip('.')}.damaged-{secrets.token_hex(2)}")
+    os.rename(damaged, target)
+    return target
+
+
+def prune(folder: Path, keep: Collection[int]) -> None:
+    """Remove the checkpoints whose step is not in ``keep``, and what interrupted writers left.
+
+    The newest one is never removed.
+    """
     for path in folder.iterdir():
-        if path.name.startswith((".writing-", ".replaced-", ".removing-")):
-            shutil.rmtree(path, ignore_errors=True)
+        old = _REPLACED.fullmatch(path.name)
+        if path.name.startswith(_LEFT) or (old and (folder / f"step-{old.group(1)}").is_dir()):
+            disk.remove(path)
+    for step in steps(folder)[:-1]:
+        if step not in keep:
+            doomed = folder / f".removing-{step:08d}-{secrets.token_hex(4)}"
+            os.rename(at(folder, step), doomed)
+            disk.remove(doomed)
 
 
-def _write(state: Mapping[str, Mapping[str, Any]], folder: Path, step: int) -> None:
-    tree: dict[str, Any] = {}
-    for part, content in state.items():
-        tensors: dict[str, Tensor] = {}
-        tree[part] = _packed(content, "", tensors, {})
+def _write(snapshot: Snapshot, folder: Path, step: int) -> None:
+    files: dict[str, dict[str, Any]] = {}
+
+    def put(name: str, data: bytes) -> None:
+        disk.write(folder / name, data)
+        files[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    for part, tensors in snapshot.tensors.items():
         if tensors:
-            save_file(tensors, folder / f"{part}.safetensors")
-    (folder / "state.json").write_text(json.dumps(tree, allow_nan=False))
-    mode = (folder / "state.json").stat().st_mode  # the umask's; safetensors gives its files to the owner alone
-    files = {}
-    for file in sorted(folder.iterdir()):
-        file.chmod(mode)
-        _flush(file)
-        files[file.name] = {"size": file.stat().st_size, "sha256": _digest(file)}
-    manifest = {"format": FORMAT, "step": step, "torch": torch.__version__, "parts": list(state), "files": files}
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "seal": _seal(manifest)}, indent=1))
-    _flush(folder / "manifest.json")
-    _flush(folder)
+            put(f"{part}.safetensors", serialized(dict(tensors)))
+    put("state.json", json.dumps(snapshot.tree, allow_nan=False).encode())
+    parts = list(snapshot.tree)
+    manifest = {"format": FORMAT, "step": step, "torch": torch.__version__, "parts": parts, "files": files}
+    disk.write(folder / "manifest.json", json.dumps({**manifest, "seal": _seal(manifest)}, indent=1).encode())
+    disk.settle(folder)
 
 
-def _packed(value: Any, name: str, tensors: dict[str, Tensor], seen: dict[Any, str]) -> Any:
-    """JSON with tensors moved out: ``{"$": "tensor", "name": …}``; tied tensors are stored once."""
-    if isinstance(value, Tensor):
-        key = (value.data_ptr(), value.dtype, value.shape, value.stride()) if value.numel() else (name,)
-        if key not in seen:
-            seen[key] = name
-            tensors[name] = value.detach().to("cpu", copy=True).contiguous()
-        return {"$": "tensor", "name": seen[key]}
-    if isinstance(value, Mapping):
-        pairs = {str(k): _packed(v, f"{name}.{k}" if name else str(k), tensors, seen) for k, v in value.items()}
-        keys = list(value)
-        if any(not isinstance(k, str) for k in keys) or "$" in pairs:
-            return {"$": "pairs", "keys": keys, "values": list(pairs.values())}
-        return pairs
-    if isinstance(value, list | tuple):
-        items = [_packed(v, f"{name}.{i}", tensors, seen) for i, v in enumerate(value)]
-        return items if isinstance(value, list) else {"$": "tuple", "items": items}
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"$": "float", "value": repr(value)}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"{name}: a checkpoint cannot keep a {type(value).__name__}")
-
-
-def _unpacked(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    if isinstance(value, list):
-        return [_unpacked(v, tensors) for v in value]
-    if not isinstance(value, dict):
-        return value
-    match value.get("$"):
-        case "tensor":
-            return tensors[value["name"]]
-        case "tuple":
-            return tuple(_unpacked(v, tensors) for v in value["items"])
-        case "float":
-            return float(value["value"])
-        case "pairs":
-            return dict(zip(value["keys"], (_unpacked(v, tensors) for v in value["values"]), strict=True))
-    return {k: _unpacked(v, tensors) for k, v in value.items()}
+def _tensors(path: Path, part: str, manifest: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a part; a file that the manifest does not vouch for is not read."""
+    name = f"{part}.safetensors"
+    if name not in manifest["files"]:
+        return {}
+    try:
+        return load_file(path / name)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path / name}: {error}") from error
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:
@@ -216,16 +219,3 @@ def _seal(manifest: Mapping[str, Any]) -> str:
 def _digest(file: Path) -> str:
     with file.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """fsync a file or folder; folders cannot be synced on every system."""
-    flags = os.O_RDONLY
-    try:
-        handle = os.open(path, flags)
-    except PermissionError:  # Windows does not open folders
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

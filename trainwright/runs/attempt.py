@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trainwright.core.errors import CheckpointError, UserError
-from trainwright.core.events import CheckpointSaved, Event, Found, Observer, RunEnded, RunStarted, Stop
+from trainwright.core.events import Event, Found, Observer, RunEnded, RunStarted, StepDone, Stop
 from trainwright.core.task import Metric
 from trainwright.engine import checkpoint
 from trainwright.engine.average import averaged_weights
@@ -29,6 +29,7 @@ from trainwright.runs.manifest import manifest
 from trainwright.runs.observing import Audience
 from trainwright.runs.pace import seconds_per_step
 from trainwright.runs.recorder import Recorder, write_bad
+from trainwright.runs.saving import Saving
 from trainwright.runs.score import baselines, scores
 from trainwright.runs.signals import Interruption
 
@@ -53,20 +54,27 @@ def attempt(a: Attempt) -> RunEnded:
     pieces, runtime, config = a.pieces, a.pieces.runtime, a.pieces.config
     with _story(a) as story, Interruption(runtime.first) as interruption:
         cadence, judge = _begun(a, story)
+        saving = Saving(pieces, a.folder)
+
+        def observe(event: Event) -> Stop | None:
+            wish = story.tell(event)
+            return (saving.tell(story.tell) if isinstance(event, StepDone) else None) or wish
+
         stop = fit(
             pieces.state,
             pieces.task,
             pieces.groups,
             runtime,
-            story.tell,
+            observe,
             cadence=cadence,
             schedule=pieces.schedule,
             clip=None if config.clip == "none" else config.clip,
             judge=judge,
-            save=lambda: _save(a, story.tell),
+            save=saving,
             asked=interruption.asked,
             step_fn=_step(a),
         )
+        saving.settle(story.tell)
         story.outcome, story.reason = (stop.outcome, stop.reason) if stop else ("finished", "the budget is spent")
         if story.outcome != "interrupted":
             story.scores, story.baselines = _scored(a)
@@ -159,6 +167,10 @@ def _step(a: Attempt) -> StepFn:
 
 def restore(pieces: Pieces, folder: Path) -> int:
     """The newest sound checkpoint into the state; the number of earlier attempts."""
+    if pieces.runtime.first:
+        for damaged in checkpoint.set_aside(folder / CHECKPOINTS):
+            pieces.facts.setdefault("damaged", []).append(damaged)
+    pieces.runtime.ranks.barrier()
     found = checkpoint.newest(folder / CHECKPOINTS)
     if found is None:
         raise CheckpointError(f"{folder} has no checkpoint to resume from; train it again from its config.toml")
@@ -202,24 +214,12 @@ def _judge(pieces: Pieces, monitor: str, better: str) -> Judge | None:
     )
 
 
-def _save(a: Attempt, tell: Observer) -> None:
-    """A checkpoint; the best and the last are kept."""
-    began = time.perf_counter()
-    state, folder = a.pieces.state, a.folder / CHECKPOINTS
-    content, step = state.state_dict(), state.counters.step
-    if a.pieces.runtime.first:
-        path = checkpoint.save(content, folder, step)
-        checkpoint.prune(folder, [step, state.best.step])
-        tell(CheckpointSaved(step, str(path.relative_to(a.folder)), time.perf_counter() - began))
-    a.pieces.runtime.ranks.barrier()
-
-
 def _scored(a: Attempt) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """The scores of the best weights, which the model then holds, and the baselines'."""
     pieces, best = a.pieces, a.pieces.state.best.step
     state = pieces.state
     pieces.runtime.ranks.barrier()
-    if best and best != state.counters.step:
+    if best in checkpoint.steps(a.folder / CHECKPOINTS) and best != state.counters.step:
         state.parts["model"].load_state_dict(served_weights(checkpoint.at(a.folder / CHECKPOINTS, best)))
     elif state.ema:
         state.parts["model"].load_state_dict(averaged_weights(state.ema.state_dict()))

@@ -5,15 +5,20 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from trainwright.core.errors import StorageError
 from trainwright.core.events import EvalDone, Event, RunEnded, View, advance, dump, fold, load
 from trainwright.data.bad import Bad
 from trainwright.runs.directory import EVENTS, whole_lines
 
 
 class Recorder:
-    """An observer that appends every event, whole lines only, and keeps the view of them."""
+    """An observer that appends every event, whole lines only, and keeps the view of them.
+
+    A disk that takes no more does not stop a training: lines wait until they can be written, in their order.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -21,20 +26,32 @@ class Recorder:
         self.view: View = fold(load(line) for line in whole_lines(path))
         torn = path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
         self.file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        if torn:  # what a crash left of a line stays, ended, and readers pass over it
-            os.write(self.file, b"\n")
+        self._waiting = b"\n" if torn else b""  # what a crash left of a line stays, ended, and readers pass over it
 
     def __call__(self, event: Event) -> None:
         """Append one line in one write."""
         advance(self.view, event)
-        os.write(self.file, (dump(event) + "\n").encode())
-        if isinstance(event, EvalDone | RunEnded):
-            self._table()
+        self._waiting += (dump(event) + "\n").encode()
+        with suppress(OSError):
+            self._write()
+            if isinstance(event, EvalDone | RunEnded):
+                self._table()
 
     def close(self) -> None:
-        """Flush to the disk."""
-        os.fsync(self.file)
-        os.close(self.file)
+        """Flush to the disk; StorageError where it does not take the last lines."""
+        try:
+            self._write()
+            os.fsync(self.file)
+        except OSError as error:
+            what = f"{self.folder / EVENTS}: its last lines could not be written: {error.strerror or error}"
+            raise StorageError(f"{what}; free space or make the folder writable, then resume") from None
+        finally:
+            os.close(self.file)
+
+    def _write(self) -> None:
+        """All that waits; of a line that fits only in part the rest waits."""
+        while self._waiting:
+            self._waiting = self._waiting[os.write(self.file, self._waiting) :]
 
     def _table(self) -> None:
         rows = self.view.history()

@@ -1,0 +1,62 @@
+"""Every touch of the disk that a checkpoint depends on: one system call each, in an order that survives a power cut."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_PIECE = 8 << 20  # bytes of one write
+_PAUSES = (0.1, 0.4, 1.6)  # seconds before each further try
+_PASSING = {errno.EIO, errno.ESTALE, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ETIMEDOUT}
+
+
+def write(path: Path, data: bytes) -> None:
+    """A new file with ``data``, on the disk when this returns; its mode is the umask's."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(handle, view[:_PIECE]) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def settle(folder: Path) -> None:
+    """What was made, renamed or removed in a folder is durable; some systems have no such thing for folders."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows does not open folders
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove(folder: Path) -> None:
+    """A folder with the files in it; what is gone already is no trouble, what cannot be removed stays."""
+    try:
+        for name in os.listdir(folder):
+            os.unlink(folder / name)
+        os.rmdir(folder)
+    except OSError:
+        return
+
+
+def patiently(act: Callable[[], T], pause: Callable[[float], None] = time.sleep) -> T:
+    """What ``act`` returns, tried again where the system's error is one that passes."""
+    for seconds in _PAUSES:
+        try:
+            return act()
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+            pause(seconds)
+    return act()

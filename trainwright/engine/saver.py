@@ -1,0 +1,80 @@
+"""Checkpoints written beside the training: one at a time, by a thread that works on a copy of the state."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainwright.engine import checkpoint, disk
+from trainwright.engine.packing import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint is durable."""
+
+    step: int
+    path: Path
+    seconds: float  # it took, beside the training
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A checkpoint could not be written; older ones are as they were."""
+
+    step: int
+    error: OSError
+    in_a_row: int
+
+
+@dataclass(slots=True)
+class Saver:
+    """Writes snapshots of the state into a folder, and removes checkpoints that nobody asked to keep.
+
+    The thread ends with the process: what it was writing is then not there, and the one before is.
+
+    Args:
+        folder: of the run's checkpoints.
+        keep: the steps on the disk, ascending -> those to keep; the newest is kept in any case.
+    """
+
+    folder: Path
+    keep: Callable[[list[int]], Collection[int]]
+    missed: int = 0  # in a row
+    _done: list[Saved | Missed] = field(default_factory=list)
+    _thread: threading.Thread | None = None
+
+    def save(self, snapshot: Snapshot, step: int) -> None:
+        """Begin to write; waits for the one before to end."""
+        self.wait()
+        self._thread = threading.Thread(target=self._write, args=(snapshot, step), name="checkpoint", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Until nothing is being written."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def finished(self) -> list[Saved | Missed]:
+        """What has ended since the last call."""
+        done, self._done = self._done, []
+        return done
+
+    def _write(self, snapshot: Snapshot, step: int) -> None:
+        began = time.perf_counter()
+        try:
+            path = disk.patiently(lambda: checkpoint.write(snapshot, self.folder, step))
+        except OSError as error:
+            self.missed += 1
+            self._done.append(Missed(step, error, self.missed))
+            return
+        self.missed = 0
+        self._done.append(Saved(step, path, time.perf_counter() - began))
+        try:
+            checkpoint.prune(self.folder, self.keep(checkpoint.steps(self.folder)))
+        except OSError:  # what is too much now is removed after the next one
+            return

@@ -1,0 +1,93 @@
+"""When checkpoints are kept, and what is told of those that are written and those that could not be."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from trainwright.core.errors import StorageError
+from trainwright.core.events import CheckpointSaved, Found, Observer, Stop
+from trainwright.core.finding import Advice, Finding
+from trainwright.engine.packing import pack
+from trainwright.engine.saver import Missed, Saver
+from trainwright.runs.assemble import Pieces, in_steps
+from trainwright.runs.directory import CHECKPOINTS
+
+_MISSED = 3  # in a row: then the policy "stop" stops
+
+
+class Saving:
+    """Saves the state of a run; every rank must call it, the first one writes.
+
+    Args:
+        pieces: of the attempt.
+        folder: of the run.
+    """
+
+    def __init__(self, pieces: Pieces, folder: Path) -> None:
+        self.pieces, self.folder = pieces, folder
+        self.best = pieces.state.best.step  # when the newest snapshot was taken
+        every = pieces.config.keep_every
+        self.every = 0 if every == "none" else in_steps(every, pieces.per_epoch, None)
+        self.saver = Saver(folder / CHECKPOINTS, self._kept)
+        self._missed: Missed | None = None  # the newest attempt to save, where it failed
+
+    def __call__(self) -> None:
+        """Take a snapshot and begin to write it."""
+        state = self.pieces.state
+        content = state.state_dict()
+        if self.pieces.runtime.first:
+            self.saver.wait()  # before the best of the snapshot that is being written is forgotten
+            self.best = state.best.step
+            self.saver.save(pack(content), state.counters.step)
+
+    def tell(self, observe: Observer) -> Stop | None:
+        """Tell what has been written since, or could not be; asks to stop where the recipe says so."""
+        for done in self.saver.finished():
+            if isinstance(done, Missed):
+                self._missed = done
+                observe(Found(done.step, self._finding(done)))
+                if self.pieces.config.on_save_failure == "stop" and done.in_a_row >= _MISSED:
+                    return Stop(f"{done.in_a_row} checkpoints in a row could not be written", "failed")
+            else:
+                self._missed = None
+                observe(CheckpointSaved(done.step, str(done.path.relative_to(self.folder)), done.seconds))
+        return None
+
+    def settle(self, observe: Observer) -> None:
+        """Wait until all is written; StorageError where the newest state is not on the disk."""
+        self.saver.wait()
+        self.tell(observe)
+        if self._missed:
+            missed = self._missed
+            raise StorageError(
+                f"{self.folder}: the checkpoint of step {missed.step} could not be written: {_why(missed.error)}; the "
+                "older ones are as they were. Free space or make the folder writable, then resume"
+            )
+
+    def _kept(self, steps: list[int]) -> set[int]:
+        kept = {*steps[-self.pieces.config.keep_last :], self.best}
+        return kept | ({s for s in steps if s % self.every == 0} if self.every else set())
+
+    def _finding(self, missed: Missed) -> Finding:
+        return Finding(
+            rule="checkpoint_missed",
+            severity="warning",
+            what=f"the checkpoint of step {missed.step} could not be written: {_why(missed.error)}",
+            where=str(self.folder),
+            evidence={"in_a_row": float(missed.in_a_row), "free_bytes": float(_free(self.folder))},
+            why="the older checkpoints are as they were; training goes on and saves again when the next one is due",
+            fixes=(Advice("free space, or make the folder writable"),),
+        )
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _free(folder: Path) -> int:
+    """Bytes on the folder's disk; 0 where that cannot be asked."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return 0
