@@ -14,7 +14,8 @@ from tests.case import Case
 from tests.sketches import SKETCHES
 from trainwright.core.batch import Batch
 from trainwright.core.events import EvalDone, Event, StepDone, Stop
-from trainwright.core.task import Task
+from trainwright.core.rows import Encoded
+from trainwright.core.task import Metric, Outputs, Task
 from trainwright.data.arrays import Records
 from trainwright.data.encode import encode
 from trainwright.data.loader import Loader, batches
@@ -24,6 +25,7 @@ from trainwright.engine.loop import Cadence, Judge, fit
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState
 from trainwright.engine.step import Step, StepFn, train_step
+from trainwright.runs.baselines import judged_baseline
 
 
 def cases() -> list[Case]:
@@ -148,3 +150,15 @@ def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
 
 def finite(step: Step) -> bool:
     return bool(step.finite)
+
+
+def baselines_of(task: Task[Any], train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
+    """What every baseline of a task reaches; a failure is raised."""
+    fits = task.baselines(train)
+    return {n: dict(judged_baseline(fit(60), task, test, task.metrics()).values) for n, fit in fits.items()}
+
+
+def measured(metric: Metric, outputs: Outputs, batch: Batch) -> float:
+    """A metric of one batch."""
+    rows = metric.count(outputs, batch).double()
+    return metric.value(rows.sum(0) if metric.combine == "add" else rows)

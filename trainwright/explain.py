@@ -23,6 +23,7 @@ _KINDS = {
     "init": "How the first weights are drawn; biases become 0, norms and embeddings stay as they are.",
     "loss": "What is made small; an option of tasks that let you choose.",
     "augmentation": "A random change of training images, in their task: augment = { NAME = true, NAME = { … } }.",
+    "metric": "What is measured beside the loss; tasks have their own, a recipe may name more: metrics = [NAME, …].",
     "optimizer": "The update rule.",
     "schedule": "How the learning rate changes over the budget.",
     "observer": "Who is told every event of the training, and may ask to stop: observers = [{ name = NAME, … }].",

@@ -6,10 +6,13 @@ import warnings
 
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from trainwright.core.rows import Rows
-from trainwright.metrics import baselines, numbers
+from trainwright.metrics import baselines
 
 
 class Part:
@@ -61,41 +64,77 @@ def test_a_small_draw_does_not_read_the_rest() -> None:
 
 
 def test_the_constant_says_the_training_frequencies() -> None:
-    logits = baselines.constant_logits([1, 3], 5)
-    torch.testing.assert_close(logits.exp(), torch.tensor([[0.25, 0.75]] * 5, dtype=torch.float64))
+    constant = baselines.Constant(baselines.log_frequencies([1, 3]))
+    torch.testing.assert_close(constant(x=torch.zeros(5, 2)).exp(), torch.tensor([[0.25, 0.75]] * 5).double())
 
 
 def test_the_linear_model_learns_what_is_linear() -> None:
     x, y = blobs(300)
-    logits = baselines.linear_logits(x[:200], y[:200], x[200:], 3)
-    scores = baselines.score({"accuracy": numbers.accuracy()}, {"logits": logits}, {"y": y[200:]})
-    assert scores["accuracy"] > 0.9
+    logits = baselines.logistic(doubled, x[:200], y[:200], 3)(x[200:])
+    assert float((logits.argmax(1) == y[200:]).double().mean()) > 0.9
     torch.testing.assert_close(logits.exp().sum(1), torch.ones(100).double())
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_logistic_model_is_scikit_learns_on_standardized_features(classes: int) -> None:
+    x, y = blobs(200, classes)
+    x = x * torch.tensor([1e3, 1.0, 1e-3, 1.0]) + 5
+    standard = StandardScaler().fit(x.numpy())
+    reference = LogisticRegression(max_iter=1000).fit(standard.transform(x.numpy()), y.numpy())
+    expected = torch.from_numpy(reference.predict_log_proba(standard.transform(x.numpy())))
+    torch.testing.assert_close(baselines.logistic(doubled, x, y, classes)(x), expected, rtol=1e-2, atol=1e-2)
 
 
 def test_a_class_that_the_subsample_misses_still_has_a_finite_loss() -> None:
     x, y = blobs(100, classes=2)
-    logits = baselines.linear_logits(x, y, x, 4)
+    logits = baselines.logistic(doubled, x, y, 4)(x)
     assert logits.shape == (100, 4)
     assert bool(logits.isfinite().all())
+    torch.testing.assert_close(logits[:, 2:].exp(), torch.full((100, 2), 0.5 / 100).double())
 
 
 @pytest.mark.parametrize("shape", [(), (2,), (2, 3)])
-def test_ridge_keeps_the_shape_of_the_target(shape: tuple[int, ...]) -> None:
+def test_ridge_is_scikit_learns_and_keeps_the_shape_of_the_target(shape: tuple[int, ...]) -> None:
     x, _ = blobs(60)
-    y = x.sum(1).reshape(-1, *[1] * len(shape)).expand(60, *shape)
-    said = baselines.linear_values(x, y, x[:7])
-    assert said.shape == (7, *shape)
-    torch.testing.assert_close(said, y[:7], rtol=0.05, atol=0.05)
+    y = torch.randn(60, *shape, generator=torch.Generator().manual_seed(1)).double() + x[:, 0].view(
+        60, *[1] * len(shape)
+    )
+    said = baselines.ridge(doubled, x, y)(x[:7])
+    reference = make_pipeline(StandardScaler(), Ridge(alpha=1.0)).fit(
+        x.numpy(), y.flatten(1).numpy() if shape else y.numpy()
+    )
+    torch.testing.assert_close(said, torch.from_numpy(reference.predict(x[:7].numpy())).reshape(7, *shape))
+
+
+def test_of_many_features_the_strongest_are_used() -> None:
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(300, 1000, generator=g).double()
+    y = 3 * x[:, 997] - x[:, 2]
+    fitted = baselines.ridge(doubled, x, y)
+    used = fitted.get_buffer("used")
+    assert len(used) == baselines.FEATURES
+    assert {2, 997} <= set(used.tolist())
+    assert float((fitted(x) - y).square().mean()) < 0.2 * float(y.var())
+
+
+def test_a_feature_without_variance_does_no_harm() -> None:
+    x, y = blobs(60)
+    x[:, 1] = 7.0
+    assert bool(baselines.logistic(doubled, x, y, 3)(x).isfinite().all())
+    assert bool(baselines.ridge(doubled, x, x[:, 0])(x).isfinite().all())
 
 
 def test_a_baseline_that_is_stopped_early_does_not_warn() -> None:
     x, y = blobs(4000)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        baselines.linear_logits(x * torch.tensor([1e4, 1.0, 1e-3, 1.0]), y, x, 3)
+        baselines.logistic(doubled, torch.cat([x, x**2, x**3], 1), y, 3)
 
 
 def test_larger_problems_get_fewer_rows() -> None:
-    assert baselines.rows_for(10, 2) == 20_000
-    assert 500 <= baselines.rows_for(256, 100) < baselines.rows_for(256, 10) <= 20_000
+    assert baselines.rows_for(10, 2) == baselines.ROWS
+    assert 500 <= baselines.rows_for(256, 100) < baselines.rows_for(256, 10) <= baselines.ROWS
+
+
+def doubled(x: Tensor) -> Tensor:
+    return x.double()

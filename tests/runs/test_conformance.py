@@ -23,6 +23,7 @@ from trainwright.core.rows import Column, Encoded, Rows
 from trainwright.core.task import (
     JSON,
     Answer,
+    Baseline,
     Exhibit,
     Loss,
     Metric,
@@ -104,20 +105,25 @@ class Points(Task[PointsProcessor]):
     def metrics(self) -> dict[str, Metric]:
         def right(outputs: Outputs, batch: Batch) -> Tensor:
             hits = outputs["logits"].argmax(-1) == batch.targets["label"]
-            return torch.stack([hits.sum().double(), torch.tensor(float(len(hits)), dtype=torch.float64)])
+            return torch.stack([hits, torch.ones_like(hits)], 1).double()
 
         def sides(outputs: Outputs, batch: Batch) -> Tensor:
             return torch.stack([outputs["label"], batch.targets["label"]], 1).double()
 
         return {
-            "accuracy": Metric(right, lambda total: float(total[0] / total[1]), "higher"),
+            "accuracy": Metric(
+                right,
+                lambda total: float(total[0] / total[1]),
+                "higher",
+                many=lambda rows, weights: (weights @ rows)[:, 0] / (weights @ rows)[:, 1],
+            ),
             "agreement": Metric(
                 sides, lambda rows: float((rows[:, 0] == rows[:, 1]).double().mean()), "higher", "rows", "predict"
             ),
         }
 
-    def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
-        return {"constant": {"accuracy": float(test.rows(0, len(test)).dense("label").double().mean())}}
+    def baselines(self, train: Encoded) -> Mapping[str, Callable[[float], Baseline]]:
+        return {"constant": lambda seconds: always_yes()}
 
     def show(self, batch: Batch, outputs: Outputs) -> Sequence[Exhibit]:
         return [Exhibit("text", "first", {"label": int(outputs["label"][0])})]
@@ -134,6 +140,15 @@ class Line(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.map(x))
+
+
+def always_yes() -> Line:
+    """The second class, whatever it is asked."""
+    line = Line(2, 2).double()
+    nn.init.zeros_(line.map.weight)
+    with torch.no_grad():
+        line.map.bias.copy_(torch.tensor([0.0, 1.0]))
+    return line
 
 
 def points(n: int = 24) -> list[Record]:
@@ -412,6 +427,16 @@ class MeanAccuracy(Points):
         return {**found, "accuracy": mean}
 
 
+class ForgetsWeights(Points):
+    def metrics(self) -> dict[str, Metric]:
+        found = super().metrics()
+
+        def many(rows: Tensor, weights: Tensor) -> Tensor:
+            return rows[:, 0].mean().expand(len(weights))
+
+        return {**found, "accuracy": replace(found["accuracy"], many=many)}
+
+
 class RelativeRows(Points):
     def metrics(self) -> dict[str, Metric]:
         found = super().metrics()
@@ -445,7 +470,7 @@ class MonitorsNothing(Points):
     def monitor(self) -> str:
         return "f1"
 
-    def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
+    def baselines(self, train: Encoded) -> Mapping[str, Callable[[float], Baseline]]:
         return {}
 
 
@@ -461,13 +486,23 @@ class StrataOfNothing(Points):
 
 
 class OffTopic(Points):
-    def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
-        return {"constant": {"loss": 0.7}}
+    @property
+    def monitor(self) -> str:
+        return "loss"
+
+    def baselines(self, train: Encoded) -> Mapping[str, Callable[[float], Baseline]]:
+        """A function has no loss."""
+        return {"constant": lambda seconds: lambda batch: {"logits": batch.inputs["x"], "label": batch.ids}}
 
 
 class NoNumber(Points):
-    def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
-        return {"constant": {"accuracy": float("nan")}}
+    def baselines(self, train: Encoded) -> Mapping[str, Callable[[float], Baseline]]:
+        def fit(seconds: float) -> Baseline:
+            fitted = always_yes()
+            nn.init.constant_(fitted.map.bias, float("nan"))
+            return fitted
+
+        return {"constant": fit}
 
 
 class Peeks(Points):
@@ -574,7 +609,8 @@ FAULTS = (
     Fault("the loss reaches every weight, whatever is in the batch", model_for=two_lines),
     Fault("a filler runs", CountsOnSize),
     Fault("a filler runs", DividesByWeight),
-    Fault("statistics of metrics add up", MeanAccuracy),
+    Fault("rows of metrics belong to their samples", MeanAccuracy),
+    Fault("resamples at once agree with each alone", ForgetsWeights),
     Fault("rows of metrics belong to their samples", RelativeRows),
     Fault("rows of metrics belong to their samples", OneRowForAll),
     Fault("metrics are numbers", TensorMetric),

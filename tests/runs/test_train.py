@@ -135,10 +135,10 @@ def test_the_scores_are_those_of_the_best_checkpoint_and_of_what_is_served(tmp_p
     assert equal(dict(served), weights(run, best.step))
     from trainwright.runs.score import evaluate_run
 
-    found = evaluate_run(run)
+    found = evaluate_run(run).scores
     assert found["test/accuracy"] == run.metrics["test/accuracy"]
     assert found["test/loss"] == pytest.approx(run.metrics["test/loss"])
-    assert evaluate_run(run, part="valid")["valid/loss"] == pytest.approx(run.metrics["valid/loss"])
+    assert evaluate_run(run, part="valid").scores["valid/loss"] == pytest.approx(run.metrics["valid/loss"])
 
 
 def test_predictions_need_no_target_and_do_not_depend_on_company(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, cast, final
 
 import torch
@@ -13,7 +13,19 @@ from torch import Tensor, nn
 from trainwright.core.batch import Batch, Draw
 from trainwright.core.errors import DataError
 from trainwright.core.rows import Column, Encoded, Rows, Windows
-from trainwright.core.task import JSON, Answer, Loss, Metric, Outputs, Processor, Progress, Record, Sample, Task
+from trainwright.core.task import (
+    JSON,
+    Answer,
+    Baseline,
+    Loss,
+    Metric,
+    Outputs,
+    Processor,
+    Progress,
+    Record,
+    Sample,
+    Task,
+)
 
 # letters of shapes: N windows, T rows of context, L rows to forecast, V variables
 VARIABLES = ("load", "heat")
@@ -112,17 +124,33 @@ class Forecasting(Task[SeriesProcessor]):
 
     def _squares(self, outputs: Outputs, batch: Batch) -> Tensor:
         off = self._off(outputs, batch)
-        return torch.stack([off.square().sum(), batch.weight.to(off.dtype)])
+        return torch.stack([off.square().sum((1, 2)), _points(off, batch)], 1)
 
     def _distances(self, outputs: Outputs, batch: Batch) -> Tensor:
         off = self._off(outputs, batch)
-        return torch.stack([off.abs().sum(), batch.weight.to(off.dtype)])
+        return torch.stack([off.abs().sum((1, 2)), _points(off, batch)], 1)
 
-    def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
+    def baselines(self, train: Encoded) -> Mapping[str, Callable[[float], Baseline]]:
         """Naive: everything stays as it was last."""
-        batch = self.processor.batch(test.rows(0, len(test)), None)
-        last = {"future": batch.inputs["context"][:, -1:].expand(-1, self.processor.horizon, -1)}
-        return {"naive": {n: m.value(m.count(last, batch).double()) for n, m in self.metrics().items()}}
+        return {"naive": lambda seconds: Naive(self.processor.horizon)}
+
+
+def _points(off: Tensor, batch: Batch) -> Tensor:
+    """(N,) numbers that each window compares."""
+    return batch.targets["real"].sum(1).to(off.dtype) * off.shape[2]
+
+
+@final
+class Naive(nn.Module):
+    """Everything stays as it was last."""
+
+    def __init__(self, horizon: int) -> None:
+        super().__init__()
+        self.horizon = horizon
+
+    def forward(self, context: Tensor) -> Tensor:
+        """(N, T, V) -> (N, L, V)."""
+        return context[:, -1:].expand(-1, self.horizon, -1)
 
 
 @final

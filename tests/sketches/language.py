@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, NamedTuple, cast, final
 
 import torch
@@ -14,7 +14,19 @@ from torch.nn.functional import cross_entropy, gelu, scaled_dot_product_attentio
 from trainwright.core.batch import Batch, Draw
 from trainwright.core.model import TokenModel
 from trainwright.core.rows import Column, Encoded, Rows, Windows
-from trainwright.core.task import JSON, Answer, Loss, Metric, Outputs, Processor, Progress, Record, Sample, Task
+from trainwright.core.task import (
+    JSON,
+    Answer,
+    Baseline,
+    Loss,
+    Metric,
+    Outputs,
+    Processor,
+    Progress,
+    Record,
+    Sample,
+    Task,
+)
 
 # letters of shapes: N windows, T characters of a window, V vocabulary, H width
 PAD, UNSEEN, FIRST = 0, 1, 2  # ids; known characters start at FIRST
@@ -108,20 +120,31 @@ class Language(Task[CharacterProcessor]):
 
     def metrics(self) -> dict[str, Metric]:
         def count(outputs: Outputs, batch: Batch) -> Tensor:
-            return torch.stack([outputs["nats"].sum(), outputs["characters"].sum().to(outputs["nats"].dtype)])
+            return torch.stack([outputs["nats"], outputs["characters"].to(outputs["nats"].dtype)], 1)
 
         return {"bits": Metric(count, lambda total: float(total[0] / total[1] / math.log(2)), "lower")}
 
-    def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
+    def baselines(self, train: Encoded) -> Mapping[str, Callable[[float], Baseline]]:
         """Each character by its own frequency in the training part, one added to every count."""
-        vocab = cast(int, self.sizes()["vocab"])
-        counts = torch.bincount(self._targets(train), minlength=vocab).double() + 1
-        bits = -(counts / counts.sum()).log2()
-        return {"frequency": {"bits": float(bits[self._targets(test)].mean())}}
+        return {"frequency": lambda seconds: Frequency(self._targets(train), cast(int, self.sizes()["vocab"]))}
 
     def _targets(self, part: Encoded) -> Tensor:
         targets = self.processor.batch(part.rows(0, len(part)), None).targets
         return targets["text"][targets["real"]]
+
+
+@final
+class Frequency(nn.Module):
+    """Each character by its own frequency, one added to every count."""
+
+    def __init__(self, characters: Tensor, vocab: int) -> None:
+        super().__init__()
+        counts = torch.bincount(characters, minlength=vocab).double() + 1
+        self.logits = nn.Parameter((counts / counts.sum()).log())
+
+    def forward(self, text: Tensor) -> Tensor:
+        """(N, T) -> (N, T, V)."""
+        return self.logits.expand(*text.shape, -1)
 
 
 class Cache(NamedTuple):

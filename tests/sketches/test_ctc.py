@@ -63,8 +63,8 @@ def test_error_rates_are_of_all_words_not_of_utterances() -> None:
 
     meant = Batch({}, ids("a b c d", "a"), torch.tensor(2.0), torch.arange(2), 2)
     counted = metric.count(ids("a b c d", "b"), meant)
-    assert counted.tolist() == [1, 5]
-    assert metric.value(counted) == pytest.approx(0.2)  # not the mean of 0 and 1
+    assert counted.tolist() == [[0, 4], [1, 1]]
+    assert metric.value(counted.sum(0)) == pytest.approx(0.2)  # not the mean of 0 and 1
 
 
 def test_the_model_hears_no_padding() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from tests.sketches import forecasting
 from tests.sketches.forecasting import VARIABLES, Forecasting, SeriesProcessor
-from tests.training import Case, enrol
+from tests.training import Case, baselines_of, enrol
 from trainwright.core.errors import DataError
 from trainwright.core.task import Progress, Record
 from trainwright.data.arrays import Records
@@ -82,7 +82,9 @@ def test_the_naive_baseline_repeats_the_last_value() -> None:
     task.processor = processor
     rows = np.array([[r[v] for v in VARIABLES] for r in records])
     off = [rows[t + k] - rows[t - 1] for t in range(CUT, N - HORIZON + 1) for k in range(HORIZON)]
-    assert task.baselines(train, test)["naive"]["mse"] == pytest.approx(float((np.array(off) ** 2).mean()), rel=1e-4)
+    assert baselines_of(task, train, test)["naive"]["mse"] == pytest.approx(
+        float((np.array(off) ** 2).mean()), rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("length", [CONTEXT, CONTEXT + 1, CONTEXT + 7])

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tests.sketches import SKETCHES, Sketch
-from tests.training import Case, Class, cases, enrol, losses
+from tests.training import Case, Class, baselines_of, cases, enrol, losses
 from trainwright.core.batch import Batch
 from trainwright.core.task import Answer, Task
 from trainwright.data.encode import encode_records
@@ -46,9 +46,9 @@ def test_a_short_training_beats_every_baseline(sketch: Sketch) -> None:
     taught.train(sketch.steps, steps=sketch.steps * 2)
     scores, task = taught.evaluate(), taught.task
     better = task.metrics()[task.monitor].better
-    baselines = task.baselines(taught.loader.part, part)
-    assert baselines
-    for name, found in baselines.items():
+    simple_models = baselines_of(task, taught.loader.part, part)
+    assert simple_models
+    for name, found in simple_models.items():
         reached, simple = scores[task.monitor], found[task.monitor]
         beats = reached > simple if better == "higher" else reached < simple
         assert beats, f"{task.monitor} {reached} against {simple} of '{name}'"

@@ -69,7 +69,7 @@ def test_a_run_with_balanced_weights_trains_resumes_and_evaluates(tmp_path: Path
     again = tw.resume(run.path, {"budget": "6 epochs"}, quiet=True)
     from trainwright.runs.score import evaluate_run
 
-    assert evaluate_run(again)["test/loss"] == pytest.approx(again.metrics["test/loss"])
+    assert evaluate_run(again).scores["test/loss"] == pytest.approx(again.metrics["test/loss"])
 
 
 def test_a_loader_cannot_tell_how_often_a_class_occurs(tmp_path: Path) -> None:

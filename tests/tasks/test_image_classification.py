@@ -12,6 +12,7 @@ import torch
 
 import trainwright as tw
 from tests.tasks.cases import files, network, part_of, pictures, png, whole
+from tests.training import baselines_of
 from trainwright.core.batch import Batch
 from trainwright.core.errors import DataError, UserError
 from trainwright.core.schema import check
@@ -145,7 +146,7 @@ def test_baselines_beat_chance_where_pixels_tell() -> None:
     records = pictures(140)
     task.processor.fit(records)
     part = part_of(records, task.processor)
-    found = task.baselines(part, part)
+    found = baselines_of(task, part, part)
     assert found["constant"]["accuracy"] == pytest.approx(1 / 7)
     assert found["linear"]["accuracy"] > 0.5
 

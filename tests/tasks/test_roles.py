@@ -231,7 +231,8 @@ def test_linear_models_see_numbers_and_one_column_per_level() -> None:
     task = TabularRegression()
     rows = [{"a": i * 0.7, "b": "xyz"[i % 3], "target": float(i)} for i in range(12)]
     task.processor.fit(rows)
-    flat = task.processor.inputs.flat(encode_records(rows, task.processor))
+    inputs = task.processor.inputs
+    flat = inputs.flat(**inputs.batch(encode_records(rows, task.processor)))
     assert flat.shape == (12, 1 + 4)  # a; missing, x, y, z
     assert flat[:3, 1:].tolist() == [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 

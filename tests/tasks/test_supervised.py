@@ -13,6 +13,7 @@ from sklearn import metrics as sk
 from torch import Tensor, nn
 
 from tests.tasks.cases import arrays, part_of, whole
+from tests.training import baselines_of, measured
 from trainwright.core.batch import Batch
 from trainwright.core.criterion import Criterion, samples
 from trainwright.core.errors import DataError, UserError
@@ -28,7 +29,7 @@ def linear(outputs: int, inputs: int = 5) -> nn.Linear:
 
 def judged(task: Supervised, model: nn.Module, batch: Batch) -> dict[str, float]:
     outputs = task.loss(model, batch, Progress()).outputs
-    return {name: m.value(m.count(outputs, batch)) for name, m in task.metrics().items()}
+    return {name: measured(m, outputs, batch) for name, m in task.metrics().items()}
 
 
 @pytest.mark.parametrize(
@@ -350,7 +351,7 @@ def test_the_linear_baseline_is_above_the_constant_where_the_rule_is_linear(loss
     task, records = Supervised(loss=loss), arrays(200, target=target)
     task.processor.fit(records)
     part = part_of(records, task.processor)
-    found = task.baselines(part, part)
+    found = baselines_of(task, part, part)
     assert found["constant"].keys() == found["linear"].keys() == {"loss", *task.metrics()}
     assert found["linear"]["loss"] < found["constant"]["loss"] / 2
     if target == "class":
@@ -360,12 +361,28 @@ def test_the_linear_baseline_is_above_the_constant_where_the_rule_is_linear(loss
         )
 
 
-def test_inputs_that_are_no_rows_have_the_constant_alone() -> None:
-    task = Supervised(loss="cross_entropy")
-    records = [{"x": np.full((2, 3), i % 3), "y": i % 3} for i in range(12)]
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+def test_the_linear_baseline_takes_inputs_of_any_shape_and_its_strongest_numbers(loss: str) -> None:
+    rng = np.random.default_rng(0)
+    records = [{"x": rng.normal(size=(20, 20)), "y": 0} for _ in range(200)]  # 400 numbers, of which one tells
+    records = [{**r, "y": int(r["x"][7, 5] > 0)} for r in records]
+    task = Supervised(loss=loss)
     task.processor.fit(records)
     part = part_of(records, task.processor)
-    assert list(task.baselines(part, part)) == ["constant"]
+    fitted = task.baselines(part)["linear"](0.0)
+    assert len(fitted.used) == 256
+    assert 7 * 20 + 5 in fitted.used
+    found = baselines_of(task, part, part)
+    assert found["linear"]["loss"] < found["constant"]["loss"] / 2
+
+
+def test_two_inputs_have_the_constant_alone() -> None:
+    task = Supervised(loss="cross_entropy", inputs=("x", "z"))
+    records = [{"x": [i % 3], "z": [1], "y": i % 3} for i in range(12)]
+    task.processor.fit(records)
+    part = part_of(records, task.processor)
+    assert list(task.baselines(part)) == ["constant"]
+    assert baselines_of(task, part, part)["constant"]["accuracy"] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(

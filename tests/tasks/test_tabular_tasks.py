@@ -12,6 +12,7 @@ import torch
 from sklearn import metrics as sk
 
 from tests.tasks.cases import part_of, rows, whole
+from tests.training import baselines_of, measured
 from trainwright.core.errors import DataError, UserError
 from trainwright.core.task import Progress, Record
 from trainwright.tasks.tabular_classification import TabularClassification
@@ -158,7 +159,7 @@ def test_a_regression_is_judged_and_answered_in_its_own_unit() -> None:
     model = Perfect(batch.targets["y"], error=0.1)
     answers = [a["value"] for a in task.processor.decode(task.predict(model, batch), batch)]
     outputs = task.loss(model, batch, Progress()).outputs
-    scores = {name: m.value(m.count(outputs, batch)) for name, m in task.metrics().items()}
+    scores = {name: measured(m, outputs, batch) for name, m in task.metrics().items()}
     assert np.array(answers) == pytest.approx(truth + 0.1 * truth.std(), rel=1e-5)
     assert scores["rmse"] == pytest.approx(0.1 * truth.std(), rel=1e-5)
     assert scores["mae"] == pytest.approx(0.1 * truth.std(), rel=1e-5)
@@ -175,12 +176,12 @@ def test_baselines_stand_where_they_should() -> None:
     records = rows(300)
     task.processor.fit(records)
     part = part_of(records, task.processor)
-    found = task.baselines(part, part)
+    found = baselines_of(task, part, part)
     share = max(np.mean([r["target"] == v for r in records]) for v in ("low", "high"))
     assert found["constant"]["accuracy"] == pytest.approx(share)
     assert found["constant"]["auroc"] == 0.5
     assert found["linear"]["accuracy"] > share + 0.1
-    assert found["constant"].keys() == found["linear"].keys() == task.metrics().keys()
+    assert found["constant"].keys() == found["linear"].keys() == {"loss", *task.metrics()}
 
 
 def test_a_regressions_constant_is_the_training_mean() -> None:
@@ -188,7 +189,7 @@ def test_a_regressions_constant_is_the_training_mean() -> None:
     records = rows(300, regression=True)
     task.processor.fit(records)
     part = part_of(records, task.processor)
-    found = task.baselines(part, part)
+    found = baselines_of(task, part, part)
     assert found["constant"]["rmse"] == pytest.approx(np.std([r["target"] for r in records]), rel=1e-5)
     assert found["constant"]["r2"] == pytest.approx(0, abs=1e-5)
     assert found["linear"]["r2"] > 0.5

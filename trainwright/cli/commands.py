@@ -200,9 +200,10 @@ def evaluate(run: str, data: str | None, part: str | None, as_json: bool) -> Non
         from trainwright.runs.words import score_lines
 
         opened = open_run(folder)
-        scores = evaluate_run(opened, data=data, part=part, tell=lambda text: click.echo(text, err=True))
+        found = evaluate_run(opened, data=data, part=part, tell=lambda text: click.echo(text, err=True))
+        scores = found.scores
     if as_json:
-        print_json({"run": str(opened.path), "scores": scores})
+        print_json({"run": str(opened.path), "scores": scores, "intervals": found.intervals})
         return
     same = "test" in {key.partition("/")[0] for key in scores}
     for line in score_lines(scores, opened.baselines if same else {}, opened.manifest["monitor"]["name"]):

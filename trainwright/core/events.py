@@ -97,6 +97,19 @@ class Found:
 
 @with_config(_numbers)
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """How far two scores on the same records lie apart, and the 95 % interval of that."""
+
+    value: float  # the run's score minus the other's
+    low: float
+    high: float
+
+
+Interval: TypeAlias = tuple[float, float]  # 95 %
+
+
+@with_config(_numbers)
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     """The attempt is over."""
 
@@ -105,7 +118,11 @@ class RunEnded:
     reason: str
     seconds: float
     scores: Mapping[str, float] = field(default_factory=dict)  # "test/accuracy": 0.97
-    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # "linear": {"accuracy": 0.91}
+    intervals: Mapping[str, Interval] = field(default_factory=dict)  # of the scores, by bootstrap
+    baseline_intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    differences: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)  # to each baseline
+    skipped: Mapping[str, str] = field(default_factory=dict)  # baselines that were not fitted, and why
 
 
 Event: TypeAlias = RunStarted | StepDone | EvalDone | Shown | CheckpointSaved | Probed | Found | RunEnded

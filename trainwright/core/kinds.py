@@ -13,7 +13,7 @@ from trainwright.core.batch import Draw
 from trainwright.core.criterion import Criterion
 from trainwright.core.events import Observer
 from trainwright.core.registry import Registry
-from trainwright.core.task import Task
+from trainwright.core.task import Metric, Task
 
 Schedule = Callable[[int, int], float]  # (step, steps of the whole budget) -> multiplier of the base rates
 
@@ -47,6 +47,10 @@ layers: Registry[Callable[..., Layer]] = Registry(
 losses: Registry[Callable[..., Criterion]] = Registry(
     "loss", "trainwright.optim", "a tw.Criterion", lambda made: isinstance(made, Criterion)
 )
+# a factory's first argument is what the task compares; its tag says which: @metrics.add("accuracy", of=Classes)
+metrics: Registry[Callable[..., Metric]] = Registry(
+    "metric", "trainwright.metrics", "a tw.Metric", lambda made: isinstance(made, Metric)
+)
 augmentations: Registry[Callable[..., Change | Warp]] = Registry(
     "augmentation", "trainwright.data", "a function (images, draw) -> images", callable
 )
@@ -65,5 +69,5 @@ observers: Registry[Callable[..., Observer]] = Registry(
 sources: Registry[Callable[..., Any]] = Registry("source", "trainwright.data")
 sets: Registry[Callable[[], Any]] = Registry("set", "trainwright.data.sets")
 
-_ALL = (tasks, models, layers, losses, augmentations, optimizers, schedules, inits, observers, sources, sets)
+_ALL = (tasks, models, layers, losses, metrics, augmentations, optimizers, schedules, inits, observers, sources, sets)
 KINDS: Mapping[str, Registry[Any]] = {r.kind: r for r in _ALL}

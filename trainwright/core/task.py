@@ -40,12 +40,15 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number computed honestly over uneven batches and ranks.
+    """A number computed honestly over uneven batches, over ranks, and over resamples of the records.
 
-    With ``combine="add"``, ``count`` gives the sufficient statistics of one batch: a tensor of fixed shape, which adds
-    over batches and ranks; ``value`` turns the total into the number. With ``combine="rows"``, ``count`` gives one row
-    per sample (N, …); rows are kept in the order of record ids (narrower ones filled with NaN along dim 1), and
-    ``value`` reads all of them at once (AUROC, mAP, intervals). Totals and rows are float64, on the CPU.
+    ``count`` gives one row per sample, (N, …). With ``combine="add"`` rows are statistics of one shape that add up:
+    they are summed over samples, batches and ranks, and ``value`` turns the total into the number. With
+    ``combine="rows"`` they are kept in the order of record ids (narrower ones filled with NaN along dim 1), and
+    ``value`` reads all of them at once (AUROC, mAP). Totals and kept rows are float64, on the CPU.
+
+    ``many`` is ``value`` over many resamples at once, where that is faster than one by one: from rows (N, …) and
+    weights (B, N), how often each row counts in each resample, to (B,).
     """
 
     count: Callable[[Outputs, Batch], Tensor]
@@ -54,6 +57,36 @@ class Metric:
     combine: Literal["add", "rows"] = "add"
     source: Literal["loss", "predict"] = "loss"  # which pass its outputs come from
     when: Literal["each", "final"] = "each"  # at each evaluation, or only at the end
+    many: Callable[[Tensor, Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """What a metric of classes compares; yes or no are two classes."""
+
+    logits: Callable[[Outputs], Tensor]  # (N, C, …)
+    truth: Callable[[Batch], Tensor]  # (N, …) class numbers; those below 0 do not count
+    names: tuple[str, ...] = ()  # of the classes
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What a metric of numbers compares."""
+
+    value: Callable[[Outputs], Tensor]  # (N, …)
+    truth: Callable[[Batch], Tensor]  # (N, …)
+    scale: float = 1.0  # the unit of a standardized target
+    centre: tuple[float, ...] = (0.0,)  # near the targets' means, one or one for each of K
+
+
+Compared: TypeAlias = Classes | Numbers
+Baseline: TypeAlias = "nn.Module | Callable[[Batch], Outputs]"
+"""A simple model, fitted. A module is asked as the network is, so that it has the same loss and metrics; any other
+callable gives the outputs that metrics read, and has no loss."""
+
+
+class TooSlowError(Exception):
+    """A baseline that would take longer than it may; the message says how long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +184,17 @@ class Task(ABC, Generic[P]):
     def metrics(self) -> dict[str, Metric]:
         """The numbers of an evaluation, beside "loss"."""
 
-    def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
-        """What simple models reach on the same encoded data: ``{"constant": {"accuracy": 0.11}}``."""
+    def compared(self) -> Compared | None:
+        """What metrics by name compare, once the processor is fitted; None where they do not apply."""
+        return None
+
+    def baselines(self, train: Encoded) -> Mapping[str, Callable[[float], Baseline]]:
+        """Simple models by name, which are then judged on the same encoded data as the network.
+
+        Each is fitted when it is called, told how many seconds it may take; it raises `TooSlowError` where they do not
+        suffice. ``constant`` and ``linear`` must be quick, for they are always fitted; others only in what time is
+        left. Their inputs are on the CPU, in float64.
+        """
         return {}
 
     def show(self, batch: Batch, outputs: Outputs) -> Sequence[Exhibit]:

@@ -28,6 +28,7 @@ from trainwright.data.roles import (
 )
 
 _LARGEST = 3e38  # of float32
+_FLAT = 256  # columns for linear models
 
 
 @final
@@ -137,14 +138,17 @@ class Inputs:
             out["categorical"] = rows.dense("categorical").long()
         return out
 
-    def flat(self, rows: Rows, limit: int = 256) -> Tensor:
-        """(N, D) float64 for linear models: numbers, then 0/1 columns for the first levels, ``limit`` in all."""
-        parts = [rows.dense("x").double()] if self.numbers else []
-        room = max(0, limit - self.width)
+    def flat(self, *, x: Tensor | None = None, categorical: Tensor | None = None) -> Tensor:
+        """(N, D) float64 for linear models: numbers, then 0/1 columns for the first levels, 256 in all.
+
+        ``x`` and ``categorical`` are what `batch` gives.
+        """
+        parts = [] if x is None else [x.double()]
+        room = max(0, _FLAT - self.width)
         for i, column in enumerate(self.categories):
             share = min(column.size, max(2, room // len(self.categories)))
-            ids = rows.dense("categorical")[:, i].long().unsqueeze(1)
-            parts.append((ids == torch.arange(MISSING, share)).double())
+            assert categorical is not None
+            parts.append((categorical[:, i].unsqueeze(1) == torch.arange(MISSING, share)).double())
         return torch.cat(parts, 1)
 
     def state_dict(self) -> dict[str, JSON]:

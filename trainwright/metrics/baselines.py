@@ -1,22 +1,22 @@
-"""What simple models say on the same encoded data: the constant, and the linear one of scikit-learn.
+"""Simple models that a network is held against: the constant, and the linear ones of scikit-learn.
 
-Predictions come in the form a network gives them (logits, values), so that a task judges them by its own metrics.
+Each is a module that is called as the network is, so that it is judged in the same way, on the same batches.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from trainwright.core.batch import Batch
 from trainwright.core.rows import Encoded, Ragged, Rows
-from trainwright.core.task import Metric, Outputs
 
 CHUNK = 4096
+ROWS, FEATURES = 5000, 256  # a linear model learns from at most
 
 
 def read_part(
@@ -63,50 +63,118 @@ def _of_column(column: Tensor | Ragged, kept: Tensor) -> Tensor | Ragged:
     return Ragged(column.values[kept.repeat_interleave(column.lengths)], column.lengths[kept])
 
 
-def rows_for(features: int, classes: int, most: int = 20_000) -> int:
+def rows_for(features: int, classes: int, most: int = ROWS) -> int:
     """How many samples a logistic regression of that size can learn from in a second or so."""
     return min(most, max(500, int(5e7 / (max(1, features) * classes))))
 
 
-def score(metrics: Mapping[str, Metric], outputs: Outputs, targets: Mapping[str, Tensor]) -> dict[str, float]:
-    """Every metric of one set of predictions."""
-    n = len(next(iter(outputs.values())))
-    batch = Batch({}, targets, torch.tensor(float(n)), torch.arange(n), n)
-    return {name: float(m.value(m.count(outputs, batch).double())) for name, m in metrics.items()}
+class Constant(nn.Module):
+    """Says the same of every sample.
+
+    Args:
+        said: what it says of one, of any shape.
+    """
+
+    def __init__(self, said: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("said", said.double())
+
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
+        """(N, *shape) for inputs of N samples."""
+        said = self.get_buffer("said")
+        return said.expand(len(next(iter((*inputs, *named.values())))), *said.shape)
 
 
-def constant_logits(counts: Sequence[int], n: int) -> Tensor:
-    """(n, classes) the log-frequencies of the training labels, for each of ``n`` samples."""
-    frequency = torch.tensor(counts, dtype=torch.float64) / sum(counts)
-    return frequency.log().expand(n, len(counts))
+class Linear(nn.Module):
+    """A weighted sum of features, of which only some may be used, and what is made of it.
+
+    Args:
+        features: from the network's inputs to (N, F) numbers.
+        used: (K,) which of the F.
+        weight: (K, C).
+        bias: (C,).
+        said: from (N, C) to what the network would say.
+    """
+
+    def __init__(
+        self,
+        features: Callable[..., Tensor],
+        used: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        said: Callable[[Tensor], Tensor] = lambda x: x,
+    ) -> None:
+        super().__init__()
+        self.features, self.said = features, said
+        for name, tensor in (("used", used), ("weight", weight), ("bias", bias)):
+            self.register_buffer(name, tensor)
+
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
+        """What the network would say of its inputs."""
+        x = self.features(*inputs, **named).double()[:, self.get_buffer("used")]
+        return self.said(x @ self.get_buffer("weight") + self.get_buffer("bias"))
 
 
-def linear_logits(x: Tensor, y: Tensor, x_test: Tensor, classes: int) -> Tensor:
-    """(M, classes) log-probabilities by multinomial logistic regression on (N, F); needs two classes in ``y``.
+def log_frequencies(counts: Sequence[int]) -> Tensor:
+    """(C,) the logarithms of the shares of the training labels."""
+    frequency = torch.tensor(counts, dtype=torch.float64)
+    return (frequency / frequency.sum()).log()
 
-    A class that a subsample misses gets half of one sample's share.
+
+def logistic(features: Callable[..., Tensor], x: Tensor, y: Tensor, classes: int) -> Linear:
+    """Multinomial logistic regression on the strongest of (N, F) features; it says (N, C) log-probabilities.
+
+    ``y`` (N,) needs two classes. A class that it misses gets half of one sample's share.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    rounds = max(20, min(200, int(1e9 / max(1, x.shape[0] * x.shape[1] * max(1, classes - 1)))))
+    used = strongest(x, torch.nn.functional.one_hot(y, classes))
+    z, mean, deviation = _standardized(x[:, used])
+    rounds = max(20, min(200, int(1e9 / max(1, z.shape[0] * z.shape[1] * max(1, classes - 1)))))
     model = LogisticRegression(max_iter=rounds)
     # one thread: these matrices are small, and a team that spins beside the training's own took 100 times as long
     with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # stopped early, it is still an honest baseline
-        model.fit(x.numpy(), y.numpy())
-    logs = np.full((len(x_test), classes), np.log(0.5 / len(y)))
-    logs[:, model.classes_] = model.predict_log_proba(x_test.numpy())
-    return torch.from_numpy(logs)
+        model.fit(z.numpy(), y.numpy())
+    weight, bias = torch.from_numpy(model.coef_.T.copy()), torch.from_numpy(model.intercept_.copy())
+    if weight.shape[1] == 1:  # of two classes scikit-learn keeps the second's alone
+        weight, bias = (torch.cat([torch.zeros_like(t), t], -1) for t in (weight, bias))
+    known = torch.from_numpy(model.classes_).long()
+
+    def said(scores: Tensor) -> Tensor:
+        logs = scores.new_full((len(scores), classes), math.log(0.5 / len(y)))
+        return logs.index_copy(1, known, scores.log_softmax(1))
+
+    weight = weight / deviation.unsqueeze(1)
+    return Linear(features, used, weight, bias - mean @ weight, said)
 
 
-def linear_values(x: Tensor, y: Tensor, x_test: Tensor) -> Tensor:
-    """(M, …) predictions of ridge regression on (N, F) with targets (N, …)."""
+def ridge(features: Callable[..., Tensor], x: Tensor, y: Tensor) -> Linear:
+    """Ridge regression on the strongest of (N, F) features, for targets (N, …); it says numbers of their shape."""
     from sklearn.linear_model import Ridge
 
-    model = Ridge(alpha=1.0).fit(
-        x.double().numpy(), y.double().flatten(1).numpy() if y.ndim > 1 else y.double().numpy()
-    )
-    said = torch.from_numpy(np.asarray(model.predict(x_test.double().numpy())))
-    return said.reshape(len(x_test), *y.shape[1:])
+    flat, shape = y.double().reshape(len(y), -1), y.shape[1:]
+    used = strongest(x, flat)
+    z, mean, deviation = _standardized(x[:, used])
+    model = Ridge(alpha=1.0).fit(z.numpy(), flat.numpy())
+    weight = torch.from_numpy(np.atleast_2d(model.coef_).T.copy()) / deviation.unsqueeze(1)
+    bias = torch.from_numpy(np.atleast_1d(model.intercept_).copy()) - mean @ weight
+    return Linear(features, used, weight, bias, lambda scores: scores.reshape(len(scores), *shape))
+
+
+def strongest(x: Tensor, y: Tensor, most: int = FEATURES) -> Tensor:
+    """(K,) those of the columns of (N, F), ``most`` of them, that go with some column of (N, C) most closely."""
+    if x.shape[1] <= most:
+        return torch.arange(x.shape[1])
+    a, b = _standardized(x)[0], _standardized(y.double())[0]
+    return (a.T @ b).abs().amax(1).topk(most).indices.sort().values
+
+
+def _standardized(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """With mean 0 and deviation 1 per column; the means and the deviations (1 where there is none)."""
+    x = x.double()
+    mean, deviation = x.mean(0), x.std(0, correction=0)
+    deviation = torch.where(deviation > 1e-12 * (1 + mean.abs()), deviation, 1.0)
+    return (x - mean) / deviation, mean, deviation

@@ -24,13 +24,13 @@ from trainwright.engine.state import TrainState, randomness_kept
 from trainwright.engine.step import StepFn, train_step
 from trainwright.runs.assemble import Pieces, in_steps
 from trainwright.runs.begin import served_weights
-from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, Lock, write_json
+from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, Lock, read_view, write_json
 from trainwright.runs.manifest import manifest
 from trainwright.runs.observing import Audience
 from trainwright.runs.pace import seconds_per_step
 from trainwright.runs.recorder import Recorder, write_bad
 from trainwright.runs.saving import Saving
-from trainwright.runs.score import baselines, scores
+from trainwright.runs.score import Scores, compared, judged
 from trainwright.runs.signals import Interruption
 
 
@@ -77,7 +77,7 @@ def attempt(a: Attempt) -> RunEnded:
         saving.settle(story.tell)
         story.outcome, story.reason = (stop.outcome, stop.reason) if stop else ("finished", "the budget is spent")
         if story.outcome != "interrupted":
-            story.scores, story.baselines = _scored(a)
+            story.scores = _scored(a)
     return story.ended()
 
 
@@ -91,15 +91,26 @@ class _Story:
     began: float = field(default_factory=time.perf_counter)
     outcome: str = "failed"
     reason: str = ""
-    scores: Mapping[str, float] = field(default_factory=dict)
-    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    scores: Scores = field(default_factory=Scores)
     last: RunEnded | None = None
 
     def ended(self) -> RunEnded:
         """The last event."""
         if self.last is None:
             seconds, step = time.perf_counter() - self.began, self.state.counters.step
-            self.last = RunEnded(step, self.outcome, self.reason, seconds, self.scores, self.baselines)
+            found = self.scores
+            self.last = RunEnded(
+                step,
+                self.outcome,
+                self.reason,
+                seconds,
+                found.scores,
+                found.baselines,
+                found.intervals,
+                found.baseline_intervals,
+                found.differences,
+                found.skipped,
+            )
         return self.last
 
 
@@ -214,8 +225,8 @@ def _judge(pieces: Pieces, monitor: str, better: str) -> Judge | None:
     )
 
 
-def _scored(a: Attempt) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """The scores of the best weights, which the model then holds, and the baselines'."""
+def _scored(a: Attempt) -> Scores:
+    """The scores of the best weights, which the model then holds, beside the baselines'."""
     pieces, best = a.pieces, a.pieces.state.best.step
     state = pieces.state
     pieces.runtime.ranks.barrier()
@@ -223,12 +234,10 @@ def _scored(a: Attempt) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         state.parts["model"].load_state_dict(served_weights(checkpoint.at(a.folder / CHECKPOINTS, best)))
     elif state.ema:
         state.parts["model"].load_state_dict(averaged_weights(state.ema.state_dict()))
-    parts = [p for p in ("valid", "test") if p in pieces.evaluations]
-    final = scores(pieces, parts)
-    if not parts or not pieces.runtime.first:
-        return final, {}
-    found, _ = baselines(pieces, parts[-1])
-    return final, found
+    found = judged(pieces, [p for p in ("valid", "test") if p in pieces.evaluations])
+    if not pieces.runtime.first:
+        return Scores()
+    return compared(pieces, found, sum(e.seconds * len(e.losses) for e in read_view(a.folder).steps))
 
 
 def _teller(a: Attempt) -> tuple[Observer, Callable[[], None]]:

@@ -1,21 +1,24 @@
-"""The final scores of a run, beside those of simple models on the same encoded data."""
+"""The final scores of a run with their intervals, beside those of simple models on the same encoded data."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trainwright.core.batch import Batch
 from trainwright.core.errors import UserError
-from trainwright.core.task import Progress
+from trainwright.core.events import Difference, Interval
+from trainwright.core.task import Metric, Progress
 from trainwright.data.encode import encode
 from trainwright.data.loader import batches
 from trainwright.data.part import Part
 from trainwright.data.source import source_of
-from trainwright.engine.evaluate import evaluate
+from trainwright.engine.evaluate import Judged, judge
 from trainwright.engine.runtime import Runtime
+from trainwright.metrics.bootstrap import LOSS, interval, resampled
 from trainwright.runs.assemble import Pieces
+from trainwright.runs.baselines import allowed, baselines
 from trainwright.runs.begin import served, served_weights
 from trainwright.runs.gathered import gather_data, skipping, sound
 from trainwright.runs.predict import reopened
@@ -23,36 +26,90 @@ from trainwright.runs.recipe import read
 from trainwright.runs.run import Run
 
 
-def scores(pieces: Pieces, parts: Iterable[str]) -> dict[str, float]:
-    """``{"test/accuracy": …}`` of the state's present weights, over the named parts."""
-    out: dict[str, float] = {}
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a model reached, how sure that is, and how it stands beside simple ones; as `RunEnded` tells it."""
+
+    scores: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    baseline_intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    differences: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    trouble: str = ""  # what is broken about the model
+
+
+def judged(pieces: Pieces, parts: Iterable[str]) -> dict[str, Judged]:
+    """The state's present weights on the named parts; every rank gets the same."""
     counters = pieces.state.counters
     progress = Progress(counters.step, max(counters.step, 1), counters.epoch)
+    out = {}
     with pieces.state.aside():
         for part in parts:
             data = pieces.evaluations[part]()
-            found = evaluate(pieces.state.model, pieces.task, data, pieces.runtime, progress, final=True)
-            out.update({f"{part}/{name}": value for name, value in found.items()})
+            out[part] = judge(
+                pieces.state.model, pieces.task, data, pieces.runtime, progress, metrics=pieces.task.metrics()
+            )
     return out
 
 
-def baselines(pieces: Pieces, part: str) -> tuple[dict[str, dict[str, float]], float]:
-    """What simple models reach on ``part``, and the seconds that took; nothing where the data is not ours to read."""
-    began = time.perf_counter()
-    train, test = pieces.encoded.get("train"), pieces.encoded.get(part)
+def scored(
+    found: Mapping[str, Judged], metrics: Mapping[str, Metric], others: Mapping[str, Judged], seed: int
+) -> Scores:
+    """Scores and their intervals; ``others`` are judged on the last part, and compared with there.
+
+    Args:
+        found: the model on each part.
+        metrics: that were measured.
+        others: baselines.
+        seed: of the resamples.
+    """
+    known = {"loss": LOSS, **metrics}
+    last = list(found)[-1] if found else ""
+    intervals: dict[str, Interval] = {}
+    spread: dict[str, dict[str, Interval]] = {}
+    apart: dict[str, dict[str, Difference]] = {}
+    for part, one in found.items():
+        models = {"": one, **(others if part == last else {})}
+        rows = {(name, m): (known[m], r) for name, j in models.items() for m, r in j.rows.items() if m in j.values}
+        drawn = resampled(rows, seed=seed)
+        for (name, m), values in drawn.items():
+            if (found_one := interval(values)) is None:
+                continue
+            if not name:
+                intervals[f"{part}/{m}"] = found_one
+                continue
+            spread.setdefault(name, {})[m] = found_one
+            if ("", m) in drawn and (between := interval(drawn["", m] - values)) is not None:
+                apart.setdefault(name, {})[m] = Difference(one.values[m] - others[name].values[m], *between)
+    return Scores(
+        {f"{part}/{m}": v for part, one in found.items() for m, v in one.values.items()},
+        intervals,
+        {name: dict(j.values) for name, j in others.items()},
+        spread,
+        apart,
+    )
+
+
+def compared(pieces: Pieces, found: Mapping[str, Judged], training: float) -> Scores:
+    """Scores, and the baselines' where the data is ours to read; on one rank, without the others.
+
+    Args:
+        pieces: of the run.
+        found: the model on each part.
+        training: seconds it took.
+    """
+    metrics, seed = pieces.task.metrics(), pieces.config.seed
+    train, test = pieces.encoded.get("train"), pieces.encoded.get(list(found)[-1] if found else "")
     if train is None or test is None:
-        return {}, 0.0
-    try:
-        found = pieces.task.baselines(train, test)
-    except Exception as error:  # a comparison that fails must not spoil a training that ended well
-        pieces.facts["baselines"] = f"skipped: {type(error).__name__}: {error}"
-        found = {}
-    return found, time.perf_counter() - began
+        return scored(found, metrics, {}, seed)
+    others, skipped = baselines(pieces.task, train, test, metrics, allowed(training))
+    return replace(scored(found, metrics, others, seed), skipped=skipped)
 
 
 def evaluate_run(
     run: Run, *, data: str | None = None, part: str | None = None, tell: Callable[[str], None] = lambda text: None
-) -> dict[str, float]:
+) -> Scores:
     """The scores of a finished run's model on one of its own parts, or on another file of the same kind.
 
     Args:
@@ -73,8 +130,8 @@ def evaluate_run(
     model.load_state_dict(served_weights(served(run.path)))
     runtime = Runtime()
     over, name = _elsewhere(run, task, data, tell) if data else _own_part(run, task, part, runtime)
-    found = evaluate(model, task, over(), runtime, final=True)
-    return {f"{name}/{key}": value for key, value in found.items()}
+    metrics = task.metrics()
+    return scored({name: judge(model, task, over(), runtime, metrics=metrics)}, metrics, {}, run.config["seed"])
 
 
 def _own_part(run: Run, task: Any, part: str | None, runtime: Runtime) -> tuple[Callable[[], Iterable[Batch]], str]:

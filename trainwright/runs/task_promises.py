@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from trainwright.core.batch import Batch
+from trainwright.core.task import Metric
+from trainwright.runs.baselines import judged_baseline
 from trainwright.runs.sameness import alike, near, same, within
 from trainwright.runs.subject import COUNT, Subject, must, must_add_up, through_json
 
@@ -116,30 +118,45 @@ def _counted(s: Subject, name: str, batch: Batch) -> Tensor:
     return metric.count(outputs, batch)
 
 
-def statistics_add_up(s: Subject) -> str:
-    """The law of sums, for metrics that combine by adding."""
-    names = [n for n, m in s.task.metrics().items() if m.combine == "add"]
-    for name in names:
-        whole, parts = _counted(s, name, s.whole), [_counted(s, name, b) for _, b in s.pieces]
-        must(all(p.shape == whole.shape for p in parts), f"the statistics of '{name}' change their shape")
-        must(near(whole, torch.stack(parts).sum(0)), f"the statistics of '{name}' do not add up over batches")
-    return ", ".join(names) or "none"
-
-
 def rows_belong(s: Subject) -> str:
-    """A metric's row of a sample is the same in any batch; only padding may make it longer."""
-    names = [n for n, m in s.task.metrics().items() if m.combine == "rows"]
-    for name in names:
+    """A metric's row of a sample is the same in any batch, so that rows add up; only padding may make it longer."""
+    metrics = s.task.metrics()
+    for name, metric in metrics.items():
         whole = _counted(s, name, s.whole)
         for which, batch in [(list(range(COUNT)), s.whole), *s.pieces]:
             rows = _counted(s, name, batch)
-            must(len(rows) == len(which), f"'{name}' counts {len(rows)} rows of {len(which)} samples")
+            must(
+                rows.ndim > 0 and len(rows) == len(which),
+                f"'{name}' counts {tuple(rows.shape)} of {len(which)} samples",
+            )
+            same_shape = metric.combine == "rows" or rows.shape[1:] == whole.shape[1:]
+            must(same_shape, f"the statistics of '{name}' change their shape")
             width = min(whole.shape[1], rows.shape[1]) if rows.ndim > 1 else None
             fits = near(
                 whole[which] if width is None else whole[which, :width], rows if width is None else rows[:, :width]
             )
             must(fits, f"the row of a sample for '{name}' depends on the batch it is in")
-    return ", ".join(names) or "none"
+    return ", ".join(metrics) or "none"
+
+
+def resamples_agree(s: Subject) -> str:
+    """Many weighted resamples at once say what each says alone."""
+    metrics = {n: m for n, m in s.task.metrics().items() if m.many is not None}
+    weights = torch.arange(3 * COUNT).reshape(3, COUNT).remainder(5) % 3
+    for name, metric in metrics.items():
+        rows = _counted(s, name, s.whole).double()
+        alone = [_value(metric, rows.repeat_interleave(w, 0)) for w in weights]
+        assert metric.many is not None
+        found = metric.many(rows, weights.double()).double()
+        must(
+            near(found, torch.tensor(alone, dtype=torch.float64)),
+            f"'{name}' is {found.tolist()} at once, {alone} one by one",
+        )
+    return ", ".join(metrics) or "none"
+
+
+def _value(metric: Metric, rows: Tensor) -> float:
+    return float(metric.value(rows.sum(0) if metric.combine == "add" else rows))
 
 
 def metrics_are_numbers(s: Subject) -> str:
@@ -147,7 +164,8 @@ def metrics_are_numbers(s: Subject) -> str:
     metrics = s.task.metrics()
     must("loss" not in metrics, "'loss' is always measured; name the metric otherwise")
     for name, metric in metrics.items():
-        value = metric.value(_counted(s, name, s.whole).double())
+        rows = _counted(s, name, s.whole).double()
+        value = metric.value(rows.sum(0) if metric.combine == "add" else rows)
         must(isinstance(value, float | int), f"'{name}' is {value!r}, not a number")
     return ", ".join(metrics) or "none"
 
@@ -170,13 +188,15 @@ def strata_exist(s: Subject) -> str:
 
 def baselines_compare(s: Subject) -> str:
     """Baselines say the monitor, so that a run can be held against them."""
-    found, known = s.task.baselines(s.part, s.part), {"loss", *s.task.metrics()}
-    for name, scores in found.items():
-        must(s.task.monitor in scores, f"'{name}' says nothing about '{s.task.monitor}'")
+    told, monitor = [], s.task.monitor
+    deciding = {n: m for n, m in s.task.metrics().items() if n == monitor}
+    for name, fit in s.task.baselines(s.part).items():
+        scores = judged_baseline(fit(60.0), s.task, s.part, deciding).values
+        must(monitor in scores, f"'{name}' says nothing about '{monitor}'")
         for metric, value in scores.items():
-            must(metric in known, f"'{name}' speaks of '{metric}', which is no metric")
             must(isinstance(value, float | int) and isfinite(value), f"'{name}' has {metric} = {value!r}")
-    return ", ".join(found) or "none"
+        told.append(name)
+    return ", ".join(told) or "none"
 
 
 def does_not_peek(s: Subject) -> str:

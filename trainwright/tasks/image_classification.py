@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated, Any, Literal, final
 
 import torch
@@ -18,12 +19,25 @@ from trainwright.core.criterion import Criterion, samples
 from trainwright.core.errors import DataError, UserError, did_you_mean
 from trainwright.core.kinds import tasks
 from trainwright.core.rows import Column, Encoded, Rows
-from trainwright.core.task import JSON, Answer, Loss, Metric, Outputs, Processor, Progress, Record, Sample, Task
+from trainwright.core.task import (
+    JSON,
+    Answer,
+    Baseline,
+    Classes,
+    Loss,
+    Metric,
+    Outputs,
+    Processor,
+    Progress,
+    Record,
+    Sample,
+    Task,
+)
 from trainwright.data.augmentation import Augmenter, Table, asked, fits, usual
 from trainwright.data.images import Fit, Form, Look, common_size, file_of, look, pixels
 from trainwright.data.labels import Label, Labels, is_missing, label_of
 from trainwright.data.mixing import Mixer
-from trainwright.metrics import baselines, numbers
+from trainwright.metrics import baselines, classes, probabilities
 from trainwright.optim.losses import criterion_of
 
 SAMPLED = 1024  # training images that mean and deviation are measured on
@@ -296,33 +310,41 @@ class ImageClassification(Task[Images]):
         """``probabilities`` (N, C)."""
         return {"probabilities": model(**batch.inputs).softmax(1)}
 
+    def compared(self) -> Classes:
+        """Logits with the true class."""
+        names = tuple(str(v) for v in self.processor.labels.values)
+        return Classes(lambda outputs: outputs["logits"], lambda batch: batch.targets["y"], names)
+
     def metrics(self) -> dict[str, Metric]:
         """Accuracy, among the top five where there are more, log loss in nats, and at the end macro F1."""
-        classes = len(self.processor.labels)
-        top = {"top5": numbers.accuracy(top=5)} if classes > 5 else {}
-        last = {"macro_f1": numbers.macro_f1(classes, when="final")}
-        return {"accuracy": numbers.accuracy(), **top, "log_loss": numbers.log_loss(), **last}
+        of = self.compared()
+        top = {"top5": classes.top_k_accuracy(of, k=5)} if len(of.names) > 5 else {}
+        last = {"macro_f1": replace(classes.macro_f1(of), when="final")}
+        return {"accuracy": classes.accuracy(of), **top, "log_loss": probabilities.log_loss(of), **last}
 
-    def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
+    def baselines(self, train: Encoded) -> Mapping[str, Callable[[float], Baseline]]:
         """The training frequencies, and logistic regression on at most 5,000 images of at most 256 mean pixels."""
-        labels = self.processor.labels
-        features = self._small(train.rows(0, 1))[0].shape[1]
-        most = 1000 if self.processor.files else 5000  # files are decoded for it
-        x, y = baselines.read_part(train, self._small, limit=baselines.rows_for(features, len(labels), most))
-        x_test, y_test = baselines.read_part(test, self._small)
-        said = {
-            "constant": baselines.constant_logits(labels.counts, len(y_test)),
-            "linear": baselines.linear_logits(x, y, x_test, len(labels)),
+        return {
+            "constant": lambda seconds: baselines.Constant(baselines.log_frequencies(self.processor.labels.counts)),
+            "linear": lambda seconds: self._linear(train),
         }
-        return {name: baselines.score(self.metrics(), {"logits": z}, {"y": y_test}) for name, z in said.items()}
+
+    def _linear(self, train: Encoded) -> Baseline:
+        labels = len(self.processor.labels)
+        features = self._small(train.rows(0, 1))[0].shape[1]
+        most = 1000 if self.processor.files else baselines.ROWS  # files are decoded for it
+        limit = baselines.rows_for(features, labels, most)
+        return baselines.logistic(_mean_pixels, *baselines.read_part(train, self._small, limit=limit), labels)
 
     def _small(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """(N, F) mean pixels, F up to 256, and the classes."""
         batch = self.processor.batch(rows, None)
-        x = batch.inputs["x"]
-        side = int((256 / x.shape[1]) ** 0.5)
-        x = adaptive_avg_pool2d(x, (min(side, x.shape[2]), min(side, x.shape[3])))
-        return x.flatten(1).double(), batch.targets["y"]
+        return _mean_pixels(**batch.inputs), batch.targets["y"]
+
+
+def _mean_pixels(x: Tensor) -> Tensor:
+    """(N, F) float64, F up to 256, of images (N, C, H, W)."""
+    side = int((256 / x.shape[1]) ** 0.5)
+    return adaptive_avg_pool2d(x, (min(side, x.shape[2]), min(side, x.shape[3]))).flatten(1).double()
 
 
 def _asked(augment: Literal["auto", "none"] | dict[str, Any]) -> Table:

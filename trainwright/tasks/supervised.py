@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, final
 
 import numpy as np
@@ -14,9 +14,21 @@ from trainwright.core.batch import Batch
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import tasks
 from trainwright.core.rows import Encoded, Rows
-from trainwright.core.task import JSON, Loss, Metric, Outputs, Progress, Record, Task
+from trainwright.core.task import (
+    JSON,
+    Baseline,
+    Classes,
+    Compared,
+    Loss,
+    Metric,
+    Numbers,
+    Outputs,
+    Progress,
+    Record,
+    Task,
+)
 from trainwright.data.plain import Fields, Meaning
-from trainwright.metrics import baselines, numbers
+from trainwright.metrics import baselines, classes, numbers
 from trainwright.optim.losses import LossSpec, criterion_of, first_tensor, is_known, wants_probabilities
 
 
@@ -123,24 +135,35 @@ class Supervised(Task[Fields]):
             case _:
                 return {"value": output}
 
-    def metrics(self) -> dict[str, Metric]:
-        """By what the loss compares: accuracy; or errors and R². A person's own loss has none beside itself."""
+    def compared(self) -> Compared | None:
+        """Classes, yes or no as two of them, or numbers; None for a loss of a person's own."""
         match self.processor.meaning:
             case "classes":
-                return {"accuracy": numbers.accuracy(target=self._class)}
+                names = tuple(map(str, range(self.processor.classes)))
+                return Classes(lambda outputs: outputs["logits"], self._class, names)
             case "binary":
-                return {"accuracy": numbers.binary_accuracy(target=self._truth)}
+                return Classes(lambda outputs: _odds(outputs["logits"]), self._yes, ("0", "1"))
             case "probability":
-                return {"accuracy": numbers.binary_accuracy(target=self._truth, threshold=0.5)}
+                return Classes(lambda outputs: _shares(outputs["logits"]), self._yes, ("0", "1"))
             case "numbers":
-                centre = self.processor.centre
-                share = {"r2": numbers.r2(target=self._truth, shift=centre)} if centre else {}
-                return {"rmse": numbers.rmse(target=self._truth), "mae": numbers.mae(target=self._truth), **share}
+                centre = tuple(self.processor.centre) or (0.0,)
+                return Numbers(lambda outputs: outputs["value"], self._truth, centre=centre)
             case _:
+                return None
+
+    def metrics(self) -> dict[str, Metric]:
+        """By what the loss compares: accuracy; or errors and R². A person's own loss has none beside itself."""
+        match self.compared():
+            case Classes() as of:
+                return {"accuracy": classes.accuracy(of)}
+            case Numbers() as of:
+                share = {"r2": numbers.r2(of)} if self.processor.centre else {}
+                return {"rmse": numbers.rmse(of), "mae": numbers.mae(of), **share}
+            case None:
                 return {}
 
-    def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
-        """The constant, and where the input is one row of up to 1,024 numbers the linear model, on up to 20,000 rows.
+    def baselines(self, train: Encoded) -> Mapping[str, Callable[[float], Baseline]]:
+        """The constant, and for one input the linear model, on at most 5,000 records and 256 of their numbers.
 
         None for losses of a person's own, autoencoders, and targets other than one class, yes or no, or numbers.
         """
@@ -148,14 +171,47 @@ class Supervised(Task[Fields]):
         truth = plain[self.targets[0]] if self.targets else None
         if truth is None or meaning == "own" or (meaning != "numbers" and math.prod(truth.shape) != 1):
             return {}
-        shape = plain[self.inputs[0]].shape
-        flat = len(self.inputs) == 1 and len(shape) == 1 and shape[0] <= 1024
-        classes = 2 if meaning in ("binary", "probability") else self.processor.classes
-        limit = baselines.rows_for(shape[0] if flat else 1, 1 if meaning == "numbers" else classes)
-        x, y = baselines.read_part(train, self._flat if flat else self._bare, limit=limit)
-        x_test, y_test = baselines.read_part(test, self._flat if flat else self._bare)
-        said = _predicted(meaning, x if flat else None, y, x_test, classes)
-        return {name: self._scored(output, y_test) for name, output in said.items()}
+        fits = {"constant": lambda seconds: self._constant(train), "linear": lambda seconds: self._linear(train)}
+        return fits if len(self.inputs) == 1 else {"constant": fits["constant"]}
+
+    def _constant(self, train: Encoded) -> Baseline:
+        _, y = baselines.read_part(train, lambda rows: (rows.ids, rows.dense(self.targets[0])), limit=100_000)
+        if self.processor.meaning == "numbers":
+            return baselines.Constant(y.double().mean(0))
+        counts = torch.bincount(self._labels(y), minlength=self._many).clamp_min(1)
+        return baselines.Constant(self._as_said(baselines.log_frequencies(counts.tolist()).unsqueeze(0))[0])
+
+    def _linear(self, train: Encoded) -> Baseline:
+        width = math.prod(self.processor.plain[self.inputs[0]].shape)
+        limit = min(baselines.rows_for(min(width, baselines.FEATURES), self._many), max(100, 2**24 // max(1, width)))
+        x, y = baselines.read_part(train, self._flat, limit=limit)
+        if self.processor.meaning == "numbers":
+            return baselines.ridge(_flattened, x, y)
+        labels = self._labels(y)
+        if len(labels.unique()) < 2:
+            return self._constant(train)
+        counted = x[y.flatten() >= 0] if self._classes else x
+        linear = baselines.logistic(_flattened, counted, labels, self._many)
+        logs = linear.said
+        linear.said = lambda scores: self._as_said(logs(scores))
+        return linear
+
+    @property
+    def _many(self) -> int:
+        """Classes, of yes or no two."""
+        return self.processor.classes if self._classes else 2
+
+    def _labels(self, y: Tensor) -> Tensor:
+        """(M,) the classes among targets (N, …), those that count."""
+        labels = y.flatten().long() if self._classes else (y.flatten() > 0.5).long()
+        return labels[labels >= 0]
+
+    def _as_said(self, logs: Tensor) -> Tensor:
+        """Log-probabilities (N, C) in the form of the model's output: logits, for yes or no of the target's shape."""
+        if self._classes:
+            return logs
+        odds = (logs[:, 1] - logs[:, 0]).reshape(len(logs), *self.processor.plain[self.targets[0]].shape)
+        return odds.sigmoid() if self.processor.meaning == "probability" else odds
 
     @property
     def _classes(self) -> bool:
@@ -192,31 +248,24 @@ class Supervised(Task[Fields]):
             raise UserError("model", what, f"give it {largest + 1} outputs, or number the classes from 0")
 
     def _flat(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        return rows.dense(self.inputs[0]).double(), rows.dense(self.targets[0])
+        return _flattened(rows.dense(self.inputs[0])), rows.dense(self.targets[0])
 
-    def _bare(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        return rows.ids, rows.dense(self.targets[0])
-
-    def _scored(self, output: Tensor, y: Tensor) -> dict[str, float]:
-        """The loss and every metric of a baseline's output."""
-        mean = self.criterion.each(output, y).sum() / self.criterion.weight(y)
-        name = "value" if self.processor.meaning == "numbers" else "logits"
-        return {"loss": float(mean), **baselines.score(self.metrics(), {name: output}, {self.targets[0]: y})}
+    def _yes(self, batch: Batch) -> Tensor:
+        """1 where the target is above a half, 0 elsewhere."""
+        return (self._truth(batch) > 0.5).long()
 
 
-def _predicted(meaning: Meaning, x: Tensor | None, y: Tensor, x_test: Tensor, classes: int) -> dict[str, Tensor]:
-    """What simple models say of M test samples, in the form of the model's output; None for x leaves the linear out."""
-    m = len(x_test)
-    if meaning == "numbers":
-        constant = y.double().mean(0).expand(m, *y.shape[1:])
-        return {"constant": constant} | ({} if x is None else {"linear": baselines.linear_values(x, y, x_test)})
-    labels = y.flatten().long() if meaning == "classes" else (y.flatten() > 0.5).long()
-    counted = labels >= 0
-    counts = torch.bincount(labels[counted], minlength=classes)
-    said = {"constant": baselines.constant_logits(counts.clamp_min(1).tolist(), m)}
-    if x is not None and int((counts > 0).sum()) > 1:
-        said["linear"] = baselines.linear_logits(x[counted], labels[counted], x_test, classes)
-    if meaning == "classes":
-        return said
-    odds = {name: z[:, 1] - z[:, 0] for name, z in said.items()}
-    return odds if meaning == "binary" else {name: z.sigmoid() for name, z in odds.items()}
+def _odds(odds: Tensor) -> Tensor:
+    """(N, 2, …) logits of no and yes, from the log-odds of yes (N, …)."""
+    return torch.stack([torch.zeros_like(odds), odds], 1)
+
+
+def _shares(yes: Tensor) -> Tensor:
+    """(N, 2, …) logits of no and yes, from the probability of yes (N, …)."""
+    return torch.stack([torch.log1p(-yes), yes.log()], 1)
+
+
+def _flattened(*inputs: Tensor, **named: Tensor) -> Tensor:
+    """(N, F) float64 of the one input."""
+    (x,) = (*inputs, *named.values())
+    return x.double().reshape(len(x), -1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, final
 
 import torch
@@ -13,11 +15,11 @@ from trainwright.core.batch import Batch
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import tasks
 from trainwright.core.rows import Encoded, Rows
-from trainwright.core.task import JSON, Loss, Metric, Outputs, Progress, Record, Task
+from trainwright.core.task import JSON, Baseline, Classes, Loss, Metric, Outputs, Progress, Record, Task
 from trainwright.data.clips import Augment, Films, Size, Span, changes_of
 from trainwright.data.images import Fit
 from trainwright.data.videos import records_in
-from trainwright.metrics import baselines, numbers
+from trainwright.metrics import baselines, classes, probabilities
 from trainwright.optim.losses import criterion_of
 
 TOGETHER = 32  # windows that are judged at once
@@ -104,32 +106,43 @@ class VideoClassification(Task[Films]):
         logits, along = _judged(model, batch)
         return {"probabilities": logits.softmax(1), "timeline": along.softmax(2) * _there(batch)[:, :, None]}
 
+    def compared(self) -> Classes:
+        """Logits of films with the true class."""
+        names = tuple(str(v) for v in self.processor.labels.values)
+        return Classes(lambda outputs: outputs["logits"], lambda batch: batch.targets["y"], names)
+
     def metrics(self) -> dict[str, Metric]:
         """Accuracy, among the top five where there are more, log loss in nats, and at the end macro F1."""
-        classes = len(self.processor.labels)
-        top = {"top5": numbers.accuracy(top=5)} if classes > 5 else {}
-        last = {"macro_f1": numbers.macro_f1(classes, when="final")}
-        return {"accuracy": numbers.accuracy(), **top, "log_loss": numbers.log_loss(), **last}
+        of = self.compared()
+        top = {"top5": classes.top_k_accuracy(of, k=5)} if len(of.names) > 5 else {}
+        last = {"macro_f1": replace(classes.macro_f1(of), when="final")}
+        return {"accuracy": classes.accuracy(of), **top, "log_loss": probabilities.log_loss(of), **last}
 
-    def baselines(self, train: Encoded, test: Encoded) -> dict[str, dict[str, float]]:
-        """The training frequencies, and logistic regression on at most 256 pixels of a film's mean frame."""
-        labels = self.processor.labels
-        x, y = baselines.read_part(train, self._small, limit=baselines.rows_for(256, len(labels), 1000))
-        x_test, y_test = baselines.read_part(test, self._small)
-        said = {
-            "constant": baselines.constant_logits(labels.counts, len(y_test)),
-            "linear": baselines.linear_logits(x, y, x_test, len(labels)),
+    def baselines(self, train: Encoded) -> Mapping[str, Callable[[float], Baseline]]:
+        """The training frequencies, and logistic regression on at most 256 pixels of a window's mean frame."""
+        return {
+            "constant": lambda seconds: baselines.Constant(baselines.log_frequencies(self.processor.labels.counts)),
+            "linear": lambda seconds: self._linear(train),
         }
-        return {name: baselines.score(self.metrics(), {"logits": z}, {"y": y_test}) for name, z in said.items()}
+
+    def _linear(self, train: Encoded) -> Baseline:
+        labels = len(self.processor.labels)
+        x, y = baselines.read_part(train, self._small, limit=baselines.rows_for(256, labels, 1000))
+        return baselines.logistic(_mean_pixels, x, y, labels)
 
     def _small(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """(N, F) the mean frame of each film in mean pixels, F up to 256, and the classes."""
         films = rows.ragged("video")
-        side = int((256 / self.processor.form.channels) ** 0.5)
         frames = torch.stack([f.float().mean((0, 1)) for f in films.values.split(films.lengths.tolist())])
-        form = self.processor.form
-        x = adaptive_avg_pool2d(self.processor.scaled(frames), (min(side, form.height), min(side, form.width)))
-        return x.flatten(1).double(), rows.dense("y")
+        return _mean_pixels(self.processor.scaled(frames)[:, None]), rows.dense("y")
+
+
+def _mean_pixels(x: Tensor) -> Tensor:
+    """(N, F) float64, F up to 256, of the mean frame of windows (N, T, C, H, W)."""
+    frame = x.mean(1)
+    side = int((256 / frame.shape[1]) ** 0.5)
+    small = adaptive_avg_pool2d(frame, (min(side, frame.shape[2]), min(side, frame.shape[3])))
+    return small.flatten(1).double()
 
 
 def _judged(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
