@@ -26,6 +26,7 @@ from trainwright.runs.assemble import Pieces, in_steps
 from trainwright.runs.begin import served_weights
 from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, Lock, read_view, write_json
 from trainwright.runs.manifest import manifest
+from trainwright.runs.notes import batch_statistics
 from trainwright.runs.observing import Audience
 from trainwright.runs.pace import seconds_per_step
 from trainwright.runs.recorder import Recorder, write_bad
@@ -149,6 +150,7 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
     first = pieces.state.counters.step
     look_ahead(pieces.schedule, first, cadence.steps)
     monitor, better = _monitor(pieces)
+    pieces.facts["notes"] = [*pieces.facts.get("notes", ()), *batch_statistics(pieces)]
     if runtime.first:
         a.config(cadence.steps)
         write_json(manifest(pieces, cadence, monitor, better, a.facts), a.folder / MANIFEST)
