@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trainwright.core.task import Loss, Metric, Processor, Progress, Task
     from trainwright.engine.runtime import Runtime
     from trainwright.engine.state import TrainState
-    from trainwright.engine.step import train_step
+    from trainwright.engine.step import Step, WholeStep, train_step
     from trainwright.runs.conformance import check_task
     from trainwright.runs.fit import fit
     from trainwright.runs.run import Run, list_runs
@@ -37,11 +37,13 @@ _HOMES = {
     "Progress": "core.task",
     "Run": "runs.run",
     "Runtime": "engine.runtime",
+    "Step": "engine.step",
     "Stop": "core.events",
     "Task": "core.task",
     "TrainState": "engine.state",
     "TrainwrightError": "core.errors",
     "UserError": "core.errors",
+    "WholeStep": "engine.step",
     "check_task": "runs.conformance",
     "fit": "runs.fit",
     "kinds": "core.kinds",
@@ -64,11 +66,13 @@ __all__ = [
     "Progress",
     "Run",
     "Runtime",
+    "Step",
     "Stop",
     "Task",
     "TrainState",
     "TrainwrightError",
     "UserError",
+    "WholeStep",
     "__version__",
     "check_task",
     "fit",

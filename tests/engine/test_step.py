@@ -13,7 +13,8 @@ from trainwright.core.criterion import Criterion
 from trainwright.core.errors import NumericsError
 from trainwright.core.task import Loss, Progress
 from trainwright.engine.runtime import Runtime
-from trainwright.engine.state import LossScale, TrainState
+from trainwright.engine.scale import LossScale
+from trainwright.engine.state import TrainState
 from trainwright.engine.step import train_step
 
 ALL = cases()

@@ -80,6 +80,10 @@ class RunConfig(BaseModel):
         default_factory=lambda: {"name": "constant"},
         description="how the rate changes over the budget: {name, options}",
     )
+    step: Spec = Field(
+        default_factory=lambda: {"name": "standard"},
+        description="what a step does: {name, options}; see docs/howto/own-step.md",
+    )
     batch_size: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
         64, description="samples per optimizer step over all ranks; 'all' is batch gradient descent, 1 stochastic"
     )
@@ -170,11 +174,11 @@ class RunConfig(BaseModel):
     )
     pace: Literal["plain"] = Field("plain", description="execution plan; 'plain' runs the model as it is written")
 
-    @field_validator("task", "model", "init", "optimizer", "schedule", mode="before")
+    @field_validator("task", "model", "init", "optimizer", "schedule", "step", mode="before")
     @classmethod
     def _named(cls, value: Any, info: ValidationInfo) -> Any:
         """A bare name stands for a spec without options; options without a name are those of the default."""
-        if isinstance(value, Mapping) and info.field_name in ("optimizer", "schedule"):
+        if isinstance(value, Mapping) and info.field_name in ("optimizer", "schedule", "step"):
             return {**cls.model_fields[info.field_name].get_default(call_default_factory=True), **value}
         return {"name": value} if isinstance(value, str) else value
 

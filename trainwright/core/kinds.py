@@ -60,6 +60,9 @@ optimizers: Registry[Callable[..., Optimizer]] = Registry(
 schedules: Registry[Callable[..., Schedule]] = Registry(
     "schedule", "trainwright.optim", "a function (step, steps) -> multiplier", callable
 )
+steps: Registry[Callable[..., Callable[..., Any]]] = Registry(
+    "step", "trainwright.engine", "a function (state, task, group, runtime, …) -> tw.Step", callable
+)
 inits: Registry[Callable[..., Init | None]] = Registry(
     "init", "trainwright.models", "a function (weight, gain, generator)", lambda made: made is None or callable(made)
 )
@@ -69,5 +72,8 @@ observers: Registry[Callable[..., Observer]] = Registry(
 sources: Registry[Callable[..., Any]] = Registry("source", "trainwright.data")
 sets: Registry[Callable[[], Any]] = Registry("set", "trainwright.data.sets")
 
-_ALL = (tasks, models, layers, losses, metrics, augmentations, optimizers, schedules, inits, observers, sources, sets)
+_ALL = (
+    *(tasks, models, layers, losses, metrics, augmentations, optimizers, schedules, steps, inits, observers),
+    *(sources, sets),
+)
 KINDS: Mapping[str, Registry[Any]] = {r.kind: r for r in _ALL}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainwright.core.batch import Batch
-from trainwright.core.errors import NumericsError
+from trainwright.core.errors import NumericsError, UserError
 from trainwright.core.events import EvalDone, Observer, StepDone, Stop
 from trainwright.core.task import Progress, Task
 from trainwright.engine.multiplier import multiplier
@@ -113,8 +113,9 @@ def fit(
     while counters.step < end and stop is None:
         group = next(train)
         progress = Progress(counters.step, cadence.steps, train.epoch)
-        share = multiplier(schedule, counters.step, cadence.steps)
+        share, before = multiplier(schedule, counters.step, cadence.steps), counters.step
         done = step_fn(state, task, group, runtime, clip=clip, multiplier=share, progress=progress)
+        _must_be_step(done, counters.step - before)
         if state.ema and counters.in_a_row == 0:
             state.ema.update()
         counters.epoch = train.epoch
@@ -134,6 +135,17 @@ def fit(
         if judged or stop:
             log.restart()
     return stop
+
+
+def _must_be_step(done: Any, counted: int) -> None:
+    """A step of the user's own must tell what it did, and count itself once: else the training would never end."""
+    if not isinstance(done, Step):
+        raise UserError("step_fn", f"returned a {type(done).__name__}", "return the tw.Step of a tw.train_step")
+    if counted != 1:
+        what = f"counted {counted} steps instead of one"
+        raise UserError(
+            "step_fn", what, "call tw.train_step once for the first optimizer, or add 1 to state.counters.step"
+        )
 
 
 def _due(step: int, every: int) -> bool:

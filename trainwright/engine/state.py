@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainwright.core.batch import seed_of
-from trainwright.core.errors import CheckpointError
+from trainwright.core.errors import CheckpointError, UserError, did_you_mean
 from trainwright.core.responsive import Responsive
 from trainwright.engine.average import Average
 from trainwright.engine.frozen import Frozen
 from trainwright.engine.ranks import Single
 from trainwright.engine.runtime import Runtime
+from trainwright.engine.scale import LossScale
 
 
 class Stateful(Protocol):
@@ -237,6 +238,22 @@ class TrainState:
         assert isinstance(part, Moments)
         return part.optimizer
 
+    def module(self, name: str) -> nn.Module:
+        """The module that is the part ``name``, such as a critic or a teacher; UserError where there is none."""
+        part = self.parts.get(name)
+        if not isinstance(part, Weights):
+            known = [n for n, p in self.parts.items() if isinstance(p, Weights)]
+            raise UserError("parts", f"no part '{name}' is a module", did_you_mean(name, known))
+        return part.module
+
+    def mover(self, name: str) -> Optimizer:
+        """The optimizer that is the part ``name``; UserError where there is none."""
+        part = self.parts.get(name)
+        if not isinstance(part, Moments):
+            known = [n for n, p in self.parts.items() if isinstance(p, Moments)]
+            raise UserError("parts", f"no part '{name}' is an optimizer", did_you_mean(name, known))
+        return part.optimizer
+
     @property
     def counters(self) -> Counters:
         """How far the training is."""
@@ -314,32 +331,6 @@ class TrainState:
                     buffer.copy_(value)
             for module, training in modes.items():
                 module.training = training
-
-
-class LossScale:
-    """Keeps float16 gradients above the smallest number: doubled after ``patience`` good steps, halved after a bad one.
-
-    Source: Micikevicius et al. 2018, "Mixed precision training", section 3.2.
-    """
-
-    def __init__(self, scale: float = 2.0**16, patience: int = 2000) -> None:
-        self.scale, self.patience, self.good = scale, patience, 0
-
-    def update(self, finite: bool) -> None:
-        """After each step."""
-        self.good = self.good + 1 if finite else 0
-        if not finite:
-            self.scale = max(self.scale / 2, 1.0)
-        elif self.good >= self.patience:
-            self.scale, self.good = self.scale * 2, 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """The scale, and the good steps since it changed."""
-        return {"scale": self.scale, "patience": self.patience, "good": self.good}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        self.scale, self.patience, self.good = float(state["scale"]), int(state["patience"]), int(state["good"])
 
 
 @contextmanager

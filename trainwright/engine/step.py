@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from trainwright.core.batch import Batch
-from trainwright.core.task import Progress, Task
+from trainwright.core.kinds import steps
+from trainwright.core.task import Loss, Progress, Task
+from trainwright.engine.parts import StatePart
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState
+
+Objective: TypeAlias = Callable[[nn.Module, Batch, Progress], Loss]  # as `Task.loss`: summed over the batch's weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,34 @@ class StepFn(Protocol):
         ...
 
 
+class WholeStep(ABC):
+    """A step that brings parts of the state with it: a critic and its optimizer, a teacher."""
+
+    def parts(self, model: nn.Module, task: Task[Any]) -> Mapping[str, StatePart]:
+        """Modules, optimizers and other parts by name; none unless overridden.
+
+        Args:
+            model: what is trained, as its author wrote it.
+            task: its sizes tell what the parts must know of the data.
+        """
+        return {}
+
+    @abstractmethod
+    def __call__(
+        self,
+        state: TrainState,
+        task: Task[Any],
+        group: Sequence[Batch],
+        runtime: Runtime,
+        /,
+        *,
+        clip: float | None,
+        multiplier: float,
+        progress: Progress,
+    ) -> Step:
+        """As `StepFn`."""
+
+
 def train_step(
     state: TrainState,
     task: Task[Any],
@@ -59,6 +93,9 @@ def train_step(
     clip_value: float | None = None,
     l1: float = 0.0,
     l2: float = 0.0,
+    loss: Objective | None = None,
+    module: str = "model",
+    optimizer: str = "optimizer",
 ) -> Step:
     """Move the weights once by the gradient of the mean loss over all micro-batches of all ranks.
 
@@ -66,6 +103,9 @@ def train_step(
     average gradients over ranks, hence ``world``. A batch that weighs nothing in all counts by its sum alone. A step
     whose gradient is not finite is not taken. The penalties are not part of the loss: they are parts of their own, and
     their gradient is added once per step, whatever the micro-batches.
+
+    A step of one's own is made of this one: with another loss, or once per module and its optimizer. The step of the
+    first optimizer is the one that counts; those of others must come before it.
 
     Args:
         state: what changes; the model is in training mode.
@@ -78,7 +118,13 @@ def train_step(
         clip_value: largest absolute value of each number of the gradient; clipped before ``clip`` is applied.
         l1: times the sum of |w| over matrices and kernels; vectors (norms, biases) are never penalized.
         l2: times the sum of w² over the same weights.
+        loss: what is made small instead of the task's loss: (module, batch, progress) -> `Loss`, likewise summed.
+        module: the part of the state whose weights move.
+        optimizer: the part of the state that moves them.
     """
+    moved, mover = state.module(module), state.mover(optimizer)
+    objective = task.loss if loss is None else loss
+    mover.zero_grad(set_to_none=True)  # what another module's loss may have left here
     if state.frozen:
         state.frozen.settle(state.counters.step)
     total = runtime.ranks.total(torch.stack([b.weight.to(runtime.device, runtime.wide) for b in group]).sum())
@@ -88,21 +134,27 @@ def train_step(
     parts: dict[str, Tensor] = {}
     for i, batch in enumerate(group):
         counts = float(batch.size > 0)
-        with runtime.ranks.sync(state.model, last=i == len(group) - 1):
+        with runtime.ranks.sync(moved, last=i == len(group) - 1):
             with runtime.autocast():
-                loss = task.loss(state.model, runtime.take(batch), progress)
-            (_full(loss.sum) * (scale * (counts * up))).backward()
-        sums.append(loss.sum.detach().to(runtime.wide) * counts)
-        for name, part in loss.parts.items():
+                found = objective(moved, runtime.take(batch), progress)
+            (_full(found.sum) * (scale * (counts * up))).backward()
+        sums.append(found.sum.detach().to(runtime.wide) * counts)
+        for name, part in found.parts.items():
             parts[name] = parts.get(name, 0.0) + part.detach().to(runtime.wide) * counts
     if state.frozen:
         state.frozen.drop(state.counters.step)
-    penalties = _penalties(state.model, runtime, up, l1, l2) if l1 or l2 else {}
-    norm = _gradient(state.model, runtime, clip=clip, clip_value=clip_value, down=up)
+    penalties = _penalties(moved, runtime, up, l1, l2) if l1 or l2 else {}
+    norm = _gradient(moved, runtime, clip=clip, clip_value=clip_value, down=up)
     finite = torch.isfinite(norm)
-    _move(state, finite, multiplier, runtime)
+    _move(state, mover, finite, multiplier, runtime)
     mean = scale / runtime.ranks.world
     return Step(torch.stack(sums).sum() * mean, norm, finite, {k: v * mean for k, v in parts.items()} | penalties)
+
+
+@steps.add("standard")
+def standard() -> StepFn:
+    """One step by the gradient of the mean loss, with micro-batches, penalties, clipping and the guard against NaN."""
+    return train_step
 
 
 def _full(x: Tensor) -> Tensor:
@@ -155,18 +207,20 @@ def _gradient(
     return norm.to(runtime.device)
 
 
-def _move(state: TrainState, finite: Tensor, multiplier: float, runtime: Runtime) -> None:
-    """The update itself, and what is counted."""
-    optimizer = state.optimizer
+def _move(state: TrainState, optimizer: Optimizer, finite: Tensor, multiplier: float, runtime: Runtime) -> None:
+    """The update itself, and what is counted: of optimizers beside the first, only what was not done."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * multiplier
     good = bool(finite)  # the wait: free on the CPU; on an accelerator the price of never moving by NaN
     if good:
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+    counters = state.counters
+    if optimizer is not state.optimizer:
+        counters.skipped += not good
+        return
     if state.scaler:
         state.scaler.update(good)
-    counters = state.counters
     counters.step += 1
     if not (good or state.scaler):
         counters.skipped += 1

@@ -15,7 +15,7 @@ from trainwright.core.batch import Batch, seed_of
 from trainwright.core.config import Budget, RunConfig
 from trainwright.core.errors import TrainwrightError, UserError, did_you_mean
 from trainwright.core.finding import Finding
-from trainwright.core.kinds import Schedule, models, optimizers, schedules, tasks
+from trainwright.core.kinds import Schedule, models, optimizers, schedules, steps, tasks
 from trainwright.core.model import Noted
 from trainwright.core.responsive import Responsive, Unchanging
 from trainwright.core.rows import Encoded
@@ -26,8 +26,10 @@ from trainwright.data.loader import Loader, batches
 from trainwright.engine.average import Average
 from trainwright.engine.loop import Groups
 from trainwright.engine.multiplier import look_ahead
+from trainwright.engine.parts import StatePart, add_parts
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState, randomness_kept
+from trainwright.engine.step import StepFn, WholeStep, train_step
 from trainwright.runs.begin import freeze, moving, resting
 from trainwright.runs.gathered import Data, Report, gather_data
 from trainwright.runs.recipe import Recipe
@@ -55,6 +57,7 @@ class Pieces:
     findings: list[Finding] = field(default_factory=list)
     bad: Mapping[str, Sequence[Bad]] = field(default_factory=dict)  # samples that are passed over, by part
     close: Callable[[], None] = lambda: None
+    step: StepFn = train_step
 
     @property
     def per_epoch(self) -> int:
@@ -80,6 +83,7 @@ def assemble(
     optimizer = moving(runtime.ranks.bare(model), config.rates, make)
     schedule = schedules.make(config.schedule["name"], recipe.schedule)
     pieces = joined(config, runtime, task, data, model, optimizer, schedule)
+    take_step(pieces, steps.make(config.step["name"], recipe.step))
     if models.tags(config.model["name"]).get("speaks") is Noted:
         pieces.facts["notes"] += cast(Noted, built).notes
     return pieces
@@ -141,6 +145,27 @@ def state_of(
         state.parts["ema"] = Average(model, config.ema, runtime.ranks)
     state.frozen = resting(runtime.ranks.bare(model), config, groups.steps_per_epoch)
     return state
+
+
+def take_step(pieces: Pieces, step: StepFn, parts: Mapping[str, StatePart] | None = None) -> None:
+    """The step of this run, with the parts of the state that it or the caller brings.
+
+    The usual one is told what is done with gradients beside clipping by norm; one of the user's own does that itself.
+    """
+    config, runtime = pieces.config, pieces.runtime
+    clip_value = None if config.clip_value == "none" else config.clip_value
+    add_parts(pieces.state, parts or {}, runtime)
+    if step is train_step:
+        pieces.step = partial(train_step, clip_value=clip_value, l1=config.l1, l2=config.l2)
+        return
+    for key, asked in (("clip_value", clip_value), ("l1", config.l1), ("l2", config.l2)):
+        if asked:
+            raise UserError(key, "is done by the usual step, not by one of your own", "leave it out, or do it there")
+    if isinstance(step, WholeStep):
+        with randomness_kept(torch.device("cpu")):  # alike on every rank, whatever was drawn before
+            torch.manual_seed(seed_of(config.seed, "parts") % 2**63)
+            add_parts(pieces.state, step.parts(runtime.ranks.bare(pieces.state.model), pieces.task), runtime)
+    pieces.step = step
 
 
 def try_first(pieces: Pieces) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from trainwright.engine.evaluate import evaluate
 from trainwright.engine.loop import Cadence, Judge, fit
 from trainwright.engine.multiplier import look_ahead
 from trainwright.engine.state import TrainState, randomness_kept
-from trainwright.engine.step import StepFn, train_step
 from trainwright.runs.assemble import Pieces, in_steps
 from trainwright.runs.begin import served_weights
 from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, Lock, read_view, write_json
@@ -47,7 +45,6 @@ class Attempt:
     console: Any = None  # a runs.console.Console, or None for silence
     resumed: bool = False
     note: str = ""
-    step_fn: StepFn = train_step
 
 
 def attempt(a: Attempt) -> RunEnded:
@@ -73,7 +70,7 @@ def attempt(a: Attempt) -> RunEnded:
             judge=judge,
             save=saving,
             asked=interruption.asked,
-            step_fn=_step(a),
+            step_fn=pieces.step,
         )
         saving.settle(story.tell)
         story.outcome, story.reason = (stop.outcome, stop.reason) if stop else ("finished", "the budget is spent")
@@ -164,18 +161,6 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
     for finding in pieces.findings if not a.resumed else ():
         story.tell(Found(first, finding))
     return cadence, _judge(pieces, monitor, better)
-
-
-def _step(a: Attempt) -> StepFn:
-    """The step, told what is done with gradients beside clipping by norm; one of the user's own does that itself."""
-    config = a.pieces.config
-    clip_value = None if config.clip_value == "none" else config.clip_value
-    if a.step_fn is train_step:
-        return partial(train_step, clip_value=clip_value, l1=config.l1, l2=config.l2)
-    for key, asked in (("clip_value", clip_value), ("l1", config.l1), ("l2", config.l2)):
-        if asked:
-            raise UserError(key, "is done by the usual step, not by one of your own", "leave it out, or do it there")
-    return a.step_fn
 
 
 def restore(pieces: Pieces, folder: Path) -> int:

@@ -18,10 +18,11 @@ from trainwright.core.events import Observer
 from trainwright.core.kinds import optimizers
 from trainwright.core.schema import check
 from trainwright.core.task import Task
+from trainwright.engine.parts import StatePart
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import randomness_kept
 from trainwright.engine.step import StepFn, train_step
-from trainwright.runs.assemble import Pieces, try_first
+from trainwright.runs.assemble import Pieces, take_step, try_first
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.begin import freeze as freeze_weights
 from trainwright.runs.begin import learnable, moving
@@ -82,6 +83,7 @@ def fit(
     resume: str | Path | None = None,
     observers: Sequence[Observer] = (),
     step_fn: StepFn = train_step,
+    parts: Mapping[str, StatePart] | None = None,
     quiet: bool = False,
 ) -> Run:
     """Train a module, and return the run; the module then holds the weights that were scored: the best ones.
@@ -133,7 +135,8 @@ def fit(
         exist_ok: a run that is in ``out`` already is moved aside to ``OUT.1``; without it that is an error.
         resume: the folder of an interrupted run that was called with the same model and data.
         observers: are told every event; may ask to stop.
-        step_fn: the step itself.
+        step_fn: the step itself; `train_step` is what it is made of.
+        parts: what else the step needs and a checkpoint must hold, by name: modules (a critic, a teacher), optimizers.
         quiet: say nothing but warnings and errors.
     """
     model = adapted(model)
@@ -150,6 +153,7 @@ def fit(
             "name": name or type(original(model)).__name__,
             "seed": seed,
             "schedule": schedule_written(schedule),
+            "step": "standard" if step_fn is train_step else "own",
             "init": written(init),
             "batch_size": batch_size,
             "micro_batch": micro_batch,
@@ -198,6 +202,7 @@ def fit(
             pieces = (
                 foreign_pieces(data, asked, unpack=unpack, workers=workers) if foreign else array_pieces(data, asked)
             )
+            take_step(pieces, step_fn, parts)
             try_first(pieces)
             begin(pieces, *rule)
             if folder is None:
@@ -205,7 +210,7 @@ def fit(
             else:
                 remember(pieces, open_run(folder).manifest)
             again = _reopening(pieces.task, loss)
-            a = _attempt_of(pieces, model, again, folder, (out, exist_ok), observers, console, step_fn)
+            a = _attempt_of(pieces, model, again, folder, (out, exist_ok), observers, console)
             attempt(a)
             return finished(a, original(model))
     finally:
@@ -222,7 +227,6 @@ def _attempt_of(
     place: tuple[str | Path | None, bool],
     observers: Sequence[Observer],
     console: Console | None,
-    step_fn: StepFn,
 ) -> Attempt:
     """The attempt, in a new folder or in the one that is resumed."""
     config, runtime = pieces.config, pieces.runtime
@@ -247,7 +251,6 @@ def _attempt_of(
         console=console,
         resumed=resumed is not None,
         note=pieces.facts.get("resume", "") if resumed else "",
-        step_fn=step_fn,
     )
 
 

@@ -6,8 +6,8 @@ import copy
 import time
 
 from trainwright.core.config import Budget
+from trainwright.core.task import Progress
 from trainwright.engine.evaluate import evaluate
-from trainwright.engine.step import train_step
 from trainwright.runs.assemble import Pieces
 
 _WARM, _LONGEST, _SHARE = 2, 30, 0.02  # steps not measured; most steps measured; of the budget's time
@@ -28,7 +28,8 @@ def seconds_per_step(pieces: Pieces) -> float:
     began = time.perf_counter()
     while len(times) < _WARM + 3 or (len(times) < _LONGEST and time.perf_counter() - began < limit):
         start = time.perf_counter()
-        step = train_step(state, pieces.task, next(pieces.groups), runtime)
+        group = next(pieces.groups)
+        step = pieces.step(state, pieces.task, group, runtime, clip=None, multiplier=1.0, progress=Progress())
         float(step.loss)  # the wait
         times.append(time.perf_counter() - start)
         if runtime.ranks.world > 1 and len(times) == _WARM + 3:

@@ -13,7 +13,7 @@ import tomli_w
 
 from trainwright.core.config import RunConfig, read_recipe, split_spec
 from trainwright.core.errors import UserError, did_you_mean
-from trainwright.core.kinds import inits, models, optimizers, schedules, sets, sources, tasks
+from trainwright.core.kinds import inits, models, optimizers, schedules, sets, sources, steps, tasks
 from trainwright.core.schema import check, options, required
 from trainwright.runs.begin import init_from
 from trainwright.runs.examples import EXAMPLES
@@ -38,6 +38,7 @@ class Recipe:
     init: dict[str, Any]
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
+    step: dict[str, Any]
     observers: tuple[dict[str, Any], ...]
     said: tuple[str, ...] = ()  # a line for each key that others call otherwise
 
@@ -51,6 +52,7 @@ class Recipe:
         whole["optimizer"] = {"name": self.config.optimizer["name"], **self.optimizer}
         whole["schedule"] = {"name": self.config.schedule["name"], **self.schedule}
         whole["observers"] = list(self.observers)
+        whole["step"] = {"name": self.config.step["name"], **self.step}
         written: dict[str, Any] = plain(whole)
         return written
 
@@ -94,6 +96,7 @@ def checked(config: RunConfig) -> Recipe:
     init, init_options = split_spec(config.init, "init")
     optimizer, optimizer_options = split_spec(config.optimizer, "optimizer")
     schedule, schedule_options = split_spec(config.schedule, "schedule")
+    step, step_options = split_spec(config.step, "step")
     if config.init_from:
         check(init_from, config.init_from, "init_from")
     data = _by_name(config.data)
@@ -112,6 +115,7 @@ def checked(config: RunConfig) -> Recipe:
         optimizer=check(optimizers[optimizer], optimizer_options, "optimizer"),
         schedule=check(schedules[schedule], schedule_options, "schedule"),
         observers=checked_specs(config.observers),
+        step=check(steps[step], step_options, "step"),
     )
 
 
