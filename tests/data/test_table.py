@@ -277,3 +277,22 @@ def test_a_byte_order_mark_is_no_part_of_a_name(real_data: Path) -> None:
     red, white = (Table(path=str(real_data / f"wine_quality/winequality-{c}.csv")) for c in ("red", "white"))
     assert red.fields() == white.fields()
     assert red.fields()[0] == "fixed acidity"
+
+
+@pytest.mark.parametrize(
+    ("cells", "options", "read_as"),
+    [
+        (['"1,200"', '"950"', '"1,000,000.5"'], {}, [1200.0, 950.0, 1000000.5]),
+        (['"1,200"', '"x"', "3"], {}, ["1,200", "x", "3"]),
+        (['"1,20"', '"3,5"', "3"], {}, ["1,20", "3,5", "3"]),
+        (["1.200,5", "950", "1.000.000"], {"decimal": ",", "separator": ";"}, [1200.5, 950.0, 1000000.0]),
+        (["1,5", "2,25", "3"], {"decimal": ",", "separator": ";"}, [1.5, 2.25, 3.0]),
+        (["1.5", "2.25", "3"], {"decimal": ",", "separator": ";"}, [1.5, 2.25, 3.0]),
+    ],
+)
+def test_marks_between_thousands_do_not_count(
+    tmp_path: Path, cells: list[str], options: dict[str, Any], read_as: list[Any]
+) -> None:
+    mark = options.get("separator", ",")
+    source = table(tmp_path, f"x{mark}y\n" + "".join(f"{c}{mark}1\n" for c in cells), **options)
+    assert source.values("x") == read_as

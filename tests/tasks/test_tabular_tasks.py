@@ -200,7 +200,8 @@ def test_sizes_tell_a_model_what_it_must_know() -> None:
     task.processor.fit(rows())
     sizes = task.sizes()
     edges = sizes.pop("edges")
-    known = {"inputs": 4, "cardinalities": [5, 4], "outputs": 2}  # size, count, since, the mark of size
+    # size, count, since, the mark of size; the weekday and month of since
+    known = {"inputs": 4, "cardinalities": [5, 4, 9, 11], "outputs": 2}
     assert sizes == {**known, "expects": "classes"}
     assert isinstance(edges, list)
     assert len(edges) == 4

@@ -204,7 +204,7 @@ def _typed(cells: pl.Series, dialect: Dialect, text: bool) -> pl.Series:
     """Whole numbers, numbers, or text: whichever keeps every cell.
 
     Text that looks like a number but would lose something stays text: codes with leading zeros (``00501``), and whole
-    numbers beyond 64 bits.
+    numbers beyond 64 bits. Marks between thousands do not count.
     """
     import polars as pl
 
@@ -216,9 +216,19 @@ def _typed(cells: pl.Series, dialect: Dialect, text: bool) -> pl.Series:
     if some.str.contains(r"^[+-]?\d+$").all():
         whole = cells.cast(pl.Int64, strict=False)
         return whole if whole.null_count() == cells.null_count() else cells
-    plain = cells if dialect.decimal == "." else cells.str.replace(dialect.decimal, ".", literal=True)
+    plain = _ungrouped(cells, some, dialect.decimal)
+    plain = plain if dialect.decimal == "." else plain.str.replace(dialect.decimal, ".", literal=True)
     numbers = plain.cast(pl.Float64, strict=False)
     return numbers if numbers.null_count() == cells.null_count() else cells
+
+
+def _ungrouped(cells: pl.Series, some: pl.Series, decimal: str) -> pl.Series:
+    """Numbers without the marks between thousands (1,234,567.5), where every cell is written so or needs none."""
+    mark = "," if decimal == "." else "."
+    whole = rf"^[+-]?(?:[1-9]\d{{0,2}}(?:\{mark}\d{{3}})+|\d+)(?:\{decimal}\d*)?$"
+    if not some.str.contains(mark, literal=True).any() or not some.str.contains(whole).all():
+        return cells
+    return cells.str.replace_all(mark, "", literal=True)
 
 
 def _text(data: bytes, line: int, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ import numpy as np
 
 from trainwright.core.errors import DataError
 from trainwright.data.labels import is_missing
+from trainwright.data.written import date_of, forms_of, number_of
 
 Kind: TypeAlias = Literal["number", "date"]
 Scaling: TypeAlias = Literal["quantile", "standard"]
@@ -27,6 +29,10 @@ BINS = 128  # whose edges a model may be told, at most
 FEW = 30  # text with at most so many different values is a category, however few the rows
 REPEATED = 0.2  # text with more different values than this share of the rows is no category
 
+MOSTLY = 0.9  # numbers among the values of a column that is one of numbers, the others being mistakes
+
+_TRUTH = (("true", "yes", "y", "t", "on", "1"), ("false", "no", "n", "f", "off", "0"))
+_CODE = re.compile(r"[+-]?0\d")  # 00501 is a name, not a number
 _WORDS = {"", "?", "na", "n/a", "#n/a", "<na>", "nan", "null", "none"}  # for a missing number
 
 
@@ -47,10 +53,11 @@ class Number:
     marks: bool  # whether an input says that the number was missing
     optional: bool  # whether some training records did not have the key at all
     edges: tuple[float, ...]  # of bins that hold about as many training values each, scaled, rising
+    form: str = ""  # how it stands in text: the unit of numbers ("$"), the format of dates ("%d.%m.%Y", "" for ISO)
 
     def read(self, value: Any) -> float | None:
         """The number a cell holds, None when it is missing; `DataError` when it is no finite number."""
-        return read(value, self.kind, self.name)
+        return read(value, self.kind, self.name, self.form)
 
     def scaled(self, x: float) -> float:
         """About zero mean and unit variance over the training records."""
@@ -66,11 +73,29 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A column of categories, in the order in which training met them."""
+    """A column of categories, or a part of a date, in the order in which training met them."""
 
     name: str
     levels: tuple[str, ...]
     optional: bool
+    part: str = ""  # of a date: "weekday", "month" or "hour"
+    form: str = ""  # of a date, as `Number` has it
+
+    def read(self, value: Any) -> str | None:
+        """The level a cell holds, None when it is missing; `DataError` where a date should be and is none."""
+        return part_of(value, self.part, self.name, self.form) if self.part else level(value)
+
+    def ids(self) -> dict[str, int]:
+        """Level -> id; also by small letters where one level alone is meant, and by other words for yes and no."""
+        exact = {t: FIRST + i for i, t in enumerate(self.levels)}
+        small: dict[str, set[int]] = {}
+        for text, i in exact.items():
+            small.setdefault(text.casefold(), set()).add(i)
+        out = {text: min(ids) for text, ids in small.items() if len(ids) == 1} | exact
+        truths = [[i for t, ids in small.items() if t in words for i in ids] for words in _TRUTH]
+        if len(small) == sum(map(len, truths)) and max(map(len, truths)) == 1:
+            out = {w: ids[0] for words, ids in zip(_TRUTH, truths, strict=True) if ids for w in words} | out
+        return out
 
     @property
     def size(self) -> int:
@@ -89,7 +114,7 @@ def level(value: Any) -> str | None:
     return str(value).strip()
 
 
-def read(value: Any, kind: Kind, name: str) -> float | None:
+def read(value: Any, kind: Kind, name: str, form: str = "") -> float | None:
     """A cell as a number (dates: days since 1970, UTC where a zone is given), None when it is missing."""
     if isinstance(value, str):
         value = value.strip()
@@ -98,32 +123,52 @@ def read(value: Any, kind: Kind, name: str) -> float | None:
     if is_missing(value):
         return None
     try:
-        x = _days(value) if kind == "date" else float(value)
+        x = _days(_moment(value, form)) if kind == "date" else _number(value, form)
     except (TypeError, ValueError, OverflowError):
-        word = "date" if kind == "date" else "number"
-        what = f"{value!r} is not a {word}, as the column's training records hold"
-        raise DataError(
-            f"column '{name}'", what, "correct it, or name the column in `categorical` or `ignore`"
-        ) from None
+        word = "date" if kind == "date" else f"number in {form}" if form else "number"
+        what = f"{value!r:.60} is not a {word}, as the column's training records hold"
+        instead = "correct it, leave the cell empty, or name the column in `categorical` or `ignore`"
+        raise DataError(f"column '{name}'", what, instead) from None
+    if x != x:  # Decimal("NaN")
+        return None
     if not math.isfinite(x):
         raise DataError(f"column '{name}'", f"the number is {x}", "correct it, or leave the cell empty")
     return x
 
 
-def _read_at(index: int, value: Any, kind: Kind, name: str) -> float | None:
+def _read_at(index: int, value: Any, kind: Kind, name: str, form: str) -> float | None:
     """A cell of a training record; a mistake names the record."""
     try:
-        return read(value, kind, name)
+        return read(value, kind, name, form)
     except DataError as error:
         raise DataError(f"training record {index}, {error.where}", error.what, error.instead) from None
 
 
-def _days(value: Any) -> float:
-    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+def part_of(value: Any, part: str, name: str, form: str) -> str | None:
+    """The weekday (Monday is 1), month or hour of a date as text, None when it is missing."""
+    if read(value, "date", name, form) is None:
+        return None
+    moment = _moment(value.strip() if isinstance(value, str) else value, form)
+    return str({"weekday": moment.isoweekday(), "month": moment.month, "hour": moment.hour}[part])
+
+
+def _number(value: Any, form: str) -> float:
+    if not isinstance(value, str):
+        return float(value)
+    x, unit = number_of(value)
+    if unit not in ("", form):
+        raise ValueError(unit)
+    return x
+
+
+def _moment(value: Any, form: str) -> datetime:
+    moment = date_of(value, form) if isinstance(value, str) else value
     if not isinstance(moment, date):
         raise TypeError
-    if not isinstance(moment, datetime):
-        moment = datetime(moment.year, moment.month, moment.day)
+    return moment if isinstance(moment, datetime) else datetime(moment.year, moment.month, moment.day)
+
+
+def _days(moment: datetime) -> float:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return moment.timestamp() / 86400
@@ -131,7 +176,8 @@ def _days(value: Any) -> float:
 
 def number(name: str, values: Sequence[Any], kind: Kind, scaling: Scaling, optional: bool) -> Number | Category | str:
     """The column fitted; a category where only "there or not" differs; a note where nothing does."""
-    xs = [_read_at(i, v, kind, name) for i, v in enumerate(values)]
+    form = _form(values, kind)
+    xs = [_read_at(i, v, kind, name, form) for i, v in enumerate(values)]
     there = [x for x in xs if x is not None]
     if not there:
         return "every value is missing"
@@ -146,9 +192,9 @@ def number(name: str, values: Sequence[Any], kind: Kind, scaling: Scaling, optio
         unit = max(-low, high)  # keeps the squares in range
         mean = unit * fmean(x / unit for x in there)
         deviation = unit * math.sqrt(fmean((x / unit - mean / unit) ** 2 for x in there))
-        fitted = Number(name, kind, scaling, middle, (mean,), (deviation,), marks, optional, ())
+        fitted = Number(name, kind, scaling, middle, (mean,), (deviation,), marks, optional, (), form)
     else:
-        fitted = Number(name, kind, scaling, middle, *_quantiles(there), marks, optional, ())
+        fitted = Number(name, kind, scaling, middle, *_quantiles(there), marks, optional, (), form)
     return replace(fitted, edges=_edges([fitted.scaled(x) for x in there]))
 
 
@@ -161,6 +207,26 @@ def category(name: str, values: Sequence[Any], optional: bool) -> Category | str
     if len(levels) == 1:
         return f"every value is {there[0]!r}"
     return Category(name, there, optional)
+
+
+def parts(date: Number, values: Sequence[Any]) -> list[Category]:
+    """The weekday, month and hour of a column of dates as categories, as far as they differ."""
+    found = []
+    for part in ("weekday", "month", "hour"):
+        levels = dict.fromkeys(part_of(v, part, date.name, date.form) for v in values)
+        there = tuple(t for t in levels if t is not None)
+        if len(there) > 1:
+            found.append(Category(date.name, there, date.optional, part, date.form))
+    return found
+
+
+def _form(values: Sequence[Any], kind: Kind) -> str:
+    """How the texts of a column are written; "" where that goes without saying."""
+    texts = [v.strip() for v in values if isinstance(v, str) and v.strip().lower() not in _WORDS]
+    if kind == "date":
+        return next(iter(forms_of(texts)), "")
+    units = Counter(number_of(t)[1] for t in texts if _is_number(t))
+    return max(units, key=lambda u: (u != "", units[u]), default="")
 
 
 def _quantiles(values: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -195,12 +261,22 @@ def guess(name: str, values: Sequence[Any]) -> Kind | Literal["category"] | str:
         return "every value is missing"
     if all(_is_truth(v) for v in there):
         return "category"
-    if all(_is_number(v) for v in there):
+    numbers = [v for v in there if _is_number(v)]
+    if len(numbers) == len(there) and _alike(there):
         return _numeric_id(name, there) or "number"
     odd = [v for v in there if not (isinstance(v, str | date) or _is_truth(v) or _is_number(v))]
     if odd:
         return f"it holds values of type {type(odd[0]).__name__}"
-    return "date" if all(_is_date(v) for v in there) else _texts([level(v) or "" for v in there])
+    if all(isinstance(v, str | date) for v in there):
+        texts = [v.strip() for v in there if isinstance(v, str)]
+        forms = forms_of(texts)
+        if forms and any(date_of(t, forms[0]) != date_of(t, f) for f in forms[1:] for t in texts):
+            return f"dates such as {texts[0]!r} can be read day first and month first: write them as 2024-12-31"
+        if forms or not texts:
+            return "date"
+    role = _texts([level(v) or "" for v in there])
+    # one word among a thousand numbers is a mistake to be told, not a reason to lose the column
+    return "number" if role != "category" and len(numbers) >= MOSTLY * len(there) and _alike(numbers) else role
 
 
 def _texts(there: Sequence[str]) -> str:
@@ -231,17 +307,13 @@ def _is_truth(value: Any) -> bool:
 def _is_number(value: Any) -> bool:
     if isinstance(value, str):
         try:
-            return math.isfinite(float(value))
+            return math.isfinite(number_of(value)[0])
         except ValueError:
             return False
     return isinstance(value, int | float | Decimal | np.integer | np.floating) and not _is_truth(value)
 
 
-def _is_date(value: Any) -> bool:
-    if isinstance(value, str) and not (len(value) >= 8 and value[:4].isdigit()):
-        return False  # "2024" and "12" are numbers, not dates
-    try:
-        _days(value)
-    except (TypeError, ValueError, OverflowError):
-        return False
-    return True
+def _alike(numbers: Sequence[Any]) -> bool:
+    """Whether numbers in text share one unit, and none is a code that only looks like a number."""
+    texts = [v for v in numbers if isinstance(v, str)]
+    return len({number_of(t)[1] for t in texts} - {""}) < 2 and not any(_CODE.match(t.strip()) for t in texts)

@@ -14,7 +14,6 @@ from trainwright.core.rows import Column, Rows
 from trainwright.core.task import JSON, Record
 from trainwright.data.labels import is_missing
 from trainwright.data.roles import (
-    FIRST,
     MISSING,
     UNKNOWN,
     Category,
@@ -23,8 +22,8 @@ from trainwright.data.roles import (
     Scaling,
     category,
     guess,
-    level,
     number,
+    parts,
 )
 
 _LARGEST = 3e38  # of float32
@@ -124,8 +123,8 @@ class Inputs:
             marks = [float(x is None) for n, x in zip(self.numbers, read, strict=True) if n.marks]
             out["x"] = torch.tensor(scaled + marks, dtype=torch.float32)
         if self.categories:
-            texts = [level(self._cell(record, c)) for c in self.categories]
-            ids = [MISSING if t is None else k.get(t, UNKNOWN) for t, k in zip(texts, self._ids, strict=True)]
+            texts = [c.read(self._cell(record, c)) for c in self.categories]
+            ids = [MISSING if t is None else _id(t, k) for t, k in zip(texts, self._ids, strict=True)]
             out["categorical"] = torch.tensor(ids, dtype=torch.int32)
         return out
 
@@ -164,7 +163,7 @@ class Inputs:
         self.numbers = [
             Number(**{**n, **{key: tuple(n[key]) for key in ("xs", "zs", "edges")}}) for n in state["numbers"]
         ]
-        self.categories = [Category(c["name"], tuple(c["levels"]), c["optional"]) for c in state["categories"]]
+        self.categories = [Category(**{**c, "levels": tuple(c["levels"])}) for c in state["categories"]]
         self.notes = list(state["notes"])
         self._index()
 
@@ -181,19 +180,25 @@ class Inputs:
             fitted = number(name, values, kind, self.scaling, optional)
         if isinstance(fitted, Number):
             self.numbers.append(fitted)
+            self.categories += parts(fitted, values) if fitted.kind == "date" else []
         elif isinstance(fitted, Category):
             self.categories.append(fitted)
         else:
             self.notes.append(f"column '{name}' is left out: {fitted}")
 
     def _index(self) -> None:
-        self._ids = [{t: FIRST + i for i, t in enumerate(c.levels)} for c in self.categories]
+        self._ids = [c.ids() for c in self.categories]
 
     def _cell(self, record: Record, column: Number | Category) -> Any:
         if column.name not in record and not column.optional:
             what = "the record has no such column, as every training record has"
             raise DataError(f"column '{column.name}'", what, did_you_mean(column.name, record))
         return record.get(column.name)
+
+
+def _id(text: str, ids: Mapping[str, int]) -> int:
+    """Of a level; `UNKNOWN` for one that training did not have."""
+    return ids.get(text, ids.get(text.casefold(), UNKNOWN))
 
 
 def target_column(asked: str | None, record: Record) -> str:

@@ -115,8 +115,9 @@ class TabularClassification(Task[TableLabels]):
     """Tell the class of a row of a table.
 
     Roles are found in the training records: numbers are scaled; truth values and text with few different values are
-    categories; dates become days; constant, empty and unique columns are left out, and `processor.inputs.notes` says
-    so. A missing number is replaced by the median and marked, a missing category has an id of its own.
+    categories; dates become days, with weekday, month and hour as categories; constant, empty and unique columns are
+    left out, and `processor.inputs.notes` says so. A missing number is replaced by the median and marked, a missing
+    category has an id of its own.
 
     Args:
         target: the column of labels (text, whole numbers, or true and false); "target", else the last, when left out.

@@ -32,6 +32,7 @@ from trainwright.core.task import (
 )
 from trainwright.data.labels import is_missing
 from trainwright.data.tabular import Inputs, target_column, target_value
+from trainwright.data.written import number_of
 from trainwright.metrics import baselines, numbers
 from trainwright.optim.losses import criterion_of
 
@@ -117,9 +118,9 @@ class TabularRegression(Task[TableValues]):
     """Tell a number from a row of a table.
 
     Roles are found in the training records: numbers are scaled; truth values and text with few different values are
-    categories; dates become days; constant, empty and unique columns are left out, and `processor.inputs.notes` says
-    so. A missing number is replaced by the median and marked, a missing category has an id of its own. The target is
-    standardized for the loss; metrics and answers are in its own unit.
+    categories; dates become days, with weekday, month and hour as categories; constant, empty and unique columns are
+    left out, and `processor.inputs.notes` says so. A missing number is replaced by the median and marked, a missing
+    category has an id of its own. The target is standardized for the loss; metrics and answers are in its own unit.
 
     Args:
         target: the column of numbers to predict; "target", else the last, when left out.
@@ -196,10 +197,12 @@ def _number(value: Any, where: str, name: str) -> float:
     if isinstance(value, bool):
         raise DataError(where, f"the target '{name}' is {value}, not a number", "use the task 'tabular_classification'")
     try:
-        number = float(value)
+        number, unit = number_of(value) if isinstance(value, str) else (float(value), "")
     except (TypeError, ValueError, OverflowError):
         what = f"the target '{name}' is {value!r}, not a number"
         raise DataError(where, what, "correct it, or use the task 'tabular_classification'") from None
+    if unit:
+        raise DataError(where, f"the target '{name}' is {value!r}, with a unit", "write the numbers alone")
     if not math.isfinite(number):
         raise DataError(where, f"the target '{name}' is {number}", "correct it, or leave the record out")
     return number
