@@ -334,7 +334,7 @@ def test_sizes_fit_the_models_we_have() -> None:
     pair.processor.fit([{"a": np.zeros((2, 2)), "b": 1.0, "y": 1.0}] * 2)
     assert flat.sizes() == {"inputs": 5, "outputs": 3, "expects": "classes"}
     assert image.sizes() == {"inputs": 144, "channels": 3, "size": [8, 6], "outputs": 2, "expects": "numbers"}
-    assert pair.sizes() == {"inputs": 5, "outputs": 1}
+    assert pair.sizes() == {"inputs": 5, "outputs": 1, "expects": "numbers"}
 
 
 @pytest.mark.parametrize(
