@@ -22,7 +22,8 @@ from trainwright.engine.multiplier import look_ahead
 from trainwright.engine.state import TrainState, randomness_kept
 from trainwright.runs.assemble import Pieces, in_steps
 from trainwright.runs.begin import served_weights
-from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, Lock, read_view, write_json
+from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, Lock, read_manifest, read_view, write_json
+from trainwright.runs.likeness import likeness
 from trainwright.runs.manifest import manifest
 from trainwright.runs.notes import batch_statistics
 from trainwright.runs.observing import Audience
@@ -148,16 +149,20 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
     look_ahead(pieces.schedule, first, cadence.steps)
     monitor, better = _monitor(pieces)
     pieces.facts["notes"] = [*pieces.facts.get("notes", ()), *batch_statistics(pieces)]
+    note = a.note
     if runtime.first:
         a.config(cadence.steps)
-        write_json(manifest(pieces, cadence, monitor, better, a.facts), a.folder / MANIFEST)
+        told = manifest(pieces, cadence, monitor, better, a.facts)
+        if a.resumed:
+            note = "; ".join(part for part in (likeness(read_manifest(a.folder), told), a.note) if part)
+        write_json(told, a.folder / MANIFEST)
         write_json(pieces.task.processor.state_dict(), a.folder / PROCESSOR)
         if any(pieces.bad.values()) and not a.resumed:
             write_bad(pieces.bad, a.folder / BAD)
         if a.console:
             a.console.start(a, cadence, monitor if "valid" in pieces.evaluations else "", better)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    story.tell(RunStarted(earlier + 1, first, cadence.steps, pieces.per_epoch, now, a.note))
+    story.tell(RunStarted(earlier + 1, first, cadence.steps, pieces.per_epoch, now, note))
     for finding in pieces.findings if not a.resumed else ():
         story.tell(Found(first, finding))
     return cadence, _judge(pieces, monitor, better)

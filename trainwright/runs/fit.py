@@ -250,7 +250,6 @@ def _attempt_of(
         observers=observers,
         console=console,
         resumed=resumed is not None,
-        note=pieces.facts.get("resume", "") if resumed else "",
     )
 
 
