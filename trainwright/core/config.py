@@ -125,7 +125,9 @@ class RunConfig(BaseModel):
         "training; the best weights are what is scored and served, with or without it",
     )
     min_change: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="early stopping: an improvement of the monitor is more than this"
+        0.0,
+        description="early stopping: an improvement of the monitor is more than this; at 0 a lower loss "
+        "counts as well where the monitor stays the same",
     )
     rates: dict[str, Annotated[float, Field(ge=0, le=1e6)]] = Field(
         default_factory=dict,

@@ -167,7 +167,7 @@ def _judge(state: TrainState, judge: Judge, observe: Observer, last: bool) -> St
         state.best.value, state.best.loss, state.best.step = value, metrics["loss"], step
     if state.responsive:
         state.responsive.judged(value, judge.better)
-    waited = state.best.wait(value, judge.better, judge.change)
+    waited = state.best.wait(value, judge.better, judge.change, best)
     wish = observe(EvalDone(step, state.counters.epoch, "valid", metrics, time.perf_counter() - began, best))
     if judge.patience is not None and waited >= judge.patience and not last:
         times = f"{waited} evaluations" if waited > 1 else "one evaluation"

@@ -75,10 +75,13 @@ class Best:
             return self.value is None or loss < self.loss
         return value > self.value if better == "higher" else value < self.value
 
-    def wait(self, value: float, better: str, change: float) -> int:
-        """Evaluations since one beat all before it by more than ``change``; NaN never does."""
+    def wait(self, value: float, better: str, change: float, best: bool) -> int:
+        """Evaluations since one beat all before it by more than ``change``; NaN never does.
+
+        Without a change asked for, whatever is the new best does, also by its loss among equals.
+        """
         gain = math.inf if self.mark is None else (value - self.mark) * (1 if better == "higher" else -1)
-        if not math.isnan(value) and gain > change:
+        if best and (change == 0 or gain > change):
             self.mark, self.waited = value, 0
         else:
             self.waited += 1
