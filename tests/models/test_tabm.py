@@ -100,10 +100,14 @@ def test_the_loss_of_values_is_the_mean_of_the_members_and_the_answer_their_mean
     assert torch.allclose(task.predict(made, batch)["value"], in_units, rtol=1e-6)
 
 
-def test_members_begin_with_random_signs() -> None:
-    made = models["tabm"](inputs=3, edges=EDGES, outputs=1)
-    assert set(made.adapter.tolist()) == {-1.0, 1.0}
-    assert len({tuple(row) for row in made.adapter.view(32, -1).tolist()}) == made.members == 32
+def test_members_begin_with_a_random_sign_for_each_column() -> None:
+    made = models["tabm"](inputs=3, edges=EDGES, cardinalities=(4, 5), outputs=1, size=7)
+    signs = made.adapter.detach().view(made.members, -1)
+    widths = [7, 7, 7, *(e.embedding_dim for e in made.embeddings)]
+    columns = torch.stack([part[:, 0] for part in signs.split(widths, 1)], 1)
+    assert torch.equal(columns.repeat_interleave(torch.tensor(widths), 1), signs)
+    assert set(columns.flatten().tolist()) == {-1.0, 1.0}
+    assert len({tuple(row) for row in columns.tolist()}) > made.members / 3  # of 32 that are possible
 
 
 @pytest.mark.parametrize("numbers", ["piecewise", "periodic", "plain"])
@@ -126,7 +130,7 @@ def test_fewer_bins_may_be_asked_for() -> None:
 def test_the_data_gives_what_it_must_know() -> None:
     assert required(models["tabm"]) == ["inputs", "outputs", "edges"]
     given = {"inputs": 3, "outputs": 2, "edges": EDGES}
-    assert check(models["tabm"], given, "model")["members"] == 32
+    assert check(models["tabm"], given, "model")["numbers"] == "piecewise"
 
 
 def test_it_speaks_of_members_and_is_the_default_of_tabular_tasks() -> None:

@@ -29,8 +29,9 @@ class TabM(nn.Module):
     """An ensemble of MLPs that share all but the first scaling and the last layer; the default for tables.
 
     Numbers become vectors that are linear within learned bins, categories become learned vectors; together they are the
-    features. Each member multiplies them by signs of its own, learned on, all pass through the same hidden layers, and
-    each has its own last layer. Each member is trained by its own loss; what is predicted is the mean of all members.
+    features. Each member multiplies those of each column by a sign of its own, which learning changes; all pass through
+    the same hidden layers, and each has its own last layer. Each member is trained by its own loss; what is predicted
+    is the mean of all members.
 
     Args:
         inputs: numbers of one row; given by the data.
@@ -58,27 +59,27 @@ class TabM(nn.Module):
         outputs: Size,
         edges: tuple[tuple[float, ...], ...],
         cardinalities: tuple[Size, ...] = (),
-        members: Size = 32,
+        members: Size = 16,
         width: Size = 256,
         depth: Size = 2,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         activation: Activation = "relu",
         numbers: Literal["piecewise", "periodic", "plain"] = "piecewise",
-        size: Size = 16,
-        bins: Size = 48,
+        size: Size = 24,
+        bins: Size = 96,
     ) -> None:
         super().__init__()
         if inputs + len(cardinalities) == 0:
             what = "there are no inputs"
             raise UserError("model", what, "give the data at least one column of numbers or categories")
         self.members = members
-        self.numbers: nn.Module = nn.Identity()
-        self.embeddings, features = embeddings(cardinalities)
-        if inputs:
-            self.numbers = _numbers(numbers, inputs, [thinned(e, bins) for e in edges], size)
-            features += cast(Numbers, self.numbers).width
+        self.numbers = _numbers(numbers, inputs, [thinned(e, bins) for e in edges], size)
+        self.embeddings, _ = embeddings(cardinalities)
+        sizes = [cast(Numbers, self.numbers).width // inputs] * inputs if inputs else []
+        sizes += [cast(nn.Embedding, e).embedding_dim for e in self.embeddings]
+        features = sum(sizes)
         # scalings and biases lie flat, as optimizers know by the shape what should not decay
-        self.adapter = nn.Parameter(torch.randint(0, 2, (members * features,)) * 2.0 - 1.0)
+        self.adapter = nn.Parameter(_signs(members, sizes).flatten())
         layers: list[nn.Module] = []
         for i in range(depth):
             layers += [dense(features if i == 0 else width, width, activation), activation_of(activation)]
@@ -100,6 +101,12 @@ class TabM(nn.Module):
 
 def _numbers(kind: str, inputs: int, edges: list[list[float]], size: int) -> nn.Module:
     """The module of (N, F) numbers."""
-    if kind == "plain":
+    if kind == "plain" or not inputs:
         return Plain(inputs)
     return Periodic(inputs, size) if kind == "periodic" else PiecewiseLinear(edges, size)
+
+
+def _signs(members: int, sizes: list[int]) -> Tensor:
+    """(M, D) a random sign of each member for each column, whose features share it."""
+    signs = torch.randint(0, 2, (members, len(sizes))) * 2.0 - 1.0
+    return signs.repeat_interleave(torch.tensor(sizes), 1)

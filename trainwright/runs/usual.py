@@ -5,6 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+# Early stopping ends a training long before its budget where the table is small or easy.
+_TABLE: Mapping[str, Any] = {
+    "model": {"name": "tabm"},
+    "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.0},
+    "schedule": {"name": "cosine"},
+    "batch_size": 256,
+    "budget": "80 epochs",
+    "patience": 16,
+    "clip": 1.0,
+}
+
 # A budget in steps takes about as long for 500 images as for 60,000, which few images need: they are seen more often.
 USUAL: Mapping[str, Mapping[str, Any]] = {
     "image_classification": {
@@ -16,4 +27,6 @@ USUAL: Mapping[str, Mapping[str, Any]] = {
         "eval_every": "200 steps",
         "save_every": "200 steps",
     },
+    "tabular_classification": _TABLE,
+    "tabular_regression": _TABLE,
 }

@@ -31,7 +31,7 @@ from trainwright.core.task import (
 )
 from trainwright.data.labels import Label, Labels, is_missing, label_of
 from trainwright.data.tabular import Inputs, target_column, target_value
-from trainwright.metrics import baselines, classes, probabilities
+from trainwright.metrics import baselines, boosting, classes, probabilities
 from trainwright.optim.losses import criterion_of
 
 
@@ -184,16 +184,26 @@ class TabularClassification(Task[TableLabels]):
         }
 
     def baselines(self, train: Encoded) -> Mapping[str, Callable[[float], Baseline]]:
-        """The training frequencies, and logistic regression on at most 5,000 rows and 256 features."""
+        """The training frequencies, logistic regression on at most 5,000 rows and 256 features, and boosted trees."""
         return {
             "constant": lambda seconds: baselines.Constant(baselines.log_frequencies(self.processor.labels.counts)),
             "linear": lambda seconds: self._linear(train),
+            "boosting": lambda seconds: self._boosting(train, seconds),
         }
 
     def _linear(self, train: Encoded) -> Baseline:
         inputs, labels = self.processor.inputs, len(self.processor.labels)
         limit = baselines.rows_for(self._flat(train.rows(0, 1))[0].shape[1], labels)
         return baselines.logistic(inputs.flat, *baselines.read_part(train, self._flat, limit=limit), labels)
+
+    def _boosting(self, train: Encoded, seconds: float) -> Baseline:
+        inputs = self.processor.inputs
+
+        def table(rows: Rows) -> tuple[Tensor, Tensor]:
+            return boosting.table(**inputs.batch(rows)), self._flat(rows)[1]
+
+        rows, y = baselines.read_part(train, table, limit=boosting.ROWS)
+        return boosting.boosted(rows, y, inputs.cardinalities, len(self.processor.labels), seconds)
 
     def _flat(self, rows: Rows) -> tuple[Tensor, Tensor]:
         return self.processor.inputs.flat(**self.processor.inputs.batch(rows)), rows.dense("y")

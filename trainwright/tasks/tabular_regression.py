@@ -33,7 +33,7 @@ from trainwright.core.task import (
 from trainwright.data.labels import is_missing
 from trainwright.data.tabular import Inputs, target_column, target_value
 from trainwright.data.written import number_of
-from trainwright.metrics import baselines, numbers
+from trainwright.metrics import baselines, boosting, numbers
 from trainwright.optim.losses import criterion_of
 
 
@@ -178,15 +178,25 @@ class TabularRegression(Task[TableValues]):
         return {"rmse": numbers.rmse(of), "mae": numbers.mae(of), "r2": numbers.r2(of)}
 
     def baselines(self, train: Encoded) -> Mapping[str, Callable[[float], Baseline]]:
-        """The training mean, and ridge regression on at most 5,000 rows and 256 features."""
+        """The training mean, ridge regression on at most 5,000 rows and 256 features, and boosted trees."""
         return {
             "constant": lambda seconds: baselines.Constant(torch.zeros(())),
             "linear": lambda seconds: self._linear(train),
+            "boosting": lambda seconds: self._boosting(train, seconds),
         }
 
     def _linear(self, train: Encoded) -> Baseline:
         x, y = baselines.read_part(train, self._flat, limit=baselines.ROWS)
         return baselines.ridge(self.processor.inputs.flat, x, y)
+
+    def _boosting(self, train: Encoded, seconds: float) -> Baseline:
+        inputs = self.processor.inputs
+
+        def table(rows: Rows) -> tuple[Tensor, Tensor]:
+            return boosting.table(**inputs.batch(rows)), self._flat(rows)[1]
+
+        rows, y = baselines.read_part(train, table, limit=boosting.ROWS)
+        return boosting.boosted(rows, y, inputs.cardinalities, 0, seconds)
 
     def _flat(self, rows: Rows) -> tuple[Tensor, Tensor]:
         return self.processor.inputs.flat(**self.processor.inputs.batch(rows)), rows.dense("y")
