@@ -97,3 +97,11 @@ def test_a_program_runs_and_learns(
     runpy.run_path(str(program), run_name="__main__")
     JUDGES[program.name](capsys.readouterr().out.splitlines())
     assert os.listdir(tmp_path) == ([] if program.name == "own_loop.py" else ["runs"])
+
+
+def test_a_simple_rnn_of_50_units_reads_digits_row_by_row(tmp_path: Path) -> None:
+    run = tw.train(EXAMPLES / "sequence_rnn.toml", out=tmp_path / "run", quiet=True)
+    layers = {x["name"]: x["shape"] for x in run.manifest["model"]["layers"]}
+    assert layers["hidden.1_simple_rnn.cell"] == [8, 50]
+    assert layers["head"] == [10]
+    assert run.metrics["test/accuracy"] >= 0.90

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
+from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -130,8 +133,13 @@ def test_other_encodings_are_read_when_named(tmp_path: Path, encoding: str) -> N
     assert table(tmp_path, "größe\nä\n".encode(encoding), encoding=encoding)[0] == {"größe": "ä"}
 
 
-def test_a_gzipped_table_is_read(tmp_path: Path) -> None:
-    assert rows(table(tmp_path, gzip.compress(b"a;b\n1,5;x\n"), "a.csv.gz", separator=";", decimal=",")) == [[1.5, "x"]]
+@pytest.mark.parametrize(("suffix", "pack"), [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)])
+def test_a_packed_table_is_read(tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes]) -> None:
+    packed, options = pack(b"a;b\n1,5;x\n"), {"separator": ";", "decimal": ","}
+    assert rows(table(tmp_path, packed, f"a.csv.{suffix}", **options)) == [[1.5, "x"]]
+    for damaged in (packed[:-9], b"a;b\n1,5;x\n"):
+        with pytest.raises(DataError, match="cannot be read"):
+            table(tmp_path, damaged, f"b.csv.{suffix}", **options)
 
 
 def test_quotes_can_be_ordinary_characters(tmp_path: Path) -> None:

@@ -147,6 +147,11 @@ class RunConfig(BaseModel):
         description="weights to begin with: a run folder, a checkpoint or a .safetensors file, or a table { path, map "
         '= { "their prefix" = "prefix here" }, skip = [patterns of names] }; what is taken is reported',
     )
+    metrics: dict[str, Spec] = Field(
+        default_factory=dict,
+        description='what is measured beside what the task measures: names, such as ["balanced_accuracy"], or a table '
+        'of them, such as { top3 = { name = "top_k_accuracy", k = 3 } }',
+    )
     observers: list[Spec] = Field(
         default_factory=list,
         description="who is told every event, and may ask to stop: names, or tables {name, options}, such as [{ name = "
@@ -183,6 +188,20 @@ class RunConfig(BaseModel):
         if isinstance(value, Mapping) and info.field_name in ("optimizer", "schedule", "step"):
             return {**cls.model_fields[info.field_name].get_default(call_default_factory=True), **value}
         return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _labelled(cls, value: Any) -> Any:
+        """A list of names or specs as a table."""
+        if isinstance(value, Mapping):
+            return {k: {"name": v} if isinstance(v, str) else v for k, v in value.items()}
+        one = [value] if isinstance(value, str) else value
+        if not isinstance(one, list | tuple):
+            return value
+        specs = [{"name": v} if isinstance(v, str) else v for v in one]
+        if not all(isinstance(v, Mapping) and isinstance(v.get("name"), str) for v in specs):
+            raise ValueError(f"{value!r} is no list of names; write a name, or {{ label = {{ name = …, … }} }}")
+        return {v["name"]: v for v in specs}
 
     @field_validator("observers", mode="before")
     @classmethod

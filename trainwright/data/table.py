@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -21,6 +23,11 @@ from trainwright.data.source import Source
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _LINES = (".jsonl", ".ndjson")
 _PARQUET = (".parquet", ".pq")
+_PACKED: Mapping[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.decompress,
+    ".bz2": bz2.decompress,
+    ".xz": lzma.decompress,
+}
 
 
 @sources.add("table")
@@ -30,7 +37,8 @@ class Table(Source):
 
     A column of text is whole numbers, numbers, or text: whichever keeps every cell. Codes with leading zeros (00501)
     stay text. Spaces around a cell do not count, nor do blank lines; NaN counts as missing; dates are text in ISO form.
-    A record's place is named by its line as an editor shows it. CSV, TSV and JSON lines may be gzipped (.csv.gz).
+    A record's place is named by its line as an editor shows it. CSV, TSV and JSON lines may be packed
+    (.csv.gz, .csv.bz2, .csv.xz).
 
     Args:
         path: the file; a relative path is also looked up under $TRAINWRIGHT_DATA.
@@ -126,7 +134,7 @@ class Table(Source):
 def _suffix(path: Path, separator: str | None) -> str:
     """What the file is by its name; a file of unknown kind is text when a separator is given."""
     suffix = path.suffix.lower()
-    if suffix == ".gz":
+    if suffix in _PACKED:
         suffix = Path(path.stem).suffix.lower()
     if suffix in _SEPARATORS or suffix in _LINES or suffix in _PARQUET:
         return suffix
@@ -176,8 +184,8 @@ def _read(
 def _bytes(path: Path, encoding: str) -> bytes:
     """The file's text as UTF-8 without a byte-order mark. Text said to be UTF-8 is checked where it is parsed."""
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
+        data = _PACKED.get(path.suffix.lower(), bytes)(path.read_bytes())
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
         raise DataError(path.name, f"cannot be read ({error})", "check the file and its permissions") from None
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) and "16" not in encoding:
         raise DataError(path.name, "the text is UTF-16", 'write encoding = "utf-16"')

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from trainwright.core.batch import seed_of
+from trainwright.core.errors import UserError
 from trainwright.core.task import Metric
 from trainwright.metrics.tallies import ratio, ratios, totals
 
@@ -86,7 +87,15 @@ def _values(metric: Metric, rows: Tensor, weights: Tensor) -> Tensor:
     if metric.combine == "add":
         return torch.tensor([float(metric.value(t)) for t in totals(rows, weights)], dtype=torch.float64)
     drawn = (rows.repeat_interleave(w, 0) for w in weights.long())
-    return torch.tensor([float(metric.value(r)) for r in drawn], dtype=torch.float64)
+    return torch.tensor([_value_if_any(metric, r) for r in drawn], dtype=torch.float64)
+
+
+def _value_if_any(metric: Metric, rows: Tensor) -> float:
+    """NaN where a metric of a person's own has no value for a resample, such as one in which a class is missing."""
+    try:
+        return float(metric.value(rows))
+    except UserError:
+        return float("nan")
 
 
 def _value(metric: Metric, rows: Tensor) -> float:

@@ -20,10 +20,11 @@ from trainwright.core.model import Noted
 from trainwright.core.responsive import Responsive, Unchanging
 from trainwright.core.rows import Encoded
 from trainwright.core.schema import options, required
-from trainwright.core.task import Progress, Task
+from trainwright.core.task import Metric, Progress, Task
 from trainwright.data.bad import Bad
 from trainwright.data.loader import Loader, batches
 from trainwright.engine.average import Average
+from trainwright.engine.evaluate import evaluate
 from trainwright.engine.loop import Groups
 from trainwright.engine.multiplier import look_ahead
 from trainwright.engine.parts import StatePart, add_parts
@@ -32,6 +33,7 @@ from trainwright.engine.state import TrainState, randomness_kept
 from trainwright.engine.step import StepFn, WholeStep, train_step
 from trainwright.runs.begin import freeze, moving, resting
 from trainwright.runs.gathered import Data, Report, gather_data
+from trainwright.runs.measures import by_name
 from trainwright.runs.recipe import Recipe
 from trainwright.runs.summary import layers_of, watched
 
@@ -58,6 +60,12 @@ class Pieces:
     bad: Mapping[str, Sequence[Bad]] = field(default_factory=dict)  # samples that are passed over, by part
     close: Callable[[], None] = lambda: None
     step: StepFn = train_step
+    more: Mapping[str, Metric] = field(default_factory=dict)  # metrics beside the task's own
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """Whatever is measured, by name."""
+        return {**self.task.metrics(), **self.more}
 
     @property
     def per_epoch(self) -> int:
@@ -83,6 +91,7 @@ def assemble(
     optimizer = moving(runtime.ranks.bare(model), config.rates, make)
     schedule = schedules.make(config.schedule["name"], recipe.schedule)
     pieces = joined(config, runtime, task, data, model, optimizer, schedule)
+    pieces.more = by_name(recipe.metrics, task)
     take_step(pieces, steps.make(config.step["name"], recipe.step))
     if models.tags(config.model["name"]).get("speaks") is Noted:
         pieces.facts["notes"] += cast(Noted, built).notes
@@ -190,6 +199,15 @@ def try_first(pieces: Pieces) -> None:
             shapes = ", ".join(f"{name} {str(t.dtype)[6:]} {tuple(t.shape)}" for name, t in batch.inputs.items())
             what = f"cannot compute the first batch: {type(error).__name__}: {error}"
             raise UserError("model", what, f"it was given {shapes}") from error
+
+
+def try_metrics(pieces: Pieces) -> None:
+    """Measure the untrained model once on a whole part, with code of a person's own; UserError where that fails."""
+    if not pieces.evaluations:
+        return
+    state, over = pieces.state, next(iter(pieces.evaluations.values()))
+    with state.aside():
+        evaluate(state.model, pieces.task, over(), pieces.runtime, metrics=pieces.more, final=True)
 
 
 def build_model(recipe: Recipe, task: Task[Any]) -> nn.Module:

@@ -13,7 +13,6 @@ from typing import Any
 
 from trainwright.core.errors import CheckpointError, UserError
 from trainwright.core.events import Event, Found, Observer, RunEnded, RunStarted, StepDone, Stop
-from trainwright.core.task import Metric
 from trainwright.engine import checkpoint
 from trainwright.engine.average import averaged_weights
 from trainwright.engine.evaluate import evaluate
@@ -196,7 +195,7 @@ def _cadence(pieces: Pieces) -> Cadence:
 
 def _monitor(pieces: Pieces) -> tuple[str, str]:
     name = pieces.task.monitor
-    metrics: Mapping[str, Metric] = pieces.task.metrics()
+    metrics = pieces.metrics
     return name, metrics[name].better if name in metrics else "lower"
 
 
@@ -209,7 +208,7 @@ def _judge(pieces: Pieces, monitor: str, better: str) -> Judge | None:
         return None
     state, task, runtime, config = pieces.state, pieces.task, pieces.runtime, pieces.config
     return Judge(
-        lambda: evaluate(state.model, task, pieces.evaluations["valid"](), runtime),
+        lambda: evaluate(state.model, task, pieces.evaluations["valid"](), runtime, metrics=pieces.metrics),
         monitor,
         better,
         None if config.patience == "none" else config.patience,

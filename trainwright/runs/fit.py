@@ -22,7 +22,7 @@ from trainwright.engine.parts import StatePart
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import randomness_kept
 from trainwright.engine.step import StepFn, train_step
-from trainwright.runs.assemble import Pieces, take_step, try_first
+from trainwright.runs.assemble import Pieces, take_step, try_first, try_metrics
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.begin import freeze as freeze_weights
 from trainwright.runs.begin import learnable, moving
@@ -31,6 +31,8 @@ from trainwright.runs.directory import CONFIG, PROCESSOR
 from trainwright.runs.gathered import Report
 from trainwright.runs.initial import InitSpec, begin, remember, rule_of, take, written
 from trainwright.runs.keras import adapted, original
+from trainwright.runs.measures import MetricSpecs, by_label, is_own, metrics_of
+from trainwright.runs.measures import written as metrics_written
 from trainwright.runs.own import Asked, array_pieces, foreign_pieces
 from trainwright.runs.recipe import plain, write
 from trainwright.runs.run import Run, open_run
@@ -81,6 +83,7 @@ def fit(
     out: str | Path | None = None,
     exist_ok: bool = False,
     resume: str | Path | None = None,
+    metrics: MetricSpecs = (),
     observers: Sequence[Observer] = (),
     step_fn: StepFn = train_step,
     parts: Mapping[str, StatePart] | None = None,
@@ -134,6 +137,10 @@ def fit(
         out: the run folder; ``runs/DATE-NAME-xxxx`` unless given.
         exist_ok: a run that is in ``out`` already is moved aside to ``OUT.1``; without it that is an error.
         resume: the folder of an interrupted run that was called with the same model and data.
+        metrics: what is measured beside the loss's own: names, or a table of names, specs and functions (outputs,
+            targets) -> number. A function is given all samples of a part at once, the model's first tensor and the
+            targets as they are; it may return one number per sample, whose mean is taken. More is better, unless it
+            stands in a pair (function, "lower").
         observers: are told every event; may ask to stop.
         step_fn: the step itself; `train_step` is what it is made of.
         parts: what else the step needs and a checkpoint must hold, by name: modules (a critic, a teacher), optimizers.
@@ -148,6 +155,7 @@ def fit(
         )
     if epochs is not None and budget is not None:
         raise UserError("budget", "epochs and budget are both given", "give one of them")
+    measured = by_label(metrics)
     config = _config(
         {
             "name": name or type(original(model)).__name__,
@@ -155,6 +163,7 @@ def fit(
             "schedule": schedule_written(schedule),
             "step": "standard" if step_fn is train_step else "own",
             "init": written(init),
+            "metrics": metrics_written(measured),
             "batch_size": batch_size,
             "micro_batch": micro_batch,
             "budget": budget or f"{epochs if epochs is not None else 10:g} epochs",
@@ -203,7 +212,10 @@ def fit(
                 foreign_pieces(data, asked, unpack=unpack, workers=workers) if foreign else array_pieces(data, asked)
             )
             take_step(pieces, step_fn, parts)
+            pieces.more = metrics_of(measured, pieces.task)
             try_first(pieces)
+            if any(map(is_own, measured.values())):
+                try_metrics(pieces)
             begin(pieces, *rule)
             if folder is None:
                 take(pieces)

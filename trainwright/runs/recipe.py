@@ -17,6 +17,7 @@ from trainwright.core.kinds import inits, models, optimizers, schedules, sets, s
 from trainwright.core.schema import check, options, required
 from trainwright.runs.begin import init_from
 from trainwright.runs.examples import EXAMPLES
+from trainwright.runs.measures import checked_metrics
 from trainwright.runs.observing import checked_specs
 from trainwright.runs.plugins import load_plugins
 from trainwright.runs.understood import understood
@@ -39,6 +40,7 @@ class Recipe:
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
     step: dict[str, Any]
+    metrics: dict[str, dict[str, Any]]  # by label
     observers: tuple[dict[str, Any], ...]
     said: tuple[str, ...] = ()  # a line for each key that others call otherwise
 
@@ -51,6 +53,7 @@ class Recipe:
         whole["init"] = {"name": self.config.init["name"], **self.init}
         whole["optimizer"] = {"name": self.config.optimizer["name"], **self.optimizer}
         whole["schedule"] = {"name": self.config.schedule["name"], **self.schedule}
+        whole["metrics"] = self.metrics
         whole["observers"] = list(self.observers)
         whole["step"] = {"name": self.config.step["name"], **self.step}
         written: dict[str, Any] = plain(whole)
@@ -114,6 +117,7 @@ def checked(config: RunConfig) -> Recipe:
         init=check(inits[init], init_options, "init"),
         optimizer=check(optimizers[optimizer], optimizer_options, "optimizer"),
         schedule=check(schedules[schedule], schedule_options, "schedule"),
+        metrics=checked_metrics(config.metrics),
         observers=checked_specs(config.observers),
         step=check(steps[step], step_options, "step"),
     )

@@ -21,6 +21,7 @@ from trainwright.runs.assemble import Pieces
 from trainwright.runs.baselines import allowed, baselines
 from trainwright.runs.begin import served, served_weights
 from trainwright.runs.gathered import gather_data, skipping, sound
+from trainwright.runs.measures import by_name
 from trainwright.runs.predict import reopened
 from trainwright.runs.recipe import read
 from trainwright.runs.run import Run
@@ -47,9 +48,7 @@ def judged(pieces: Pieces, parts: Iterable[str]) -> dict[str, Judged]:
     with pieces.state.aside():
         for part in parts:
             data = pieces.evaluations[part]()
-            out[part] = judge(
-                pieces.state.model, pieces.task, data, pieces.runtime, progress, metrics=pieces.task.metrics()
-            )
+            out[part] = judge(pieces.state.model, pieces.task, data, pieces.runtime, progress, metrics=pieces.metrics)
     return out
 
 
@@ -99,7 +98,7 @@ def compared(pieces: Pieces, found: Mapping[str, Judged], training: float) -> Sc
         found: the model on each part.
         training: seconds it took.
     """
-    metrics, seed = pieces.task.metrics(), pieces.config.seed
+    metrics, seed = pieces.metrics, pieces.config.seed
     train, test = pieces.encoded.get("train"), pieces.encoded.get(list(found)[-1] if found else "")
     if train is None or test is None:
         return scored(found, metrics, {}, seed)
@@ -130,7 +129,7 @@ def evaluate_run(
     model.load_state_dict(served_weights(served(run.path)))
     runtime = Runtime()
     over, name = _elsewhere(run, task, data, tell) if data else _own_part(run, task, part, runtime)
-    metrics = task.metrics()
+    metrics = {**task.metrics(), **by_name(read(run.path).metrics, task)}
     return scored({name: judge(model, task, over(), runtime, metrics=metrics)}, metrics, {}, run.config["seed"])
 
 
