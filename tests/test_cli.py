@@ -251,6 +251,19 @@ def test_evaluate_repeats_the_scores_of_the_run(place: Path, capfd: Captured) ->
     assert capfd.readouterr().out.split()[:2] == ["valid", "accuracy"]
 
 
+def test_a_part_of_changed_data_is_not_evaluated(place: Path, capfd: Captured) -> None:
+    rows = [f"{i},{i % 7},{'ab'[i % 2]}" for i in range(60)]
+    (place / "rows.csv").write_text("\n".join(["x,y,kind", *rows]) + "\n")
+    recipe = 'task = { name = "tabular_classification", target = "kind" }\nbudget = "1 epochs"\n'
+    (place / "rows.toml").write_text(recipe + 'data = { source = "table", path = "rows.csv" }\n')
+    assert main(["train", "rows.toml", "--out", "elsewhere/rows", "--quiet"]) == 0
+    (place / "rows.csv").write_text("\n".join(["x,y,kind", *rows[1:]]) + "\n")
+    capfd.readouterr()
+    assert main(["evaluate", "elsewhere/rows"]) == 2
+    assert "the data is not what this run began with" in capfd.readouterr().err
+    assert main(["evaluate", "elsewhere/rows", "--data", "rows.csv"]) == 0
+
+
 def test_predict_answers_for_a_table_on_screen_as_json_and_in_files(place: Path, capfd: Captured) -> None:
     names = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
     (place / "new.csv").write_text("\n".join([",".join(names), "5.1,3.5,1.4,0.2", "6.7,3.0,5.2,2.3"]) + "\n")

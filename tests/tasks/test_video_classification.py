@@ -74,7 +74,12 @@ def test_the_command_line_predicts_a_film_and_a_folder_of_pictures(
     assert {"second", "label", "probability"} == set(answers[0]["timeline"][0])
     assert {"frame", "label", "probability"} == set(answers[1]["timeline"][0])
     assert main(["predict", str(run.path), str(film)]) == 0
-    assert "left" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "left" in said
+    assert "{" not in said
+    (tmp_path / "bad.mp4").write_bytes(b"no film")
+    assert main(["predict", str(run.path), str(film), str(tmp_path / "bad.mp4")]) == 2
+    assert "bad.mp4, field 'video': the film is damaged" in capsys.readouterr().err
 
 
 def test_the_whole_answer_is_the_mean_of_what_the_windows_say(run: tw.Run, films: Path) -> None:

@@ -68,10 +68,11 @@ def _cell(value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """For a person's eyes: rounded, and a list of pairs as ``7 0.98, 1 0.01``."""
+    """For a person's eyes: rounded, and a list of pairs or tables as ``7 0.98, 1 0.01``."""
     from trainwright.runs.figures import number
 
     if isinstance(value, list | tuple):
+        value = [list(v.values()) if isinstance(v, Mapping) else v for v in value]
         return ", ".join(" ".join(map(_shown, v)) if isinstance(v, list | tuple) else _shown(v) for v in value)
     return number(value) if isinstance(value, float) else str(value)
 

@@ -128,4 +128,7 @@ def read_record(source: Source | Sequence[Record], index: int) -> Record:
 
 def place_of(source: Source | Sequence[Record], index: int) -> str:
     """The place of a record, for messages."""
-    return source.where(index) if isinstance(source, Source) else f"record {index}"
+    if isinstance(source, Source):
+        return source.where(index)
+    path = source[index].get("path")  # of a file that is to be predicted
+    return path if isinstance(path, str) else f"record {index}"

@@ -28,7 +28,7 @@ from trainwright.runs.begin import freeze as freeze_weights
 from trainwright.runs.begin import learnable, moving
 from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, PROCESSOR
-from trainwright.runs.gathered import Report
+from trainwright.runs.gathered import Report, same_data
 from trainwright.runs.initial import InitSpec, begin, remember, rule_of, take, written
 from trainwright.runs.keras import adapted, original
 from trainwright.runs.measures import MetricSpecs, by_label, is_own, metrics_of
@@ -38,7 +38,7 @@ from trainwright.runs.recipe import plain, write
 from trainwright.runs.run import Run, open_run
 from trainwright.runs.scheduling import ScheduleSpec, schedule_of
 from trainwright.runs.scheduling import written as schedule_written
-from trainwright.runs.train import agreed_folder, finished, rewrite, same_data, silent, spent
+from trainwright.runs.train import agreed_folder, finished, rewrite, silent, spent
 
 Plain: TypeAlias = Any  # a NumPy array, a tensor, or a tuple or dict of them
 Data: TypeAlias = "tuple[Plain, Plain] | Plain | Iterable[Any] | Dataset[Any]"

@@ -78,6 +78,20 @@ def open_source(recipe: Recipe, report: Report) -> Source:
     return Joined({part: source_of(name, {**recipe.source, "path": path}) for part, path in places.items()})
 
 
+def same_data(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    """A run goes on, and its parts are judged, only with the data it began with."""
+    if before["fingerprint"] != now["fingerprint"] and before["fingerprint"]:
+        raise _other_data(str(folder))
+
+
+def _other_data(where: str) -> UserError:
+    return UserError(
+        where,
+        "the data is not what this run began with (its content or the options that read it changed)",
+        "put the data back, or start a new run with `trainwright train`",
+    )
+
+
 def gather_data(
     recipe: Recipe,
     task: Task[Any],
@@ -106,6 +120,8 @@ def gather_data(
 
 def skipping(config: RunConfig, records: int, known: Sequence[int] | None = None) -> Skipped | None:
     """Where the recipe asks to pass over bad samples, those of one source; else None."""
+    if known and max(known) >= records:
+        raise _other_data("data")
     return Skipped(config.bad_samples, records, known=known) if config.on_bad_sample == "skip" else None
 
 

@@ -20,7 +20,7 @@ from trainwright.metrics.bootstrap import LOSS, interval, resampled
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.baselines import allowed, baselines
 from trainwright.runs.begin import served, served_weights
-from trainwright.runs.gathered import gather_data, skipping, sound
+from trainwright.runs.gathered import gather_data, same_data, skipping, sound
 from trainwright.runs.measures import by_name
 from trainwright.runs.predict import reopened
 from trainwright.runs.recipe import read
@@ -137,7 +137,9 @@ def _own_part(run: Run, task: Any, part: str | None, runtime: Runtime) -> tuple[
     recipe = read(run.path)
     learned = task.processor.state_dict()
     known = run.manifest["data"].get("bad_samples", {}).get("records", [])
-    parts = gather_data(recipe, task, runtime, lambda what, done, total: None, learned, known).parts
+    data = gather_data(recipe, task, runtime, lambda what, done, total: None, learned, known)
+    same_data(run.manifest["data"], data.facts(), run.path)  # else other records would be in the part
+    parts = data.parts
     name = part or ("test" if "test" in parts else "valid")
     if name not in parts:
         raise UserError("part", f"the run has no part '{name}'", f"it has: {', '.join(parts)}")

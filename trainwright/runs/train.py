@@ -21,6 +21,7 @@ from trainwright.runs.assemble import Pieces, assemble, try_first
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, Lock, moved_aside, new_folder
+from trainwright.runs.gathered import same_data
 from trainwright.runs.initial import begin, remember, rule_of, take
 from trainwright.runs.observing import named
 from trainwright.runs.recipe import Recipe, plain, read, write
@@ -178,16 +179,6 @@ def may_change(changes: Mapping[str, Any], folder: Path) -> None:
                 "cannot change in a run that goes on",
                 f"start a new run with it: trainwright train {folder / CONFIG} {key}=…",
             )
-
-
-def same_data(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """A run goes on only with the data it began with."""
-    if before["fingerprint"] != now["fingerprint"] and before["fingerprint"]:
-        raise UserError(
-            str(folder),
-            "the data is not what this run began with (its content or the options that read it changed)",
-            "put the data back, or start a new run with `trainwright train`",
-        )
 
 
 def passed_over(facts: Mapping[str, Any]) -> list[int]:
