@@ -24,9 +24,10 @@ Captured = pytest.CaptureFixture[str]
 
 LOUD = """
 import os, signal
-from trainwright.core.kinds import schedules
+from trainwright.core.events import StepDone
+from trainwright.core.kinds import observers
 
-@schedules.add("loud_cli_test")
+@observers.add("loud_cli_test")
 def loud(*, stop_at: int = -1):
     \"\"\"Prints, and sends Ctrl-C.
 
@@ -36,12 +37,11 @@ def loud(*, stop_at: int = -1):
     print("plugin says hello")
     os.write(1, b"past Python's standard output\\n")
 
-    def rate(step, steps):
-        if step == stop_at:
+    def watch(event):
+        if isinstance(event, StepDone) and event.step == stop_at:
             os.kill(os.getpid(), signal.SIGINT)
-        return 1.0
 
-    return rate
+    return watch
 """
 
 
@@ -200,8 +200,9 @@ def test_train_json_is_one_object_whatever_plugins_print(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loud.py").write_text(LOUD)
-    loud = ["plugins=['loud.py']", "schedule.name=loud_cli_test"]
-    assert main(["train", "iris", "epochs=1", *loud, "--out", "here", "--json"]) == 0
+    loud = ["plugins=['loud.py']", "log_every=1"]
+    quiet, stopping = (f"observers=[{{name='loud_cli_test', stop_at={step}}}]" for step in (-1, 4))
+    assert main(["train", "iris", "epochs=1", *loud, quiet, "--out", "here", "--json"]) == 0
     said = capfd.readouterr()
     told = one_object(said.out)
     assert told["run"] == "here"
@@ -211,7 +212,7 @@ def test_train_json_is_one_object_whatever_plugins_print(
     for text in ("plugin says hello", "past Python's standard output", "finished: 7 steps"):
         assert text in said.err
 
-    assert main(["train", "iris", "epochs=2", *loud, "schedule.stop_at=4", "--out", "stopped", "--json"]) == 130
+    assert main(["train", "iris", "epochs=2", *loud, stopping, "--out", "stopped", "--json"]) == 130
     said = capfd.readouterr()
     assert one_object(said.out)["state"] == "interrupted"
     assert "interrupted after step 5 of 14" in said.err
