@@ -19,6 +19,7 @@ FLOORS = {
     "tasks": 2,
     "engine": 2,
     "runs": 3,
+    "tools": 4,
     "explain": 4,
     "cli": 5,
     "__main__": 6,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trainwright.runs.run import Run, list_runs
     from trainwright.runs.run import open_run as open
     from trainwright.runs.train import resume, train
+    from trainwright.tools.new import new
 
 # Where each public name lives: torch is imported when one is first used, so that `import trainwright` is instant.
 _HOMES = {
@@ -48,6 +49,7 @@ _HOMES = {
     "fit": "runs.fit",
     "kinds": "core.kinds",
     "list_runs": "runs.run",
+    "new": "tools.new",
     "open": "runs.run",
     "resume": "runs.train",
     "train": "runs.train",
@@ -78,6 +80,7 @@ __all__ = [
     "fit",
     "kinds",
     "list_runs",
+    "new",
     "open",
     "resume",
     "train",

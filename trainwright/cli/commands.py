@@ -76,12 +76,14 @@ def commands() -> None:
     """
 
 
-def _json_option(command: C) -> C:
+def json_option(command: C) -> C:
+    """The flag --json."""
     text = "One JSON object on standard output, for scripts; all else goes to standard error."
     return click.option("--json", "as_json", is_flag=True, help=text)(command)
 
 
-def _quiet_option(command: C) -> C:
+def quiet_option(command: C) -> C:
+    """The flag --quiet."""
     return click.option("--quiet", is_flag=True, help="Say nothing but errors.")(command)
 
 
@@ -106,8 +108,8 @@ def _set_options(command: C) -> C:
 @click.option("--out", metavar="FOLDER", help="The run folder, empty or not there yet; runs/DATE-NAME-… unless given.")
 @click.option("--exist-ok", is_flag=True, help="A run that is in --out already is moved aside to FOLDER.1, whole.")
 @click.option("--resume", "run", metavar="RUN", help="Take this run up again, as `trainwright resume RUN` does.")
-@_quiet_option
-@_json_option
+@quiet_option
+@json_option
 @click.pass_obj
 def train(
     place: _Place,
@@ -164,8 +166,8 @@ def train(
 @click.argument("run")
 @_set_options
 @click.option("--epochs", type=float, help="A larger budget than the run's own.")
-@_quiet_option
-@_json_option
+@quiet_option
+@json_option
 @click.pass_obj
 def resume(
     place: _Place,
@@ -190,7 +192,7 @@ def resume(
 @click.argument("run")
 @click.option("--data", metavar="FILE", help="Another file or folder of the same kind; all its records count.")
 @click.option("--part", type=click.Choice(["train", "valid", "test"]), help="A part of the run's own data.")
-@_json_option
+@json_option
 def evaluate(run: str, data: str | None, part: str | None, as_json: bool) -> None:
     """Score a run's model on a part of its data (test unless given), or on other data."""
     folder = run_folder(run)
@@ -214,7 +216,7 @@ def evaluate(run: str, data: str | None, part: str | None, as_json: bool) -> Non
 @click.argument("run")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--out", metavar="FILE", help="Write the answers to a new .csv or .jsonl file.")
-@_json_option
+@json_option
 def predict(run: str, inputs: tuple[str, ...], out: str | None, as_json: bool) -> None:
     """Let a run's model answer for files: images, folders of images, or tables (.csv, .parquet, .jsonl).
 
@@ -246,7 +248,7 @@ def predict(run: str, inputs: tuple[str, ...], out: str | None, as_json: bool) -
 
 @commands.command(short_help="Say what can be written in a recipe.")
 @click.argument("name", required=False)
-@_json_option
+@json_option
 def explain(name: str | None, as_json: bool) -> None:
     """Say what can be written in a recipe: type, range, default, what it does, source.
 
@@ -270,7 +272,7 @@ def explain(name: str | None, as_json: bool) -> None:
 
 @commands.command(short_help="List the runs in a folder.")
 @click.argument("folder", default="runs")
-@_json_option
+@json_option
 def runs(folder: str, as_json: bool) -> None:
     """List the runs in a folder, oldest first."""
     if not Path(folder).is_dir() and folder != "runs":

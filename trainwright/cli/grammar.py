@@ -13,6 +13,7 @@ VERBS = {
     "eval": "evaluate",
     "fit": "train",
     "ls": "runs",
+    "init": "new",
 }
 
 # options of others that need no value

@@ -23,7 +23,7 @@ from trainwright.data.source import Source
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _LINES = (".jsonl", ".ndjson")
 _PARQUET = (".parquet", ".pq")
-_PACKED: Mapping[str, Callable[[bytes], bytes]] = {
+PACKED: Mapping[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.decompress,
     ".bz2": bz2.decompress,
     ".xz": lzma.decompress,
@@ -134,7 +134,7 @@ class Table(Source):
 def _suffix(path: Path, separator: str | None) -> str:
     """What the file is by its name; a file of unknown kind is text when a separator is given."""
     suffix = path.suffix.lower()
-    if suffix in _PACKED:
+    if suffix in PACKED:
         suffix = Path(path.stem).suffix.lower()
     if suffix in _SEPARATORS or suffix in _LINES or suffix in _PARQUET:
         return suffix
@@ -184,7 +184,7 @@ def _read(
 def _bytes(path: Path, encoding: str) -> bytes:
     """The file's text as UTF-8 without a byte-order mark. Text said to be UTF-8 is checked where it is parsed."""
     try:
-        data = _PACKED.get(path.suffix.lower(), bytes)(path.read_bytes())
+        data = PACKED.get(path.suffix.lower(), bytes)(path.read_bytes())
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
         raise DataError(path.name, f"cannot be read ({error})", "check the file and its permissions") from None
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) and "16" not in encoding:

@@ -1,0 +1,1 @@
+"""Fourth floor: instruments over whole runs and recipes."""

@@ -1,0 +1,211 @@
+"""What lies at a path: a table, pictures or films, and the source that reads it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainwright.core.errors import DataError, UserError, did_you_mean
+from trainwright.core.kinds import sets, sources
+from trainwright.data import archive, folder, paths, video
+from trainwright.data.layout import hidden
+from trainwright.data.source import Source
+from trainwright.runs.examples import EXAMPLES
+from trainwright.tools.tables import TABLES, in_folder, of_file
+
+IMAGES = tuple(folder.SUFFIXES)
+_FILMS = tuple(s for s in video.SUFFIXES if s not in IMAGES)
+_IDX = re.compile(r".*-idx[134]-ubyte(\.gz)?")
+_LISTED = 8  # names shown of a folder that nothing is made of
+READS = (
+    "it reads tables (.csv, .tsv, .parquet, .jsonl, also a train and a test table in one folder), a folder or .zip "
+    "with one folder of images or films per class, IDX files, .npz files, and the public sets that "
+    "`trainwright explain set` lists"
+)
+
+
+@dataclass(slots=True)
+class Found:
+    """Data that can be trained on."""
+
+    kind: str  # "table", "images", "films"
+    spec: dict[str, Any]  # of the recipe's data section; paths are Path
+    source: Source
+    told: str  # what it is, in words
+    target: str | None = None  # where the data themselves say it
+    unlabelled: Path | None = None  # a test file without the target
+    task: str | None = None  # where the data can be meant in one way only
+    unsure: list[str] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)  # of the recipe beside data and task, where a set knows them
+
+
+def find(text: str, task: str | None = None) -> Found:
+    """The data at a path, or of a name; `UserError` where there is none that is understood.
+
+    Args:
+        text: a file, a folder, the name of a public set or of a built-in example.
+        task: the one asked for, where pictures may be films.
+    """
+    path = _place(text)
+    if path is None:
+        return _public(text) if text in sets else _embedded(text)
+    found = _in_file(path) if paths.find(str(path), "PATH").is_file() else _in_folder(path, task)
+    if found is None:
+        raise UserError(str(text), f"holds nothing that `new` understands ({_held(path)})", READS)
+    return found
+
+
+def _place(text: str) -> Path | None:
+    """Where a file or folder is; None for a name of the catalogue or of an example that no path is."""
+    if not text.strip():
+        raise UserError("PATH", "is empty", "name a file or a folder with data")
+    path = Path(text).expanduser()
+    try:
+        if path.exists():
+            return path
+    except (OSError, ValueError) as error:
+        raise UserError(repr(text), f"cannot be looked at ({error})", "check the path") from None
+    if text in sets or text in EXAMPLES:
+        return None
+    try:
+        paths.find(text, "PATH")
+    except DataError as error:
+        near = did_you_mean(text, [*sets.names(), *EXAMPLES])
+        raise UserError(text, error.what, near if near.startswith("did") else error.instead) from None
+    return path  # relative to $TRAINWRIGHT_DATA, and written as it was typed
+
+
+def _public(name: str) -> Found:
+    from trainwright.data.catalogue import known, opened
+
+    public, source = known(name), opened(name)
+    kind = "table" if public.source == "table" else "images"
+    spec = {"source": "catalogue", "set": name, **public.split}
+    return Found(kind, spec, source, f"the public set '{name}'", target=public.target)
+
+
+def _embedded(name: str) -> Found:
+    data = dict(EXAMPLES[name]["data"])
+    source: Source = sources["embedded"](set=data["set"])
+    kind = "images" if "image" in source.fields() else "table"
+    return Found(
+        kind, data, source, f"the set '{name}' that comes with scikit-learn", task=EXAMPLES[name]["task"]["name"]
+    )
+
+
+def _in_file(path: Path) -> Found | None:
+    real = paths.find(str(path), "PATH")
+    name = real.name.lower()
+    if name.endswith(TABLES):
+        return _table(of_file(path), str(path))
+    if name.endswith(".npz"):
+        return _npz(path)
+    if name.endswith(".zip"):
+        suffixes = Counter(Path(m.name).suffix.lower() for m in archive.members(real) if not hidden(Path(m.name).name))
+        _no_boxes([m.name for m in archive.members(real)], str(path))
+        return _images(path) if any(suffixes[s] for s in IMAGES) else None
+    if _IDX.fullmatch(name):
+        raise UserError(str(path), "is one of several IDX files", f"name their folder: trainwright new {path.parent}")
+    if name.endswith(IMAGES):
+        raise UserError(str(path), "is a single picture", "name a folder with one folder of pictures per class")
+    return None
+
+
+def _in_folder(path: Path, task: str | None) -> Found | None:
+    real = paths.find(str(path), "PATH")
+    names = sorted(p.name for p in real.iterdir() if not hidden(p.name))
+    files = [n for n in names if (real / n).is_file()]
+    if any(_IDX.fullmatch(n.lower()) for n in files):
+        source = sources["idx"](path=str(path))
+        return Found("images", {"source": "idx", "path": path}, source, "images and labels in IDX files")
+    if tables := [n for n in files if n.lower().endswith(TABLES)]:
+        return _table(in_folder(path, tables), str(path))
+    inside = Counter(p.suffix.lower() for p in real.rglob("*") if p.is_file() and not hidden(p.name))
+    _no_boxes([p.name for p in real.rglob("*")] if inside else [], str(path))
+    if any(inside[s] for s in _FILMS) or (task == "video_classification" and any(inside[s] for s in IMAGES)):
+        return _films(path)
+    if any(inside[s] for s in IMAGES):
+        return _images(path, deep=_deep(real))
+    packed = [n for n in files if n.lower().endswith((".npz", ".zip"))]
+    if len(packed) > 1:
+        others = f"name one of them: trainwright new {path / packed[0]}"
+        raise UserError(str(path), f"holds {len(packed)} files of data: {', '.join(packed)}", others)
+    return _in_file(path / packed[0]) if packed else None
+
+
+def _table(read: Any, place: str) -> Found:
+    return Found("table", read.spec, read.source, read.told, read.target, read.unlabelled, unsure=list(read.unsure))
+
+
+def _npz(path: Path) -> Found:
+    source = sources["npz"](path=str(path))
+    spec: dict[str, Any] = {"source": "npz", "path": path}
+    if "image" in source.fields():
+        if "label" not in source.fields():
+            raise UserError(str(path), "has images but no labels", "save the labels beside them, as y")
+        return Found("images", spec, source, "images in an NPZ file")
+    if "y" not in source.fields():
+        raise UserError(str(path), "has inputs but no labels", "save the labels beside them, as y")
+    columns = sources["npz"](path=str(path), rows="columns")
+    return Found("table", {**spec, "rows": "columns"}, columns, "a table of numbers in an NPZ file", target="y")
+
+
+def _images(path: Path, deep: bool = False) -> Found:
+    source = sources["folder"](path=str(path))
+    found = Found("images", {"source": "folder", "path": path}, source, "images in one folder per class")
+    if deep:
+        how = f"trainwright new {path} --task video_classification"
+        found.unsure.append(f"pictures lie in folders within the classes; if each such folder is a film: {how}")
+    return found
+
+
+def _films(path: Path) -> Found:
+    source = sources["videos"](path=str(path))
+    task = "video_classification"
+    return Found("films", {"source": "videos", "path": path}, source, "films in one folder per class", task=task)
+
+
+def _deep(real: Path) -> bool:
+    """Whether all pictures lie at least two folders down, in folders of several."""
+    depths: Counter[Path] = Counter(p.parent for p in real.rglob("*") if p.suffix.lower() in IMAGES)
+    return (
+        bool(depths)
+        and all(len(p.relative_to(real).parts) >= 2 and n > 1 for p, n in depths.items())
+        and not any(
+            part in {"train", "valid", "val", "validation", "test"}
+            for p in depths
+            for part in p.relative_to(real).parts[:-1]
+        )
+    )
+
+
+def _no_boxes(names: Iterable[str], place: str) -> None:
+    """Pictures beside files that say where things are in them are no classes."""
+    marks = {"annotations", "annotations.json", "labels.json", "data.yaml"}
+    words = {part.lower() for name in names for part in Path(name).parts}
+    if words & marks or any(w.startswith("instances_") and w.endswith(".json") for w in words):
+        what = "holds pictures with annotations, which is object detection, and there is no such task yet"
+        raise UserError(place, what, READS)
+
+
+def _held(path: Path) -> str:
+    """What is there, for whoever wonders."""
+    try:
+        real = paths.find(str(path), "PATH")
+        if real.is_file():
+            return f"a file of {real.stat().st_size:,} bytes"
+        names = sorted(p.name for p in real.iterdir() if not hidden(p.name))
+    except OSError as error:
+        return str(error)
+    return (", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")) or "it is empty"
+
+
+def labels(source: Source) -> Mapping[Any, int]:
+    """How many training records have each label."""
+    train = source.parts().get("train")
+    values = source.values("label")
+    return Counter(values if train is None else [values[i] for i in train])

@@ -1,0 +1,257 @@
+"""A first recipe for data that lies there: what is learned from it, how it is divided, and the usual settings."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainwright.core.errors import DataError, UserError
+from trainwright.core.kinds import tasks
+from trainwright.data.images import look
+from trainwright.data.labels import is_missing
+from trainwright.data.roles import guess
+from trainwright.runs.assemble import build_model
+from trainwright.runs.gathered import divided, learn, skipping
+from trainwright.runs.recipe import read
+from trainwright.runs.usual import USUAL
+from trainwright.tools.found import Found, find, labels
+from trainwright.tools.target import CLASSIFY, REGRESS, aim, shares
+from trainwright.tools.toml import Line, written
+
+_FEW, _MANY, _ENOUGH = 1_000, 100_000, 10_000  # records: below, a fifth is held out; above, so many and no more
+_LOOKED_AT = 16  # pictures whose shape is told
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_TABULAR = (CLASSIFY, REGRESS)
+_KINDS = {"table": _TABULAR, "images": ("image_classification",), "films": ("video_classification",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A recipe that was written, and what was decided on the way.
+
+    Args:
+        recipe: the file.
+        facts: what was decided and why, label by label.
+        unsure: what may be meant otherwise, and how to say so.
+    """
+
+    recipe: Path
+    facts: tuple[tuple[str, str], ...]
+    unsure: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Plan:
+    """The recipe to be, with a reason for each part."""
+
+    name: str
+    values: dict[str, Any]  # the keys of the recipe; paths are Path
+    reasons: dict[str, str] = field(default_factory=dict)
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    unsure: list[str] = field(default_factory=list)
+
+
+def new(
+    path: str | Path, *, out: str | Path = "recipe.toml", task: str | None = None, target: str | None = None
+) -> Proposal:
+    """Look at data, and write a short recipe that trains on it with no edit.
+
+    Args:
+        path: a table, a folder with a training and a test table, a folder or .zip with one folder of images or films
+            per class, a folder of IDX files, an .npz file, or the name of a public set.
+        out: the recipe, which must not be there yet.
+        task: what is learned; found by itself unless given.
+        target: the column of a table to predict; found by itself unless given.
+    """
+    file = _free(out)
+    if task is not None and task not in {t for known in _KINDS.values() for t in known}:
+        tasks[task]  # an unknown name is told of with the nearest
+        raise UserError(
+            "--task", f"'{task}' is not for files", f"known: {', '.join(t for k in _KINDS.values() for t in k)}"
+        )
+    found = find(str(path), task)
+    if task is not None and task not in _KINDS[found.kind]:
+        raise UserError("--task", f"'{task}' does not go with {found.told}", f"known: {', '.join(_KINDS[found.kind])}")
+    if target is not None and found.kind != "table":
+        raise UserError("--target", f"{found.told} have no columns", "leave it out")
+    plan = _Plan(_named(path, found), {}, unsure=list(found.unsure))
+    (_of_table if found.kind == "table" else _of_pictures)(plan, found, task, target)
+    _settings(plan, found)
+    text = written(_lines(plan, path), file.parent)
+    with file.open("x", encoding="utf-8") as handle:
+        handle.write(text)
+    return Proposal(file, tuple(plan.facts), tuple(plan.unsure))
+
+
+def _free(out: str | Path) -> Path:
+    """Where the recipe goes, checked before any work is done."""
+    file = Path(out).expanduser()
+    if file.suffix != ".toml":
+        raise UserError("--out", f"'{out}' has another suffix", "write a name that ends in .toml")
+    if os.path.lexists(file):
+        raise UserError("--out", f"'{out}' exists", "choose another name with --out; nothing was overwritten")
+    if not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
+        raise UserError("--out", f"the folder of '{out}' is not there or cannot be written", "choose another place")
+    return file
+
+
+def _named(path: str | Path, found: Found) -> str:
+    """A label for the runs: the data's name without its suffix."""
+    stem = Path(path).expanduser().absolute().name.partition(".")[0] if str(path).strip("./") else "data"
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-") or "data"
+
+
+def _of_table(plan: _Plan, found: Found, task: str | None, target: str | None) -> None:
+    source = found.source
+    records = _training(found)
+    fields = list(source.fields())
+    values = {name: _picked(source.values(name), source.parts().get("train")) for name in fields}
+    chosen = aim(fields, values, known=found.target, asked=target, task=task, usual=found.task)
+    plan.unsure += chosen.unsure
+    plan.values["task"] = {"name": chosen.task, "target": chosen.name}
+    plan.reasons["task"] = f"Target '{chosen.name}': {chosen.why}. {chosen.task}: {chosen.because}."
+    missing = sum(is_missing(v) for v in values[chosen.name])
+    columns = f"{records:,} records of {len(fields)} columns"
+    plan.facts += [("data", f"{found.told}: {columns}"), ("target", f"{chosen.name}: {chosen.why}")]
+    plan.facts += [("task", f"{chosen.task}: {chosen.because}")]
+    _divided(plan, found, records, chosen.task == CLASSIFY, _clock(values, chosen.name) if not source.parts() else None)
+    if missing:
+        if missing > records / 2:
+            raise DataError(
+                f"column '{chosen.name}'", f"{missing:,} of {records:,} records lack it", "name another target"
+            )
+        plan.values |= {"on_bad_sample": "skip", "bad_samples": missing}
+        plan.reasons["on_bad_sample"] = f"{missing:,} records lack the target; they are passed over and listed."
+        plan.unsure.append(f"{missing:,} records lack the target and are passed over")
+    _try(plan, found)
+
+
+def _of_pictures(plan: _Plan, found: Found, task: str | None, target: str | None) -> None:
+    source = found.source
+    (name,) = _KINDS[found.kind]
+    tally = labels(source)
+    plan.values["task"] = {"name": name}
+    plan.reasons["task"] = f"{len(tally)} classes: {shares(tally)}."
+    records = _training(found)
+    plan.facts += [("data", f"{found.told}: {records:,} for training{_shapes(found)}")]
+    plan.facts += [("task", f"{name}: {len(tally)} classes, {shares(tally)}")]
+    _divided(plan, found, records, True, None)
+
+
+def _divided(plan: _Plan, found: Found, records: int, classes: bool, clock: str | None) -> None:
+    """The data section: parts of their own are used, others are drawn."""
+    own = {p: len(ids) for p, ids in found.source.parts().items()}
+    data = dict(found.spec)
+    said = [f"{p}: {own[p]:,} records of its own" for p in ("valid", "test") if p in own]
+    drawn = [p for p in ("valid", "test") if p not in own and not (p == "test" and "valid" in own)]
+    if clock is not None:
+        data["time"] = clock
+        plan.unsure.append(
+            f"the records are in order of '{clock}', so the held-out ones are the last, as in forecasting"
+        )
+    for part in drawn:
+        size = data.get(part, _share(records))  # some sets say how they are divided
+        data[part] = size
+        count = f"{size:,} records" if isinstance(size, int) else f"{size:.0%} of {records:,}"
+        said.append(
+            f"{part}: {count}" + (", the last" if clock else ", every class in its proportion" if classes else "")
+        )
+    if found.unlabelled is not None:
+        said.append(f"{found.unlabelled.name} has no '{found.target}': it is for predictions")
+    plan.values["data"] = data
+    plan.reasons["data"] = "; ".join(said) + "."
+    plan.facts.append(("split", "; ".join(said)))
+
+
+def _share(records: int) -> float | int:
+    """Enough to tell scores apart, and no more of the records than that."""
+    return _ENOUGH if records >= _MANY else 0.2 if records < _FEW else 0.1
+
+
+def _settings(plan: _Plan, found: Found) -> None:
+    """What the task usually says; options of the task itself stay beside the target."""
+    name = plan.values["task"]["name"]
+    usual = dict(USUAL.get(name, {}))
+    plan.values["task"] = {**plan.values["task"], **usual.pop("task", {})}
+    plan.values |= {**usual, **found.options}
+    if usual:
+        model = usual.get("model", {}).get("name", "the default model")
+        plan.reasons[next(iter(usual))] = f"The usual settings for {name}."
+        plan.facts.append(("settings", f"{model}, {usual.get('budget', '10 epochs')}; the usual ones for this task"))
+
+
+def _try(plan: _Plan, found: Found) -> None:
+    """Learn the columns from the training records, so that what training would refuse is said now."""
+    values = {k: _plain(v) for k, v in plan.values.items()}
+    usual = USUAL.get(values["task"]["name"], {})
+    recipe = read({**usual, **values, "task": {**usual.get("task", {}), **values["task"]}})
+    task = tasks[recipe.config.task["name"]](**recipe.task)
+    skipped = skipping(recipe.config, len(found.source))
+    division = divided(found.source, task, recipe.split, recipe.config.seed, skipped)
+    try:
+        learn(task, found.source, division.parts["train"], skipped)
+    except DataError as error:
+        if "no column is of use" in error.what:
+            what = f"{error.what}; learning from text, and from time alone, is not there yet"
+            raise DataError(error.where, what, "give columns of numbers or categories beside the target") from None
+        raise
+    build_model(recipe, task)
+    columns = task.processor.inputs
+    numbers, categories = ({column.name for column in found} for found in (columns.numbers, columns.categories))
+    if numbers | categories == {plan.values["data"].get("time")}:
+        what = "nothing but the time is there to tell the target from, and forecasting is not there yet"
+        raise DataError("data", what, "give columns of numbers or categories beside it")
+    told = f"{len(numbers)} columns of numbers, {len(categories - numbers)} of categories"
+    plan.facts.append(("inputs", told))
+    plan.facts += [("", note) for note in task.processor.notes()]
+
+
+def _clock(values: Mapping[str, Any], target: str) -> str | None:
+    """A column of dates that only ever goes up."""
+    for name, column in values.items():
+        first = next((v for v in column if v is not None), None)
+        if name == target or not isinstance(first, str) or not _DATE.match(first):
+            continue
+        rises = all(a is not None and b is not None and a < b for a, b in pairwise(column))
+        if rises and guess(name, column) == "date":
+            return name
+    return None
+
+
+def _training(found: Found) -> int:
+    train = found.source.parts().get("train")
+    return len(found.source) if train is None else len(train)
+
+
+def _picked(values: Any, ids: Any) -> list[Any]:
+    listed = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    return listed if ids is None else [listed[i] for i in ids]
+
+
+def _shapes(found: Found) -> str:
+    """The size of a few pictures, evenly chosen."""
+    if found.kind != "images":
+        return ""
+    step = max(1, len(found.source) // _LOOKED_AT)
+    seen = {(s.width, s.height) for s in (look(found.source[i]["image"]) for i in range(0, len(found.source), step))}
+    return f", {'x'.join(map(str, next(iter(seen))))} pixels" if len(seen) == 1 else ", of several sizes"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return str(value) if isinstance(value, Path) else value
+
+
+def _lines(plan: _Plan, path: str | Path) -> list[Line]:
+    """The recipe from top to bottom."""
+    head = f"Made by `trainwright new {path}`. Every key, and what it does: trainwright explain recipe"
+    lines = [Line("name", plan.name, head)]
+    return lines + [Line(key, value, plan.reasons.get(key, "")) for key, value in plan.values.items()]
