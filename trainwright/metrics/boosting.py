@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from trainwright.core.task import TooSlowError
 
-ROWS = 200_000  # that trees are fitted to at most
 _FIRST = 10  # rounds that tell how long all will take
 _MOST = 254  # ids of a category that the trees can tell apart; with more it counts as a number
 
@@ -36,11 +35,14 @@ class Boosted(nn.Module):
 
     def forward(self, x: Tensor | None = None, categorical: Tensor | None = None) -> Tensor:
         """(N, C) log-probabilities, or (N, 1) values."""
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
         rows = table(x, categorical).numpy()
-        if self.outputs == 1:
-            return torch.from_numpy(np.asarray(self.model.predict(rows), np.float64)).unsqueeze(1)
-        said = np.full((len(rows), self.outputs), np.finfo(np.float64).tiny)
-        said[:, self.model.classes_] = self.model.predict_proba(rows).clip(said.min())
+        with threadpool_limits(limits=1):
+            if self.outputs == 1:
+                return torch.from_numpy(np.asarray(self.model.predict(rows), np.float64)).unsqueeze(1)
+            said = np.full((len(rows), self.outputs), np.finfo(np.float64).tiny)
+            said[:, self.model.classes_] = self.model.predict_proba(rows).clip(said.min())
         return torch.from_numpy(np.log(said))
 
 
@@ -63,17 +65,20 @@ def boosted(rows: Tensor, y: Tensor, cardinalities: Sequence[int], classes: int,
     the histograms.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
 
     numbers = rows.shape[1] - len(cardinalities)
     kinds = [False] * numbers + [ids <= _MOST for ids in cardinalities]
     make = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
     model = make(categorical_features=kinds, random_state=0, warm_start=True)
     rounds = model.max_iter
-    began = time.perf_counter()
-    if math.isfinite(seconds):
-        model.set_params(max_iter=_FIRST).fit(rows.numpy(), y.numpy())
-        whole = (time.perf_counter() - began) * rounds / _FIRST
-        if whole > seconds:
-            raise TooSlowError(f"its {rounds} rounds would take about {whole:.1f} s")
-    model.set_params(max_iter=rounds).fit(rows.numpy(), y.numpy())
+    # one thread: a team that waits for a busy core at every leaf took 100 times as long
+    with threadpool_limits(limits=1):
+        if math.isfinite(seconds):
+            began = time.perf_counter()
+            model.set_params(max_iter=_FIRST).fit(rows.numpy(), y.numpy())
+            whole = (time.perf_counter() - began) * rounds / _FIRST
+            if whole > seconds:
+                raise TooSlowError(f"its {rounds} rounds would take about {whole:.1f} s")
+        model.set_params(max_iter=rounds).fit(rows.numpy(), y.numpy())
     return Boosted(model, classes or 1)
