@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from trainwright.core.task import TooSlowError
 
+ROWS = 200_000  # that trees are fitted to at most
 _FIRST = 10  # rounds that tell how long all will take
 _MOST = 254  # ids of a category that the trees can tell apart; with more it counts as a number
 
