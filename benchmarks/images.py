@@ -1,4 +1,4 @@
-"""The usual recipe on sets of images, over seeds, beside the constant and the linear baseline.
+"""`trainwright new` and `train` on sets of images, with no edit, over seeds, beside the constant and linear baselines.
 
 script/bench images                                     all sets, one seed
 script/bench images mnist clothing_subset --seeds 5     two of them, five seeds
@@ -22,14 +22,13 @@ from typing import Any
 import torch
 
 import trainwright as tw
-from trainwright.runs.usual import USUAL
+from trainwright.tools.new import new
 
-TASK = "image_classification"
-SETS: Mapping[str, Mapping[str, Any]] = {
-    "mnist": {"source": "idx", "path": "mnist", "valid": 0.05},
-    "fashion_mnist": {"source": "idx", "path": "fashion_mnist", "valid": 0.05},
-    "cifar10_subset": {"source": "npz", "path": "cifar10_subset/cifar10_10k_2k.npz", "valid": 0.1},
-    "clothing_subset": {"source": "folder", "path": "clothing_subset/clothing_subset.zip"},
+SETS = {  # under TRAINWRIGHT_DATA
+    "mnist": "mnist",
+    "fashion_mnist": "fashion_mnist",
+    "cifar10_subset": "cifar10_subset/cifar10_10k_2k.npz",
+    "clothing_subset": "clothing_subset/clothing_subset.zip",
 }
 
 
@@ -50,7 +49,7 @@ def main() -> None:
         results.append({"set": name, "seeds": rows, **summed(rows)})
         print(told(results[-1]), flush=True)
     if asked.json:
-        whole = {"machine": machine(), "recipe": USUAL[TASK], "changes": changes, "results": results}
+        whole = {"machine": machine(), "changes": changes, "results": results}
         asked.json.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
 
 
@@ -67,10 +66,11 @@ def machine() -> dict[str, Any]:
 
 
 def trained(name: str, seed: int, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """One training by the usual recipe: scores on the test part, and its time."""
-    recipe = {"task": TASK, "data": dict(SETS[name]), **USUAL[TASK]}
+    """One training: scores on the test part, and its time."""
+    data = Path(os.environ["TRAINWRIGHT_DATA"]) / SETS[name]
     with tempfile.TemporaryDirectory() as folder:
         wall, cpu = time.perf_counter(), time.process_time()
+        recipe = new(data, out=Path(folder) / "recipe.toml").recipe
         run = tw.train(recipe, {"seed": seed, **changes}, out=Path(folder) / "run", quiet=True)
         times = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
         simple = {k: v["accuracy"] for k, v in run.baselines.items() if "accuracy" in v}
