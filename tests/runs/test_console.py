@@ -31,7 +31,7 @@ from trainwright.runs.console import Console
 from trainwright.runs.figures import duration, number
 from trainwright.runs.run import Run
 from trainwright.runs.surface import fitted
-from trainwright.runs.words import next_commands, score_lines, unbeaten
+from trainwright.runs.words import next_commands
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -382,30 +382,6 @@ def test_a_stream_without_unicode_gets_question_marks() -> None:
     console = Console(stream=io.TextIOWrapper(raw, encoding="ascii"), clock=Clock())
     console.say("perte d'entraînement ≤ 1")
     assert raw.getvalue().decode().rstrip() == "perte d'entra?nement ? 1"
-
-
-def test_a_narrow_score_table_becomes_lines() -> None:
-    scores = {"test/accuracy": 0.9, "test/loss": 0.1}
-    simple = {"constant": {"accuracy": 0.1}, "linear": {"accuracy": 0.8}}
-    assert score_lines(scores, simple, "accuracy", 20) == [
-        "accuracy: test 0.9000, constant 0.1000, linear 0.8000",
-        "loss: test 0.1000",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("own", "better", "ahead"),
-    [
-        (0.9, "higher", []),
-        (0.5, "higher", ["linear"]),
-        (0.5, "lower", ["constant"]),
-        (math.nan, "lower", ["constant", "linear"]),
-    ],
-)
-def test_a_baseline_that_is_not_beaten_is_named(own: float, better: str, ahead: list[str]) -> None:
-    simple = {"constant": {"m": 0.3}, "linear": {"m": 0.8}}
-    text = unbeaten({"valid/m": 0.0, "test/m": own}, simple, "m", better)
-    assert [n for n in simple if n in text] == ahead
 
 
 def test_the_least_telling_parts_of_a_line_are_left_out_first() -> None:

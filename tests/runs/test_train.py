@@ -201,6 +201,10 @@ def test_two_processes_train_what_one_would(tmp_path: Path) -> None:
     one, two = weights(alone), weights(pair)
     assert max(float((one[k] - two[k]).abs().max()) for k in one) < 1e-9
     assert pair.metrics == pytest.approx(alone.metrics)
+    assert pair.intervals.keys() == alone.intervals.keys() == alone.metrics.keys()
+    for name, span in alone.intervals.items():
+        assert pair.intervals[name] == pytest.approx(span), name
+    assert pair.differences.keys() == alone.differences.keys() == {"constant", "linear"}
 
 
 def test_one_writer_holds_a_run(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,9 +16,10 @@ import click
 from trainwright.cli.grammar import Settable, Verbs
 from trainwright.cli.told import failed, forget_stdout, print_json, show_answers, stdout_for_json, write_answers
 from trainwright.cli.typed import in_epochs, new_file, run_folder, settings_of, value_of
-from trainwright.core.errors import UserError
+from trainwright.core.errors import NumericsError, UserError
 
 if TYPE_CHECKING:
+    from trainwright.core.events import RunEnded
     from trainwright.runs.run import Run
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -193,23 +194,33 @@ def resume(
 @click.option("--data", metavar="FILE", help="Another file or folder of the same kind; all its records count.")
 @click.option("--part", type=click.Choice(["train", "valid", "test"]), help="A part of the run's own data.")
 @json_option
-def evaluate(run: str, data: str | None, part: str | None, as_json: bool) -> None:
+def evaluate(run: str, data: str | None, part: str | None, as_json: bool) -> int:
     """Score a run's model on a part of its data (test unless given), or on other data."""
     folder = run_folder(run)
     with stdout_for_json(as_json):
         from trainwright.runs.run import open_run
         from trainwright.runs.score import evaluate_run
-        from trainwright.runs.words import score_lines
+        from trainwright.runs.sound import told_broken
+        from trainwright.runs.verdict import score_lines
+        from trainwright.runs.words import standing
 
         opened = open_run(folder)
         found = evaluate_run(opened, data=data, part=part, tell=lambda text: click.echo(text, err=True))
-        scores = found.scores
+    if found.trouble:
+        click.echo(f"error: {told_broken(found.trouble)}", err=True)
+    code = NumericsError.exit_code if found.trouble else 0
     if as_json:
-        print_json({"run": str(opened.path), "scores": scores, "intervals": found.intervals})
-        return
-    same = "test" in {key.partition("/")[0] for key in scores}
-    for line in score_lines(scores, opened.baselines if same else {}, opened.manifest["monitor"]["name"]):
+        told = {"scores": found.scores, "intervals": found.intervals, "trouble": found.trouble}
+        print_json({"run": str(opened.path), **told})
+        return code
+    same = "test" in {key.partition("/")[0] for key in found.scores}
+    simple, monitor = opened.baselines if same else {}, opened.manifest["monitor"]
+    for line in score_lines(found.scores, simple, monitor["name"], intervals=found.intervals):
         click.echo(line)
+    ended = opened.view.ended
+    for text, _ in standing(ended, monitor["name"], monitor["better"]) if ended and same else ():
+        click.echo(text)
+    return code
 
 
 @commands.command(short_help="Let a run's model answer for files.")
@@ -328,14 +339,21 @@ def _trained(run: Run, as_json: bool) -> int:
     """The last word of ``train`` and ``resume``: the JSON object, and the exit code."""
     ended = run.view.ended
     if as_json and os.environ.get("RANK", "0") in ("", "0"):
-        scores, simple, seconds = (ended.scores, ended.baselines, ended.seconds) if ended else ({}, {}, 0.0)
-        print_json(
-            {"run": str(run.path), "state": run.state, "scores": scores, "baselines": simple, "seconds": seconds}
-        )
+        print_json({"run": str(run.path), "state": run.state, **_ended(ended)})
     if ended is None or ended.outcome != "interrupted":
         return 0
     names = signal.Signals.__members__
     return 128 + (int(names[ended.reason]) if ended.reason in names else 2)
+
+
+def _ended(ended: RunEnded | None) -> dict[str, Any]:
+    """What a run reached, for a machine."""
+    if ended is None:
+        return {"scores": {}, "baselines": {}, "seconds": 0.0}
+    told = asdict(ended)
+    for key in ("step", "outcome", "reason"):
+        told.pop(key)
+    return told
 
 
 def _named(records: Iterable[Mapping[str, Any]], files: list[str]) -> Iterator[Mapping[str, Any]]:

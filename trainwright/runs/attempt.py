@@ -14,14 +14,13 @@ from typing import Any
 from trainwright.core.errors import CheckpointError, UserError
 from trainwright.core.events import Event, Found, Observer, RunEnded, RunStarted, StepDone, Stop
 from trainwright.engine import checkpoint
-from trainwright.engine.average import averaged_weights
 from trainwright.engine.evaluate import evaluate
 from trainwright.engine.loop import Cadence, Judge, fit
 from trainwright.engine.multiplier import look_ahead
 from trainwright.engine.state import TrainState, randomness_kept
 from trainwright.runs.assemble import Pieces, in_steps
-from trainwright.runs.begin import served_weights
-from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, Lock, read_manifest, read_view, write_json
+from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, Lock, read_manifest, write_json
+from trainwright.runs.final import final_scores
 from trainwright.runs.likeness import likeness
 from trainwright.runs.manifest import manifest
 from trainwright.runs.notes import batch_statistics
@@ -29,8 +28,9 @@ from trainwright.runs.observing import Audience
 from trainwright.runs.pace import seconds_per_step
 from trainwright.runs.recorder import Recorder, write_bad
 from trainwright.runs.saving import Saving
-from trainwright.runs.score import Scores, compared, judged
+from trainwright.runs.score import Scores
 from trainwright.runs.signals import Interruption
+from trainwright.runs.sound import refuse_broken
 
 
 @dataclass(slots=True)
@@ -75,7 +75,8 @@ def attempt(a: Attempt) -> RunEnded:
         saving.settle(story.tell)
         story.outcome, story.reason = (stop.outcome, stop.reason) if stop else ("finished", "the budget is spent")
         if story.outcome != "interrupted":
-            story.scores = _scored(a)
+            story.scores = final_scores(pieces, a.folder)
+            refuse_broken(story.scores.trouble)
     return story.ended()
 
 
@@ -214,21 +215,6 @@ def _judge(pieces: Pieces, monitor: str, better: str) -> Judge | None:
         None if config.patience == "none" else config.patience,
         config.min_change,
     )
-
-
-def _scored(a: Attempt) -> Scores:
-    """The scores of the best weights, which the model then holds, beside the baselines'."""
-    pieces, best = a.pieces, a.pieces.state.best.step
-    state = pieces.state
-    pieces.runtime.ranks.barrier()
-    if best in checkpoint.steps(a.folder / CHECKPOINTS) and best != state.counters.step:
-        state.parts["model"].load_state_dict(served_weights(checkpoint.at(a.folder / CHECKPOINTS, best)))
-    elif state.ema:
-        state.parts["model"].load_state_dict(averaged_weights(state.ema.state_dict()))
-    found = judged(pieces, [p for p in ("valid", "test") if p in pieces.evaluations])
-    if not pieces.runtime.first:
-        return Scores()
-    return compared(pieces, found, sum(e.seconds * len(e.losses) for e in read_view(a.folder).steps))
 
 
 def _teller(a: Attempt) -> tuple[Observer, Callable[[], None]]:

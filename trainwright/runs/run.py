@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from trainwright.core.errors import UserError, did_you_mean
-from trainwright.core.events import View
+from trainwright.core.events import Difference, View
 from trainwright.core.finding import Finding
 from trainwright.runs.directory import CONFIG, MANIFEST, locked, read_manifest, read_view
 from trainwright.runs.keras import original
@@ -67,6 +67,21 @@ class Run:
         """What simple models reach on the same data."""
         ended = self.view.ended
         return {k: dict(v) for k, v in ended.baselines.items()} if ended else {}
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """The 95 % intervals of the final scores, such as ``{"test/accuracy": (0.968, 0.994)}``, by bootstrap."""
+        ended = self.view.ended
+        return dict(ended.intervals) if ended else {}
+
+    @property
+    def differences(self) -> dict[str, dict[str, Difference]]:
+        """How far each baseline's scores lie below the run's, on the same records, with 95 % intervals.
+
+        ``run.differences["linear"]["accuracy"].low`` is above 0 where the run is better for sure.
+        """
+        ended = self.view.ended
+        return {k: dict(v) for k, v in ended.differences.items()} if ended else {}
 
     @property
     def findings(self) -> list[Finding]:

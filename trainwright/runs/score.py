@@ -25,6 +25,7 @@ from trainwright.runs.measures import by_name
 from trainwright.runs.predict import reopened
 from trainwright.runs.recipe import read
 from trainwright.runs.run import Run
+from trainwright.runs.sound import broken_scores, broken_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,9 @@ def evaluate_run(
     runtime = Runtime()
     over, name = _elsewhere(run, task, data, tell) if data else _own_part(run, task, part, runtime)
     metrics = {**task.metrics(), **by_name(read(run.path).metrics, task)}
-    return scored({name: judge(model, task, over(), runtime, metrics=metrics)}, metrics, {}, run.config["seed"])
+    found = {name: judge(model, task, over(), runtime, metrics=metrics)}
+    trouble = broken_weights(model, runtime.ranks) or broken_scores(found)
+    return replace(scored(found, metrics, {}, run.config["seed"]), trouble=trouble)
 
 
 def _own_part(run: Run, task: Any, part: str | None, runtime: Runtime) -> tuple[Callable[[], Iterable[Batch]], str]:

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainwright.core.config import Budget
+from trainwright.core.events import RunEnded
 from trainwright.core.finding import Advice, Edit, Finding, Patch
-from trainwright.runs.figures import aligned, number
+from trainwright.runs.figures import number
 from trainwright.runs.run import Run
 from trainwright.runs.summary import outline
 from trainwright.runs.surface import Surface
+from trainwright.runs.verdict import score_lines, verdicts
 
 _LABEL = 8  # columns
 
@@ -53,7 +55,7 @@ def opening(run: Run, steps: int, every: int, monitor: str, better: str) -> list
         ("samples", samples),
         ("split", said(data.get("split", ""))),
         ("steps", f"{steps:,} in {epochs}{batches}"),
-        ("monitor", f"{monitor}, {better} is better; evaluated every {every:,} steps" if monitor else ""),
+        ("monitor", f"valid {monitor}, {better} is better; evaluated every {every:,} steps" if monitor else ""),
     ]
     facts += [("note", note) for note in data.get("notes", ())]
     return [(label, text) for label, text in facts if text]
@@ -99,10 +101,13 @@ def closing(run: Run, out: Surface) -> None:
         best = next((e for e in reversed(view.evals) if e.best), None)
         which = f"checkpoint of step {best.step:,}, best by {best.part} {monitor['name']}" if best else "last weights"
         out.line(f"\nscores of the {which}", "head")
-        for line in score_lines(ended.scores, ended.baselines, monitor["name"], out.width):
+        if ended.intervals:
+            chose = "; the test part chose nothing" if any(k.startswith("test/") for k in ended.scores) else ""
+            field(out, "", f"[low, high]: 95 % intervals, by bootstrap over the records{chose}")
+        for line in score_lines(ended.scores, ended.baselines, monitor["name"], out.width, ended.intervals):
             out.line(line)
-        if text := unbeaten(ended.scores, ended.baselines, monitor["name"], monitor["better"]):
-            out.line(text, "warning")
+        for text, style in standing(ended, monitor["name"], monitor["better"]):
+            out.line(text, style)
     elif ended and ended.outcome != "interrupted":
         out.line("\nnothing was held out, so nothing was scored; the last weights are kept", "warning")
     out.line("")
@@ -112,41 +117,10 @@ def closing(run: Run, out: Surface) -> None:
         out.line(f"{'' if i else 'next':<{_LABEL}} {command}", "command")
 
 
-def score_lines(
-    scores: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]], monitor: str, width: int = 100
-) -> list[str]:
-    """Scores by part beside what simple models reach, the monitor first; one metric a line where it is narrow.
-
-    Args:
-        scores: ``{"test/accuracy": 0.98}``.
-        baselines: ``{"constant": {"accuracy": 0.11}}``, on the last of the parts.
-        monitor: the metric that decides.
-        width: columns there are.
-    """
-    parts = list(dict.fromkeys(key.partition("/")[0] for key in scores))[::-1]
-    names = dict.fromkeys(key.partition("/")[2] for key in scores)
-    names |= dict.fromkeys(n for reached in baselines.values() for n in reached)
-    rows = [["", *parts, *baselines]]
-    for name in sorted(names, key=lambda n: n != monitor):
-        own = [scores.get(f"{part}/{name}") for part in parts]
-        simple = [reached.get(name) for reached in baselines.values()]
-        rows.append([name, *("" if v is None else number(v) for v in [*own, *simple])])
-    lines = aligned(rows, right=True)
-    if max(map(len, lines)) <= width:
-        return lines
-    return [f"{r[0]}: " + ", ".join(f"{t} {v}" for t, v in zip(rows[0][1:], r[1:], strict=True) if v) for r in rows[1:]]
-
-
-def unbeaten(
-    scores: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]], monitor: str, better: str
-) -> str:
-    """Says so where a simple model is as good as the run; NaN is no success."""
-    own = next((v for k, v in reversed(list(scores.items())) if k.partition("/")[2] == monitor), None)
-    if own is None:
-        return ""
-    sign = 1 if better == "higher" else -1
-    ahead = [n for n, reached in baselines.items() if monitor in reached and not sign * own > sign * reached[monitor]]
-    return f"{monitor} is no better than that of the {' or the '.join(ahead)} baseline" if ahead else ""
+def standing(ended: RunEnded, monitor: str, better: str) -> list[tuple[str, str]]:
+    """How the run stands beside its baselines, and which of them there was no time for; each with its style."""
+    found = verdicts(ended.scores, ended.baselines, ended.differences, monitor, better)
+    return found + [(f"the {name} baseline was left out: {why}", "quiet") for name, why in ended.skipped.items()]
 
 
 def resume_command(run: Run) -> str:

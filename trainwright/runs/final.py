@@ -1,0 +1,38 @@
+"""The end of an attempt: the weights that are served, their scores, and whether the model is sound."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from trainwright.engine import checkpoint
+from trainwright.engine.average import averaged_weights
+from trainwright.runs.assemble import Pieces
+from trainwright.runs.begin import served_weights
+from trainwright.runs.directory import CHECKPOINTS, read_view
+from trainwright.runs.score import Scores, compared, judged
+from trainwright.runs.sound import broken_scores, broken_weights
+
+
+def final_scores(pieces: Pieces, folder: Path) -> Scores:
+    """The scores of the best weights, which the model then holds, beside the baselines'; the first rank's are whole.
+
+    ``trouble`` of a broken model is known to every rank.
+    """
+    state, ranks = pieces.state, pieces.runtime.ranks
+    ranks.barrier()
+    trouble = broken_weights(state.model, ranks)
+    best = state.best.step
+    if best in checkpoint.steps(folder / CHECKPOINTS) and best != state.counters.step:
+        state.parts["model"].load_state_dict(served_weights(checkpoint.at(folder / CHECKPOINTS, best)))
+    elif state.ema:
+        state.parts["model"].load_state_dict(averaged_weights(state.ema.state_dict()))
+    found = judged(pieces, [p for p in ("valid", "test") if p in pieces.evaluations])
+    unmoved = state.counters.in_a_row if not state.scaler else 0  # a float16 scale may take steps to settle
+    trouble = trouble or broken_weights(state.model, ranks) or broken_scores(found)
+    if not trouble and not found and unmoved:
+        trouble = f"the gradient of its last {unmoved} steps was NaN or infinite"
+    if not pieces.runtime.first:
+        return Scores(trouble=trouble)
+    training = sum(e.seconds * len(e.losses) for e in read_view(folder).steps)
+    return replace(compared(pieces, found, training), trouble=trouble)
