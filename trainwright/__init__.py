@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trainwright.runs.run import Run, list_runs
     from trainwright.runs.run import open_run as open
     from trainwright.runs.train import resume, train
+    from trainwright.tools.export import export
     from trainwright.tools.new import new
 
 # Where each public name lives: torch is imported when one is first used, so that `import trainwright` is instant.
@@ -46,6 +47,7 @@ _HOMES = {
     "UserError": "core.errors",
     "WholeStep": "engine.step",
     "check_task": "runs.conformance",
+    "export": "tools.export",
     "fit": "runs.fit",
     "kinds": "core.kinds",
     "list_runs": "runs.run",
@@ -77,6 +79,7 @@ __all__ = [
     "WholeStep",
     "__version__",
     "check_task",
+    "export",
     "fit",
     "kinds",
     "list_runs",

@@ -106,6 +106,7 @@ def short_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("house_kept", "short_trainings")
 def test_the_programs_of_a_page_run_in_order(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as for a program in that folder
     names: dict[str, Any] = {"__name__": f"docs_{page.stem.replace('-', '_')}"}
     for block in blocks(page):
         if block.file:
