@@ -227,6 +227,21 @@ def test_the_reference_mentions_everything_that_can_be_written() -> None:
         assert f"## tw.{name}" in text["python.md"]
 
 
+def test_a_command_a_field_or_a_name_without_its_page_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unwritten(params: Any, *, lr: float = 0.1) -> None: ...
+
+    unwritten.__module__ = "trainwright.optim.unwritten"
+    for table, name, thing in (
+        (commands.commands, "unwritten", commands.commands["train"]),
+        (RunConfig.model_fields, "unwritten", RunConfig.model_fields["seed"]),
+        (KINDS["optimizer"]._entries, "unwritten", unwritten),
+    ):
+        with monkeypatch.context() as changed:
+            changed.setitem(table, name, thing)
+            with pytest.raises(AssertionError, match="unwritten"):
+                test_the_reference_mentions_everything_that_can_be_written()
+
+
 def section(text: str, title: str) -> str:
     """A page's part under a heading."""
     found = re.search(rf"^## {re.escape(title)}$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)

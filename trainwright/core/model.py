@@ -50,9 +50,8 @@ class Members(Protocol):
 
 def by_member(output: Tensor) -> Tensor:
     """(N, M, C): what each member says, one of them where a model has no such axis and gives (N, C) or (N,)."""
-    return (
-        output if output.ndim == 3 else output.reshape(output.shape[0], 1, -1)
-    )  # a length would be a constant when traced
+    # shape[0], not len: a length would be a constant when the model is traced for export
+    return output if output.ndim == 3 else output.reshape(output.shape[0], 1, -1)
 
 
 class Latent(Protocol):
