@@ -13,6 +13,7 @@ _TABLE: Mapping[str, Any] = {
     "batch_size": 256,
     "budget": "80 epochs",
     "patience": 16,
+    "ema": 0.998,
     "clip": 1.0,
 }
 
