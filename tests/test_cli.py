@@ -1,6 +1,5 @@
 """The command line: quick to answer, one message for a mistake, exactly one object for a machine."""
 
-import csv
 import json
 import os
 import signal
@@ -9,14 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from trainwright.cli import commands, main
-from trainwright.cli.told import show_answers
+from trainwright.cli.rows import show
 from trainwright.cli.typed import settings_of, value_of
 from trainwright.core.errors import UserError
 
@@ -265,42 +262,6 @@ def test_a_part_of_changed_data_is_not_evaluated(place: Path, capfd: Captured) -
     assert main(["evaluate", "elsewhere/rows", "--data", "rows.csv"]) == 0
 
 
-def test_predict_answers_for_a_table_on_screen_as_json_and_in_files(place: Path, capfd: Captured) -> None:
-    names = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
-    (place / "new.csv").write_text("\n".join([",".join(names), "5.1,3.5,1.4,0.2", "6.7,3.0,5.2,2.3"]) + "\n")
-    assert main(["predict", "runs/iris", "new.csv"]) == 0
-    assert [line.split()[0] for line in capfd.readouterr().out.splitlines()] == ["label", "0", "1"]
-    assert main(["predict", "runs/iris", "new.csv", "--json"]) == 0
-    answers = one_object(capfd.readouterr().out)["answers"]
-    assert [set(a) for a in answers] == [{"label", "probabilities"}] * 2
-
-    assert main(["predict", "runs/iris", "new.csv", "--out", "answers.jsonl"]) == 0
-    assert [json.loads(line) for line in (place / "answers.jsonl").read_text().splitlines()] == answers
-    assert main(["predict", "runs/iris", "new.csv", "--out", "answers.csv"]) == 0
-    with (place / "answers.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [r["label"] for r in rows] == [a["label"] for a in answers]
-    assert float(rows[1]["probabilities.setosa"]) == answers[1]["probabilities"]["setosa"]
-    capfd.readouterr()
-
-    for wrong, message in (("answers.csv", "exists"), ("answers.txt", "suffix"), ("no/where.csv", "is not there")):
-        assert main(["predict", "runs/iris", "new.csv", "--out", wrong]) == 2
-        assert message in capfd.readouterr().err
-    assert main(["predict", "runs/iris", "nothing.csv"]) == 2
-    assert "nothing.csv: no such file" in capfd.readouterr().err
-
-
-def test_predict_names_the_picture_an_answer_belongs_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Captured
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(["train", "digits", "--set", "budget=2 steps", "model.filters=[2]", "--quiet", "--out", "run"]) == 0
-    for name in ("b", "a"):
-        Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(f"{name}.png")
-    assert main(["predict", "run", "b.png", "a.png", "--json"]) == 0
-    assert [a["input"] for a in one_object(capfd.readouterr().out)["answers"]] == ["b.png", "a.png"]
-
-
 def test_runs_lists_every_run_and_one_that_cannot_be_read(place: Path, capfd: Captured) -> None:
     broken = place / "runs" / "torn"
     broken.mkdir(exist_ok=True)
@@ -399,7 +360,7 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 
 
 def test_answers_of_unlike_keys_line_up_and_nan_is_text(capfd: Captured) -> None:
-    show_answers([{"a": 1.0, "deep": {"x": [1, float("nan")]}}, {"b": "long text"}])
+    show([{"a": 1.0, "deep": {"x": [1, float("nan")]}}, {"b": "long text"}])
     lines = capfd.readouterr().out.splitlines()
     assert lines[0].split() == ["a", "deep.x", "b"]
     assert "1, nan" in lines[1]

@@ -135,7 +135,8 @@ def test_answers_name_the_label_and_every_probability() -> None:
     task = TabularClassification()
     batch = whole(labelled([True, False, True] * 4), task)
     outputs = {"probabilities": torch.tensor([[0.25, 0.75]] * 12)}
-    assert task.processor.decode(outputs, batch)[0] == {"label": True, "probabilities": {"False": 0.25, "True": 0.75}}
+    said = {"label": True, "probability": 0.75, "probabilities": {"False": 0.25, "True": 0.75}}
+    assert task.processor.decode(outputs, batch)[0] == said
 
 
 class Perfect(torch.nn.Module):

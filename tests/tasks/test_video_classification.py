@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -75,8 +77,9 @@ def test_the_command_line_predicts_a_film_and_a_folder_of_pictures(
     assert {"frame", "label", "probability"} == set(answers[1]["timeline"][0])
     assert main(["predict", str(run.path), str(film)]) == 0
     said = capsys.readouterr().out
-    assert "left" in said
-    assert "{" not in said
+    (row,) = csv.DictReader(io.StringIO(said))
+    assert row["label"] == "left"
+    assert [set(at) for at in json.loads(row["timeline"])] == [{"second", "label", "probability"}] * 3
     (tmp_path / "bad.mp4").write_bytes(b"no film")
     assert main(["predict", str(run.path), str(film), str(tmp_path / "bad.mp4")]) == 2
     assert "bad.mp4, field 'video': the film is damaged" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from trainwright.cli.grammar import Settable, Verbs
-from trainwright.cli.told import failed, forget_stdout, print_json, show_answers, stdout_for_json, write_answers
-from trainwright.cli.typed import in_epochs, new_file, run_folder, settings_of, value_of
+from trainwright.cli.told import failed, forget_stdout, print_json, stdout_for_json
+from trainwright.cli.typed import in_epochs, run_folder, settings_of, value_of
 from trainwright.core.errors import NumericsError, UserError
 
 if TYPE_CHECKING:
@@ -223,40 +223,6 @@ def evaluate(run: str, data: str | None, part: str | None, as_json: bool) -> int
     return code
 
 
-@commands.command(short_help="Let a run's model answer for files.")
-@click.argument("run")
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--out", metavar="FILE", help="Write the answers to a new .csv or .jsonl file.")
-@json_option
-def predict(run: str, inputs: tuple[str, ...], out: str | None, as_json: bool) -> None:
-    """Let a run's model answer for files: images, folders of images, or tables (.csv, .parquet, .jsonl).
-
-    \b
-    trainwright predict runs/2026-11-20-digits-a1b2 photo.png
-    trainwright predict runs/2026-11-20-adult-c3d4 new.csv --out answers.csv
-    """
-    folder = run_folder(run)
-    target = None if out is None else new_file(out)
-    with stdout_for_json(as_json):
-        from trainwright.runs.predict import records_from
-        from trainwright.runs.run import open_run
-
-        opened = open_run(folder)
-        files: list[str] = []
-        answers = opened.predict(_named(records_from(inputs, opened.path), files))
-        if any(files):
-            answers = [{"input": file, **answer} for file, answer in zip(files, answers, strict=True)]
-        if target is not None:
-            write_answers(answers, target)
-    if as_json:
-        written = {} if target is None else {"out": str(target)}
-        print_json({"run": str(opened.path), **written, "answers": answers})
-    elif target is not None:
-        click.echo(f"{len(answers):,} answers in {target}")
-    else:
-        show_answers(answers)
-
-
 @commands.command(short_help="Say what can be written in a recipe.")
 @click.argument("name", required=False)
 @json_option
@@ -354,14 +320,6 @@ def _ended(ended: RunEnded | None) -> dict[str, Any]:
     for key in ("step", "outcome", "reason"):
         told.pop(key)
     return told
-
-
-def _named(records: Iterable[Mapping[str, Any]], files: list[str]) -> Iterator[Mapping[str, Any]]:
-    """The records as they are, while ``files`` gathers where those came from that are a file each."""
-    for record in records:
-        path = record.get("path")
-        files.append(path if isinstance(path, str) else "")
-        yield record
 
 
 def _described(run: Run) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import errno
 import json
 import math
@@ -12,7 +11,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,67 +21,14 @@ from trainwright.core.errors import TrainwrightError, UserError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CANNOT_WRITE = 74  # EX_IOERR of sysexits.h
-_ROWS = 50  # answers shown on a terminal
 
 
-def write_answers(answers: Sequence[Mapping[str, Any]], target: Path) -> None:
-    """One answer a line, whole or not at all; nested values of a .csv get dotted names."""
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    with draft.open("w", newline="", encoding="utf-8") as file:
-        if target.suffix == ".jsonl":
-            file.writelines(json.dumps(_plain(a), ensure_ascii=False, allow_nan=False) + "\n" for a in answers)
-        else:
-            rows = [{k: _cell(v) for k, v in _flat(a).items()} for a in answers]
-            writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
-            writer.writeheader()
-            writer.writerows(rows)
-    draft.replace(target)
-
-
-def show_answers(answers: Sequence[Mapping[str, Any]]) -> None:
-    """Answers as a table: the first of them on a terminal, all of them elsewhere."""
-    from trainwright.runs.figures import aligned
-
-    shown = answers[:_ROWS] if sys.stdout.isatty() else answers
-    rows = [{k: _shown(v) for k, v in _flat(a).items()} for a in shown]
-    titles = list(dict.fromkeys(key for row in rows for key in row))
-    for line in aligned([["", *titles], *([str(i), *(r.get(t, "") for t in titles)] for i, r in enumerate(rows))]):
-        click.echo(line)
-    if len(shown) < len(answers):
-        click.echo(f"… and {len(answers) - len(shown):,} more; --out FILE.csv keeps all")
-
-
-def _flat(answer: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, value in answer.items():
-        if isinstance(value, Mapping):
-            out |= _flat(value, f"{prefix}{key}.")
-        else:
-            out[f"{prefix}{key}"] = value
-    return out
-
-
-def _cell(value: Any) -> Any:
-    """For a table that a machine reads: lists as JSON."""
-    return json.dumps(_plain(value)) if isinstance(value, list | tuple) else value
-
-
-def _shown(value: Any) -> str:
-    """For a person's eyes: rounded, and a list of pairs or tables as ``7 0.98, 1 0.01``."""
-    from trainwright.runs.figures import number
-
-    if isinstance(value, list | tuple):
-        value = [list(v.values()) if isinstance(v, Mapping) else v for v in value]
-        return ", ".join(" ".join(map(_shown, v)) if isinstance(v, list | tuple) else _shown(v) for v in value)
-    return number(value) if isinstance(value, float) else str(value)
-
-
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON has no NaN: what is not finite becomes text."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
     return value
@@ -90,7 +36,7 @@ def _plain(value: Any) -> Any:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One object on one line; what is not finite as text."""
-    click.echo(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
+    click.echo(json.dumps(plain(value), ensure_ascii=False, allow_nan=False))
 
 
 @contextlib.contextmanager

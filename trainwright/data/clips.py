@@ -145,16 +145,14 @@ class Films(Processor):
         return Batch(inputs, targets, weight, rows.ids, len(rows))
 
     def decode(self, outputs: Outputs, batch: Batch) -> list[Answer]:
-        """``{"label", "probability", "top", "timeline"}``: the five most likely, and what each window looks like.
+        """``{"label", "probability", "probabilities", "timeline"}``: every class, and what each window looks like.
 
         An entry of the timeline is ``{"second": 1.5, "label": …, "probability": p}``, the second at which the window
         begins; for a film of pictures it is ``{"frame": 12, …}``.
         """
         values = self.labels.values
-        best, which = outputs["probabilities"].topk(min(5, len(values)), dim=1)
         answers: list[Answer] = []
-        for i, (row, ps) in enumerate(zip(which.tolist(), best.tolist(), strict=True)):
-            top = [[values[k], p] for k, p in zip(row, ps, strict=True)]
+        for i, answer in enumerate(self.labels.answers(outputs["probabilities"])):
             along = outputs["timeline"][i, : int(batch.inputs["windows"][i])].max(1)
             starts = batch.inputs["start"][i].tolist()
             timed = bool(batch.inputs["timed"][i])
@@ -162,7 +160,7 @@ class Films(Processor):
                 {**({"second": round(s, 3)} if timed else {"frame": int(s)}), "label": values[k], "probability": p}
                 for s, k, p in zip(starts, along.indices.tolist(), along.values.tolist(), strict=False)
             ]
-            answers.append({"label": top[0][0], "probability": top[0][1], "top": top, "timeline": timeline})
+            answers.append({**answer, "timeline": timeline})
         return answers
 
     def scaled(self, x: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ def encode(
     return store.on(torch.device("cpu")) if where == "memory" and cache is not None else store
 
 
-def encode_records(records: Sequence[Record], processor: Processor) -> Rows:
+def encode_records(records: Source | Sequence[Record], processor: Processor) -> Rows:
     """A few records as rows, to be served; on the CPU, ids counting from 0, bytes unpacked, absent targets absent.
 
     A processor with windows gets each record whole, as context of what is to be predicted: a window column is
@@ -99,7 +99,7 @@ def encode_records(records: Sequence[Record], processor: Processor) -> Rows:
     the same.) Records shorter than ``lead`` raise DataError. Dense columns of such a processor belong to the first
     target row, which is not there: they are left out.
     """
-    if not records:
+    if not len(records):
         raise DataError("records", "there is none to predict", "give at least one")
     encoder = Encoder(records, processor)
     _, chunk, _ = encoder.span(0, len(records), seconds=float("inf"))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias, final
 
 import numpy as np
+from torch import Tensor
 
 from trainwright.core.errors import DataError, did_you_mean
 from trainwright.core.task import JSON
@@ -72,6 +73,15 @@ class Labels:
             what = f"{len(self)} different labels in {records} training records"
             raise DataError(where, what, "if it is a quantity, use a regression; if it is an id, choose another target")
         return self
+
+    def answers(self, probabilities: Tensor) -> list[dict[str, Any]]:
+        """(N, C) as ``{"label": the likeliest, "probability": its own, "probabilities": {label: p}}``, in our order."""
+        names = [_key(v) for v in self.values]
+        best = probabilities.argmax(1).tolist()
+        return [
+            {"label": self.values[i], "probability": row[i], "probabilities": dict(zip(names, row, strict=True))}
+            for i, row in zip(best, probabilities.tolist(), strict=True)
+        ]
 
     def state_dict(self) -> dict[str, JSON]:
         """The labels in order, and how often training had each."""

@@ -12,19 +12,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainwright.core.errors import DataError, UserError
+from trainwright.core.errors import UserError
 from trainwright.core.kinds import tasks
 from trainwright.core.task import Answer, Record, Task
 from trainwright.data.encode import encode_records
-from trainwright.data.source import source_of
+from trainwright.data.source import Source
 from trainwright.runs.assemble import build_model
 from trainwright.runs.begin import served, served_weights
 from trainwright.runs.directory import PROCESSOR, read_manifest
 from trainwright.runs.keras import adapted
-from trainwright.runs.recipe import Recipe, read
-
-_IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-_TABLES = {".csv", ".tsv", ".parquet", ".jsonl", ".ndjson"}
+from trainwright.runs.recipe import read
 
 
 class Predictor:
@@ -52,13 +49,14 @@ class Predictor:
         for record in records:
             group.append(record)
             if len(group) == self.batch_size:
-                yield from self._answers(group)
+                yield from self.answers(group)
                 group = []
         if group:
-            yield from self._answers(group)
+            yield from self.answers(group)
 
     @torch.no_grad()
-    def _answers(self, records: Sequence[Record]) -> list[Answer]:
+    def answers(self, records: Source | Sequence[Record]) -> list[Answer]:
+        """One answer per record of a single batch."""
         weight = next(self.model.parameters())
         rows = encode_records(records, self.task.processor).to(weight.device)
         batch = self.task.processor.batch(rows, None)
@@ -116,52 +114,3 @@ def as_records(data: Any, task: Task[Any]) -> Iterable[Record]:
             "predict", f"cannot read records from {type(data).__name__}", "pass a list of mappings or arrays"
         )
     return data
-
-
-def records_from(paths: Sequence[str], folder: Path) -> Iterator[Record]:
-    """The records of files and folders, read as the run's own data was; each ``path`` must exist."""
-    recipe = _readable(folder)
-    for name in paths:
-        path = Path(name).expanduser()
-        if not path.exists():
-            raise DataError(name, "no such file or folder")
-        if read := tasks.tags(recipe.config.task["name"]).get("records"):  # a task with files of its own kind
-            yield from read(path)
-        elif path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in _IMAGES)
-            if not files:  # a folder that the run's own source understands, such as one of IDX files
-                yield from _file(path, recipe)
-            for file in files:
-                yield _image(file)
-        elif path.suffix.lower() in _IMAGES:
-            yield _image(path)
-        else:
-            yield from _file(path, recipe)
-
-
-def _readable(folder: Path) -> Recipe:
-    if read_manifest(folder)["kind"] == "own":
-        raise UserError(
-            str(folder),
-            "this run trained a module of your own, which its files cannot name",
-            f'in Python, write tw.open("{folder}", model=net).predict(x)',
-        )
-    return read(folder)
-
-
-def _image(path: Path) -> Record:
-    return {"image": path.read_bytes(), "path": str(path)}
-
-
-def _file(path: Path, recipe: Recipe) -> Iterator[Record]:
-    """A table, or a file of the kind the run was trained on."""
-    own, options = recipe.reader()
-    name = "table" if own == "table" or path.suffix.lower() in _TABLES else own
-    if "path" not in options and name == own:
-        raise DataError(
-            str(path), f"the source '{own}' reads no files", "give a table (.csv, .parquet, .jsonl) or images"
-        )
-    chosen = {**options, "path": str(path)} if name == own else {"path": str(path)}
-    source = source_of(name, chosen)
-    for i in range(len(source)):
-        yield source[i]

@@ -149,14 +149,8 @@ class Images(Processor):
         return Batch({"x": (x - mean) * scale}, targets, weight, rows.ids, len(rows))
 
     def decode(self, outputs: Outputs, batch: Batch) -> list[Answer]:
-        """``{"label": …, "probability": p, "top": [[label, p], …]}`` with the five most likely."""
-        values = self.labels.values
-        best, which = outputs["probabilities"].topk(min(5, len(values)), dim=1)
-        tops = [
-            [[values[i], p] for i, p in zip(row, ps, strict=True)]
-            for row, ps in zip(which.tolist(), best.tolist(), strict=True)
-        ]
-        return [{"label": top[0][0], "probability": top[0][1], "top": top} for top in tops]
+        """``{"label": …, "probability": p, "probabilities": {label: p, …}}``."""
+        return list(self.labels.answers(outputs["probabilities"]))
 
     def state_dict(self) -> dict[str, JSON]:
         """Everything `fit` learned."""

@@ -88,14 +88,8 @@ class TableLabels(Processor):
         return Batch(self.inputs.batch(rows), targets, weight, rows.ids, len(rows))
 
     def decode(self, outputs: Outputs, batch: Batch) -> list[Answer]:
-        """``{"label": …, "probabilities": {…}}``."""
-        names = [str(v) for v in self.labels.values]
-        rows = outputs["probabilities"].tolist()
-        best = outputs["probabilities"].argmax(1).tolist()
-        return [
-            {"label": self.labels.values[i], "probabilities": dict(zip(names, p, strict=True))}
-            for i, p in zip(best, rows, strict=True)
-        ]
+        """``{"label": …, "probability": p, "probabilities": {label: p, …}}``."""
+        return list(self.labels.answers(outputs["probabilities"]))
 
     def state_dict(self) -> dict[str, JSON]:
         """Everything `fit` learned."""

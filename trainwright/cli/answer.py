@@ -1,0 +1,137 @@
+"""The command that lets a run's model answer."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainwright.cli.commands import commands, json_option
+from trainwright.cli.rows import Form, Rows, file_rows, show
+from trainwright.cli.told import print_json, stdout_for_json
+from trainwright.cli.typed import new_file, run_folder
+from trainwright.core.errors import DataError, UserError
+
+if TYPE_CHECKING:
+    from trainwright.runs.inputs import Item
+
+Answers = Iterator[dict[str, Any]]
+_TOLD = 20  # bad inputs named one by one
+
+
+@commands.command(short_help="Let a run's model answer for files.")
+@click.argument("run")
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
+@click.option(
+    "--part", type=click.Choice(["train", "valid", "test"]), help="Instead of inputs: a part of the run's data."
+)
+@click.option("--out", metavar="FILE", help="Write the answers to a new .csv or .jsonl file.")
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), help="Of standard output: csv unless given.")
+@click.option("--keep", multiple=True, metavar="FIELD", help="A field of the record to repeat; may be repeated.")
+@click.option(
+    "--on-bad",
+    type=click.Choice(["error", "skip"]),
+    default="error",
+    help="An input that cannot be read: end, or go on.",
+)
+@json_option
+def predict(
+    run: str,
+    inputs: tuple[str, ...],
+    part: str | None,
+    out: str | None,
+    form: Form | None,
+    keep: tuple[str, ...],
+    on_bad: str,
+    as_json: bool,
+) -> None:
+    """Let a run's model answer for files: images, folders of images, or tables (.csv, .parquet, .jsonl).
+
+    An answer begins with where its record came from: the input, and the row of a table, counted from 1. Of classes it
+    has the probabilities of all. On a terminal the first answers are shown; a pipe and --out get every one as it is
+    made, whatever their number. The input - is standard input: JSON lines, or CSV with a header.
+
+    \b
+    trainwright predict runs/2026-11-20-digits-a1b2 photo.png
+    trainwright predict runs/2026-11-20-adult-c3d4 new.csv --out answers.csv --keep name
+    cat new.jsonl | trainwright predict runs/2026-11-20-adult-c3d4 - --format jsonl
+    """
+    folder = run_folder(run)
+    target = None if out is None else new_file(out)
+    if bool(inputs) == bool(part):
+        raise UserError("predict", "either inputs or --part say what is asked", "give one of the two")
+    skipped: list[dict[str, str]] = []
+    with stdout_for_json(as_json):
+        from trainwright.runs.answers import answered
+        from trainwright.runs.inputs import items_from, items_of
+        from trainwright.runs.run import open_run
+
+        opened = open_run(folder)
+        items = items_of(folder, part) if part else items_from(inputs, folder)
+        bad = _passing(skipped) if on_bad == "skip" else None
+        answers = _counted(answered(opened.predictor, items, keep=keep, bad=bad), shown=target is not None)
+        kept = list(_some(answers)) if as_json and target is None else []
+        written = _written(answers, target) if target is not None else len(kept)
+    if as_json:
+        told: dict[str, Any] = {"answers": kept} if target is None else {"out": str(target), "count": written}
+        print_json({"run": str(folder), **told, **({"skipped": skipped} if on_bad == "skip" else {})})
+        return
+    if target is not None:
+        click.echo(f"{written:,} answers in {target}")
+    elif sys.stdout.isatty() and form is None:
+        show(_some(answers))
+    else:
+        Rows(sys.stdout, form or "csv").write(_some(answers))
+    if skipped:
+        click.echo(f"{len(skipped):,} inputs were skipped", err=True)
+
+
+def _written(answers: Answers, target: Path) -> int:
+    with file_rows(target) as rows:
+        return rows.write(_some(answers))
+
+
+def _some(answers: Iterable[dict[str, Any]]) -> Answers:
+    """The answers; `DataError` where there is none."""
+    count = 0
+    for answer in answers:
+        count += 1
+        yield answer
+    if not count:
+        raise DataError("predict", "no input could be used", "what was wrong with each is told above")
+
+
+def _counted(answers: Answers, *, shown: bool) -> Answers:
+    """The answers, with their number on standard error as they are made, where nothing else is to be seen."""
+    if not shown:
+        yield from answers
+        return
+    from trainwright.runs.surface import surface
+
+    out = surface(sys.stderr, time.monotonic)
+    began = time.monotonic()
+    try:
+        for count, answer in enumerate(answers, 1):
+            yield answer
+            if count % 64 == 0:
+                rate = count / max(time.monotonic() - began, 1e-9)
+                out.live([(0, f"{count:,} answers"), (1, f"{rate:,.0f}/s")])
+    finally:
+        out.close()
+
+
+def _passing(skipped: list[dict[str, str]]) -> Any:
+    """Tells of the first bad inputs, and counts all."""
+
+    def tell(item: Item, error: DataError) -> None:
+        skipped.append({"input": item.place, "why": str(error)})
+        if len(skipped) <= _TOLD:
+            click.echo(f"skipped: {error}", err=True)
+        elif len(skipped) == _TOLD + 1:
+            click.echo("skipped: … and more", err=True)
+
+    return tell

@@ -1,0 +1,171 @@
+"""What a person asks a run's model about: files, folders, tables, lines on standard input, or a part of its data."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from trainwright.core.errors import DataError, UserError
+from trainwright.core.kinds import tasks
+from trainwright.core.task import Record
+from trainwright.data.folder import SUFFIXES
+from trainwright.data.source import Source, source_of
+from trainwright.runs.directory import read_manifest
+from trainwright.runs.gathered import divided, open_source, same_data, skipping
+from trainwright.runs.recipe import Recipe, read
+
+STDIN = "-"
+_TABLES = {".csv", ".tsv", ".parquet", ".jsonl", ".ndjson"}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One record to answer for."""
+
+    origin: Mapping[str, Any]  # where it comes from, the first columns of its answer
+    place: str  # the same for messages
+    read: Callable[[], Record]  # reads it when its turn comes; DataError where that cannot be
+
+
+def items_from(paths: Sequence[str], folder: Path) -> Iterator[Item]:
+    """The records of files and folders, read as the data of the run in ``folder`` was; ``-`` is standard input."""
+    recipe = _readable(folder)
+    own = tasks.tags(recipe.config.task["name"]).get("records")  # of a task with files of its own kind
+    for name in paths:
+        path = Path(name).expanduser()
+        try:
+            if name == STDIN:
+                yield from _lines(sys.stdin.buffer, recipe)
+            elif not path.exists():
+                raise DataError(name, "no such file or folder")
+            elif own is not None:
+                yield from (_known(str(r.get("path", name)), r) for r in own(path))
+            else:
+                yield from _in(path, name, recipe)
+        except DataError as error:
+            yield Item({"input": name}, name, _raising(error))
+
+
+def items_of(folder: Path, part: str) -> Iterator[Item]:
+    """The records of a part of the run's own data."""
+    from trainwright.runs.predict import reopened
+
+    recipe = _readable(folder)
+    facts = read_manifest(folder)["data"]
+    source = open_source(recipe, lambda what, done, total: None)
+    same_data(facts, {"fingerprint": source.fingerprint()}, folder)
+    bad = set(facts.get("bad_samples", {}).get("records", []))
+    task, _ = reopened(folder, None)
+    skipped = skipping(recipe.config, len(source), sorted(bad))
+    parts = divided(source, task, recipe.split, recipe.config.seed, skipped).parts
+    if part not in parts:
+        raise UserError("--part", f"the run has no part '{part}'", f"it has: {', '.join(parts)}")
+    for i in parts[part].tolist():
+        if i not in bad:
+            yield Item({"part": part, "record": i}, source.where(i), _reader(source, i))
+
+
+def _in(path: Path, name: str, recipe: Recipe) -> Iterator[Item]:
+    """An image, a folder of images, or a file of records."""
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+        if files:
+            yield from map(_image, files)
+            return
+    elif path.suffix.lower() in SUFFIXES:
+        yield _image(path)
+        return
+    yield from _rows(_source(path, recipe), name)
+
+
+def _readable(folder: Path) -> Recipe:
+    if read_manifest(folder)["kind"] == "own":
+        raise UserError(
+            str(folder),
+            "this run trained a module of your own, which its files cannot name",
+            f'in Python, write tw.open("{folder}", model=net).predict(x)',
+        )
+    return read(folder)
+
+
+def _image(path: Path) -> Item:
+    def bytes_of() -> Record:
+        try:
+            return {"image": path.read_bytes(), "path": str(path)}
+        except OSError as error:
+            raise DataError(str(path), f"cannot be read ({error.strerror})") from None
+
+    return Item({"input": str(path)}, str(path), bytes_of)
+
+
+def _source(path: Path, recipe: Recipe) -> Source:
+    """A table, or a file of the kind the run was trained on."""
+    own, options = recipe.reader()
+    name = "table" if own == "table" or path.suffix.lower() in _TABLES else own
+    if "path" not in options and name == own:
+        raise DataError(
+            str(path), f"the source '{own}' reads no files", "give a table (.csv, .parquet, .jsonl) or images"
+        )
+    return source_of(name, {**options, "path": str(path)} if name == own else {"path": str(path)})
+
+
+def _rows(source: Source, name: str) -> Iterator[Item]:
+    """The records of a file, counted from 1."""
+    for i in range(len(source)):
+        yield Item({"input": name, "row": i + 1}, source.where(i), _reader(source, i))
+
+
+def _reader(source: Source, index: int) -> Callable[[], Record]:
+    return lambda: source[index]
+
+
+def _known(name: str, record: Record) -> Item:
+    return Item({"input": name}, name, lambda: record)
+
+
+def _raising(error: DataError) -> Callable[[], Record]:
+    def fail() -> Record:
+        raise error
+
+    return fail
+
+
+def _lines(stream: BinaryIO, recipe: Recipe) -> Iterator[Item]:
+    """JSON lines one by one, as they come; or CSV with a header, which ends before the first answer."""
+    first = next((line for line in stream if line.strip()), b"")
+    if not first:
+        raise DataError("standard input", "is empty", "give JSON lines, or CSV with a header")
+    if first.lstrip().startswith(b"{"):
+        yield from _objects(first, stream)
+        return
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "standard-input.csv"
+        with path.open("wb") as file:
+            file.write(first)
+            file.writelines(stream)
+        yield from _rows(_source(path, recipe), STDIN)
+
+
+def _objects(first: bytes, rest: Iterable[bytes]) -> Iterator[Item]:
+    yield _object(first, 1)  # the line that was read to see what this is
+    for number, line in enumerate((line for line in rest if line.strip()), 2):
+        yield _object(line, number)
+
+
+def _object(line: bytes, number: int) -> Item:
+    def parsed() -> Record:
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise DataError(place, f"not JSON ({error})", "write one object per line") from None
+        if not isinstance(record, dict):
+            raise DataError(place, f"is a {type(record).__name__}", "write one object per line")
+        return record
+
+    place = f"standard input, record {number}"
+    return Item({"input": STDIN, "row": number}, place, parsed)
