@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from trainwright.core.task import Record
 from trainwright.data.encode import encode_records
 from trainwright.runs.begin import served, served_weights
 from trainwright.runs.gathered import open_source
-from trainwright.runs.predict import Predictor, records_from
+from trainwright.runs.inputs import items_from
+from trainwright.runs.predict import Predictor
 from trainwright.runs.recipe import read
 from trainwright.runs.run import Run, open_run
 from trainwright.tools.graph import Graph, onnx_answers, write_onnx
@@ -110,7 +112,7 @@ def _placed(folder: Path, about: Path, target: Path) -> None:
 def _real(run: Run, data: str | Path | None) -> list[Record]:
     """Records spread evenly over the run's data, or the first of those given."""
     if data is not None:
-        found = [record for record, _ in zip(records_from([str(data)], run.path), range(_CHECKED), strict=False)]
+        found = [item.read() for item in islice(items_from([str(data)], run.path), _CHECKED)]
     else:
         source = open_source(read(run.path), lambda what, done, total: None)
         bad = set(run.manifest["data"].get("bad_samples", {}).get("records", []))
