@@ -70,6 +70,11 @@ def main(folder: Path) -> None:
     assert again.predict(X[:20]) == whole.predict(X[:20])
     assert isinstance(again.model, keras.Model)
 
+    frozen = build()
+    before = frozen.layers[0].kernel.value.detach().clone()
+    fitted(frozen, folder / "frozen", epochs=2, freeze=["*/dense/kernel"], ema=0.9)
+    assert torch.equal(before, frozen.layers[0].kernel.value)
+
     module = adapted(build())
     x = torch.from_numpy(X[:64])
     with torch.no_grad():

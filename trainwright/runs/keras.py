@@ -46,7 +46,8 @@ def original(module: nn.Module) -> nn.Module:
 class Keras(nn.Module):
     """A built Keras model as torch expects a module: the mode decides, names do not depend on what was built before.
 
-    Its parameters are the trainable variables; all others (statistics of norms, seeds of dropout) are its buffers.
+    Its parameters are the variables that are trainable when it is made, and stay so where they are frozen later; all
+    others (statistics of norms, seeds of dropout) are its buffers.
     """
 
     def __init__(self, model: Any) -> None:
@@ -58,6 +59,7 @@ class Keras(nn.Module):
         ]
         self.packed = len(inputs) == 1  # several inputs travel in a list or a dict
         self._names = _names([v.path for v in model.variables])
+        self._trainable = [v.value.requires_grad for v in model.variables]
 
     def forward(self, *inputs: Tensor, **named: Tensor) -> Any:
         """What the Keras model gives for (N, …) inputs in order, or by name."""
@@ -109,7 +111,8 @@ class Keras(nn.Module):
     def _kept(self, trainable: bool) -> dict[str, Any]:
         """Name -> the tensor of each variable that learns, or of each that does not."""
         variables: Any = self.model.variables
-        return {n: v.value for n, v in zip(self._names, variables, strict=True) if v.value.requires_grad is trainable}
+        known = zip(self._names, self._trainable, variables, strict=True)
+        return {name: v.value for name, learns, v in known if learns is trainable}
 
 
 def _names(paths: list[str]) -> list[str]:
