@@ -228,13 +228,13 @@ def test_a_target_in_another_form_is_told(form: str) -> None:
 
 
 def test_logits_given_to_nll_are_told() -> None:
-    with pytest.raises(UserError, match=r"nn\.LogSoftmax\(1\)"):
+    with pytest.raises(UserError, match="end the model with a log-softmax"):
         made("nll", {}).each(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
     criterion = made("nll", {})
     assert criterion.each(torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64)).shape == (
         0,
     )  # an empty batch tells nothing
-    with pytest.raises(UserError, match=r"nn\.LogSoftmax\(1\)"):
+    with pytest.raises(UserError, match="end the model with a log-softmax"):
         criterion.each(numbers((4, C)), labels((4,)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +16,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from tests.builtin import films
 from tests.sketches import SKETCHES, Sketch, ctc
 from trainwright.core.batch import Batch, Draw
 from trainwright.core.errors import DataError
-from trainwright.core.kinds import tasks
+from trainwright.core.kinds import models, tasks
 from trainwright.core.rows import Column, Encoded, Rows
 from trainwright.core.task import (
     JSON,
@@ -673,7 +675,8 @@ class BuiltIn(NamedTuple):
         return tasks[self.name](**self.options)
 
     def model_for(self, sizes: Mapping[str, Any]) -> nn.Module:
-        return self.model(**{k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()})
+        known = inspect.signature(self.model).parameters
+        return self.model(**{k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items() if k in known})
 
     def unlabelled(self, record: Record) -> Record:
         return {k: v for k, v in record.items() if k != self.label}
@@ -729,11 +732,18 @@ def small_mlp(*, inputs: int, outputs: int, cardinalities: tuple[int, ...] = ())
     return MLP(inputs=inputs, outputs=outputs, cardinalities=cardinalities, width=8)
 
 
+def small_video(*, frames: int, channels: int, size: tuple[int, int], outputs: int) -> nn.Module:
+    return models["video"](
+        frames=frames, channels=channels, size=size, outputs=outputs, filters=(4,), features=8, units=8
+    )
+
+
 BUILT_IN = (
     BuiltIn("tabular_classification", {}, small_mlp, lambda: table(True), "target"),
     BuiltIn("tabular_regression", {}, small_mlp, lambda: table(False), "target"),
     BuiltIn("image_classification", {}, small_cnn, pictures, "label"),
     BuiltIn("image_classification", {"gigabytes": 0.0}, small_cnn, files, "label"),  # kept as bytes
+    BuiltIn("video_classification", {"frames": 3}, small_video, lambda: films(16), "label"),
     BuiltIn("supervised", {"loss": "cross_entropy"}, small_mlp, lambda: arrays("cross_entropy"), "y"),
     BuiltIn("supervised", {"loss": "binary_cross_entropy"}, small_mlp, lambda: arrays("binary_cross_entropy"), "y"),
     BuiltIn("supervised", {"loss": "mse"}, small_mlp, lambda: arrays("mse"), "y"),
