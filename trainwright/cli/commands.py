@@ -210,7 +210,8 @@ def evaluate(run: str, data: str | None, part: str | None, as_json: bool) -> int
         click.echo(f"error: {told_broken(found.trouble)}", err=True)
     code = NumericsError.exit_code if found.trouble else 0
     if as_json:
-        told = {"scores": found.scores, "intervals": found.intervals, "trouble": found.trouble}
+        told: dict[str, Any] = {"scores": found.scores, "intervals": found.intervals, "trouble": found.trouble}
+        told["confusion"] = found.confusion.as_json() if found.confusion else None
         print_json({"run": str(opened.path), **told})
         return code
     same = "test" in {key.partition("/")[0] for key in found.scores}
@@ -220,6 +221,8 @@ def evaluate(run: str, data: str | None, part: str | None, as_json: bool) -> int
     ended = opened.view.ended
     for text, _ in standing(ended, monitor["name"], monitor["better"]) if ended and same else ():
         click.echo(text)
+    for line in found.confusion.lines() if found.confusion else ():
+        click.echo(line)
     return code
 
 

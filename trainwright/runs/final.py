@@ -9,6 +9,7 @@ from trainwright.engine import checkpoint
 from trainwright.engine.average import averaged_weights
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.begin import served_weights
+from trainwright.runs.confusion import FILE as CONFUSION
 from trainwright.runs.directory import CHECKPOINTS, read_view
 from trainwright.runs.score import Scores, compared, judged
 from trainwright.runs.sound import broken_scores, broken_weights
@@ -27,12 +28,14 @@ def final_scores(pieces: Pieces, folder: Path) -> Scores:
         state.parts["model"].load_state_dict(served_weights(checkpoint.at(folder / CHECKPOINTS, best)))
     elif state.ema:
         state.parts["model"].load_state_dict(averaged_weights(state.ema.state_dict()))
-    found = judged(pieces, [p for p in ("valid", "test") if p in pieces.evaluations])
+    found, confusion = judged(pieces, [p for p in ("valid", "test") if p in pieces.evaluations])
     unmoved = state.counters.in_a_row if not state.scaler else 0  # a float16 scale may take steps to settle
     trouble = trouble or broken_weights(state.model, ranks) or broken_scores(found)
     if not trouble and not found and unmoved:
         trouble = f"the gradient of its last {unmoved} steps was NaN or infinite"
     if not pieces.runtime.first:
         return Scores(trouble=trouble)
+    if confusion is not None:
+        confusion.write(folder / CONFUSION)
     training = sum(e.seconds * len(e.losses) for e in read_view(folder).steps)
-    return replace(compared(pieces, found, training), trouble=trouble)
+    return replace(compared(pieces, found, training), trouble=trouble, confusion=confusion)

@@ -11,6 +11,8 @@ from torch import nn
 from trainwright.core.errors import UserError, did_you_mean
 from trainwright.core.events import Difference, View
 from trainwright.core.finding import Finding
+from trainwright.runs.confusion import FILE as CONFUSION
+from trainwright.runs.confusion import Confusion
 from trainwright.runs.directory import CONFIG, MANIFEST, locked, read_manifest, read_view
 from trainwright.runs.keras import original
 from trainwright.runs.plot import curves
@@ -82,6 +84,12 @@ class Run:
         """
         ended = self.view.ended
         return {k: dict(v) for k, v in ended.differences.items()} if ended else {}
+
+    @property
+    def confusion(self) -> Confusion | None:
+        """How often each class was called each other on the last part; None where the run has no such table."""
+        path = self.path / CONFUSION
+        return Confusion.read(path) if path.is_file() else None
 
     @property
     def findings(self) -> list[Finding]:

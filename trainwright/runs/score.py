@@ -20,6 +20,7 @@ from trainwright.metrics.bootstrap import LOSS, interval, resampled
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.baselines import allowed, baselines
 from trainwright.runs.begin import served, served_weights
+from trainwright.runs.confusion import Confusion, taken, with_pairs
 from trainwright.runs.gathered import gather_data, same_data, skipping, sound
 from trainwright.runs.measures import by_name
 from trainwright.runs.predict import reopened
@@ -39,18 +40,21 @@ class Scores:
     differences: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
     trouble: str = ""  # what is broken about the model
+    confusion: Confusion | None = None  # of the last part
 
 
-def judged(pieces: Pieces, parts: Iterable[str]) -> dict[str, Judged]:
-    """The state's present weights on the named parts; every rank gets the same."""
+def judged(pieces: Pieces, parts: Iterable[str]) -> tuple[dict[str, Judged], Confusion | None]:
+    """The state's present weights on the named parts, and the confusion of the last; every rank gets the same."""
     counters = pieces.state.counters
     progress = Progress(counters.step, max(counters.step, 1), counters.epoch)
-    out = {}
+    metrics = with_pairs(pieces.metrics, pieces.task)
+    out, confusion = {}, None
     with pieces.state.aside():
         for part in parts:
             data = pieces.evaluations[part]()
-            out[part] = judge(pieces.state.model, pieces.task, data, pieces.runtime, progress, metrics=pieces.metrics)
-    return out
+            found = judge(pieces.state.model, pieces.task, data, pieces.runtime, progress, metrics=metrics)
+            out[part], confusion = taken(found, pieces.task)
+    return out, confusion
 
 
 def scored(
@@ -131,9 +135,10 @@ def evaluate_run(
     runtime = Runtime()
     over, name = _elsewhere(run, task, data, tell) if data else _own_part(run, task, part, runtime)
     metrics = {**task.metrics(), **by_name(read(run.path).metrics, task)}
-    found = {name: judge(model, task, over(), runtime, metrics=metrics)}
+    one, confusion = taken(judge(model, task, over(), runtime, metrics=with_pairs(metrics, task)), task)
+    found = {name: one}
     trouble = broken_weights(model, runtime.ranks) or broken_scores(found)
-    return replace(scored(found, metrics, {}, run.config["seed"]), trouble=trouble)
+    return replace(scored(found, metrics, {}, run.config["seed"]), trouble=trouble, confusion=confusion)
 
 
 def _own_part(run: Run, task: Any, part: str | None, runtime: Runtime) -> tuple[Callable[[], Iterable[Batch]], str]:

@@ -111,7 +111,7 @@ def closing(run: Run, out: Surface) -> None:
     elif ended and ended.outcome != "interrupted":
         out.line("\nnothing was held out, so nothing was scored; the last weights are kept", "warning")
     out.line("")
-    made = [n for n in ("curves.png", "metrics.csv", "config.toml") if (run.path / n).is_file()]
+    made = [n for n in ("curves.png", "metrics.csv", "confusion.csv", "config.toml") if (run.path / n).is_file()]
     field(out, "run", f"{run.path}" + (f"  ({', '.join(made)})" if made else ""))
     for i, command in enumerate(next_commands(run)):
         out.line(f"{'' if i else 'next':<{_LABEL}} {command}", "command")
