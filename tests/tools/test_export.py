@@ -97,10 +97,27 @@ def test_a_model_of_images_answers_the_same_with_normalization_inside(model: dic
     agrees(of_digits(model), records, "probabilities")
 
 
-def test_a_declared_list_of_layers_is_exported() -> None:
-    layers = [{"name": "flatten"}, {"name": "dense", "units": 8}, {"name": "relu"}, {"name": "dense", "units": 10}]
+@pytest.mark.parametrize(
+    "layers",
+    [
+        ["flatten", {"name": "dense", "units": 8}, "relu", {"name": "dense", "units": 10}],
+        [{"name": "conv", "filters": 4}, "batch_norm", "silu", "avg_pool", "flatten", "layer_norm", "dropout"],
+        [{"name": "simple_rnn", "units": 6}], [{"name": "gru", "units": 6}],
+        [{"name": "lstm", "units": 6, "give": "all"}, "global_pool"],
+    ],
+    ids=["dense", "convolutional", "simple_rnn", "gru", "lstm"],
+)  # fmt: skip
+def test_a_declared_list_of_layers_is_exported(layers: list[Any]) -> None:
     run = of_digits({"name": "sequential", "layers": layers})
     agrees(run, [{"image": np.eye(8, dtype=np.uint8) * i} for i in range(5)], "probabilities")
+
+
+def test_an_onnx_file_carries_what_is_beside_it_inside_as_well() -> None:
+    tw.export(of_table("tabular_classification", {"name": "mlp"}), "m.onnx")
+    inside = onnxruntime.InferenceSession("m.onnx").get_modelmeta().custom_metadata_map
+    about = json.loads(Path("m.json").read_text())
+    about.pop("checked")
+    assert json.loads(inside["trainwright"]) == about
 
 
 def test_safetensors_hold_the_served_weights_and_the_json_all_else() -> None:

@@ -131,8 +131,9 @@ def _written(run: Run, file: Path, records: list[Record]) -> tuple[dict[str, Any
     inputs = graph.inputs(rows)
     with torch.no_grad():
         expected = dict(zip(graph.outputs(inputs), graph(*inputs.values()), strict=True))
+    facts = _facts(run, predictor, inputs, expected)
     if file.suffix == ".onnx":
-        write_onnx(graph, inputs, file)
+        write_onnx(graph, inputs, file, {"trainwright": json.dumps(facts, ensure_ascii=False)})
         got = onnx_answers(file, inputs)
     else:
         weights = {k: v.detach().cpu().contiguous().clone() for k, v in served_weights(served(run.path)).items()}
@@ -145,7 +146,6 @@ def _written(run: Run, file: Path, records: list[Record]) -> tuple[dict[str, Any
     if not difference <= _AGREEMENT * max(largest, 1e-30):  # written so that NaN is refused too
         what = f"answers {len(records)} records otherwise than the run, by up to {difference:g} where outputs reach "
         raise UserError(file.name, f"{what}{largest:g}", "it was not kept; please report it")
-    facts = _facts(run, predictor, inputs, expected)
     facts["checked"] = {"records": len(records), "difference": difference, "largest_output": largest}
     return facts, len(records), difference, largest
 

@@ -56,8 +56,8 @@ class Graph(nn.Module):
         return dict(self._task.predict(self.model, batch))
 
 
-def write_onnx(graph: Graph, inputs: Mapping[str, Tensor], file: Path) -> None:
-    """One ONNX file, weights inside, for any length of batch; `UserError` where there is no counterpart."""
+def write_onnx(graph: Graph, inputs: Mapping[str, Tensor], file: Path, metadata: Mapping[str, str]) -> None:
+    """One ONNX file, weights and ``metadata`` inside, for any length of batch; `UserError` where it has no words."""
     names, results = list(inputs), graph.outputs(inputs)
     batch = torch.export.Dim("batch")
     example = tuple(t[:2] if len(t) > 1 else torch.cat([t, t]) for t in inputs.values())  # of one, 1 would be fixed
@@ -74,6 +74,7 @@ def write_onnx(graph: Graph, inputs: Mapping[str, Tensor], file: Path) -> None:
                 external_data=False,
             )
             assert program is not None
+            program.model.metadata_props.update(metadata)
             program.save(str(file), external_data=False)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
