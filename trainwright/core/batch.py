@@ -69,6 +69,11 @@ class Draw:
 
     Source: Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators"; Salmon et al. 2011, "Parallel
     random numbers: as easy as 1, 2, 3" for the idea of counters.
+
+    Args:
+        seed: of the run.
+        epoch: from 0; each draws other numbers.
+        ids: (N,) int64 ids of the samples.
     """
 
     def __init__(self, seed: int, epoch: int, ids: Tensor) -> None:

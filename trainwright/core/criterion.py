@@ -28,10 +28,10 @@ class Criterion:
     each class, before the first batch: by the processor, once it is fitted or its state is loaded.
     """
 
-    each: Callable[[Tensor, Tensor], Tensor]
-    expects: Literal["classes", "binary", "numbers"]
+    each: Callable[[Tensor, Tensor], Tensor]  # (output, target) -> (N,)
+    expects: Literal["classes", "binary", "numbers"]  # of the target
     weight: Callable[[Tensor], Tensor] = samples  # 0-d, on the target's device
-    learn: Callable[[Sequence[float]], None] = forget
+    learn: Callable[[Sequence[float]], None] = forget  # is told how often training has each class
 
 
 def mean_of_members(criterion: Criterion, outputs: Tensor, target: Tensor) -> Tensor:

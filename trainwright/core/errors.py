@@ -17,6 +17,11 @@ class UserError(TrainwrightError, ValueError):
 
     The message reads ``where: what; instead``, for example
     ``optimizer.lrr: unknown option; did you mean 'lr'?``.
+
+    Args:
+        where: the key, the file or the argument.
+        what: is wrong with it.
+        instead: what to write, or to do.
     """
 
     exit_code = 2

@@ -24,7 +24,7 @@ class RunStarted:
     attempt: int  # from 1
     from_step: int  # the first step is the next one
     steps: int  # of the whole budget
-    steps_per_epoch: int
+    steps_per_epoch: int  # optimizer steps
     time: str  # ISO 8601, UTC
     note: str = ""  # why it resumed, what changed
 
@@ -35,12 +35,12 @@ class StepDone:
     """The optimizer steps since the last wait for the device. Seconds are averages per step."""
 
     step: int  # the last of them; the first is step - len(losses) + 1
-    epoch: int
+    epoch: int  # complete ones
     samples: int  # seen since the run began
     losses: tuple[float, ...]  # mean loss of each step
     norms: tuple[float, ...]  # gradient norm of each step, before clipping
     lr: float  # of the first parameter group, at the last step
-    seconds: float
+    seconds: float  # per step
     waited: float  # of these, seconds the loop stood waiting for data
     parts: Mapping[str, float] = field(default_factory=dict)  # summands of the last step's loss
     skipped: int = 0  # steps not taken because the gradient was not finite
@@ -63,18 +63,18 @@ class EvalDone:
 class Shown:
     """What the network said about a few samples."""
 
-    step: int
-    part: str
-    exhibits: tuple[Exhibit, ...]
+    step: int  # optimizer steps taken before it
+    part: str  # of the data they come from
+    exhibits: tuple[Exhibit, ...]  # what to look at
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointSaved:
     """A checkpoint is durable."""
 
-    step: int
+    step: int  # optimizer steps it holds
     path: str  # relative to the run
-    seconds: float
+    seconds: float  # it took
 
 
 @with_config(_numbers)
@@ -82,8 +82,8 @@ class CheckpointSaved:
 class Probed:
     """Statistics of the layers, measured between two steps."""
 
-    step: int
-    statistics: Mapping[str, Mapping[str, float]]
+    step: int  # optimizer steps taken before it
+    statistics: Mapping[str, Mapping[str, float]]  # of each layer, by name
 
 
 @with_config(_numbers)
@@ -91,8 +91,8 @@ class Probed:
 class Found:
     """Something is wrong, or may be."""
 
-    step: int
-    finding: Finding
+    step: int  # optimizer steps taken before it
+    finding: Finding  # what, where, with which numbers
 
 
 @with_config(_numbers)
@@ -113,14 +113,14 @@ Interval: TypeAlias = tuple[float, float]  # 95 %
 class RunEnded:
     """The attempt is over."""
 
-    step: int
+    step: int  # optimizer steps taken in all
     outcome: str  # "finished" | "stopped" | "interrupted" | "failed"
-    reason: str
-    seconds: float
+    reason: str  # in words
+    seconds: float  # of this attempt
     scores: Mapping[str, float] = field(default_factory=dict)  # "test/accuracy": 0.97
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # "linear": {"accuracy": 0.91}
     intervals: Mapping[str, Interval] = field(default_factory=dict)  # of the scores, by bootstrap
-    baseline_intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    baseline_intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)  # of theirs
     differences: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)  # to each baseline
     skipped: Mapping[str, str] = field(default_factory=dict)  # baselines that were not fitted, and why
 
@@ -135,8 +135,8 @@ EVENTS: Mapping[str, type[Any]] = {
 class Stop:
     """The one thing an observer may ask for."""
 
-    reason: str
-    outcome: str = "stopped"
+    reason: str  # told to the person
+    outcome: str = "stopped"  # of the run
 
 
 Observer: TypeAlias = Callable[[Event], Stop | None]

@@ -44,13 +44,13 @@ class Advice:
 class Finding:
     """A trouble with its proof."""
 
-    rule: str
-    severity: Literal["note", "warning", "error"]
+    rule: str  # the name of what found it
+    severity: Literal["note", "warning", "error"]  # an error spoils the result
     what: str  # one sentence a beginner understands
     where: str = ""  # layer, column or part
     evidence: Mapping[str, float] = field(default_factory=dict)  # the numbers that prove it
-    why: str = ""
-    fixes: tuple[Patch | Edit | Advice, ...] = ()
+    why: str = ""  # what it does to the training
+    fixes: tuple[Patch | Edit | Advice, ...] = ()  # the likeliest first
 
 
 @dataclass(frozen=True, slots=True)

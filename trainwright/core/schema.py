@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import types
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -159,8 +159,23 @@ def _lenient(hint: Any) -> Any:
 
 
 def _range_text(field: FieldInfo) -> str:
+    """``0 ≤ x < 1``; of the numbers of a list, ``each 0 ≤ x < 1``."""
+    own = _bounds(_notes(field.annotation, field.metadata))
+    return own or " ".join(["each", *inner] if (inner := [t for t in _inner(field.annotation) if t][:1]) else [])
+
+
+def _inner(hint: Any) -> Iterator[str]:
+    """The ranges of the elements of a list, or of a list that a union allows."""
+    for arg in get_args(hint):
+        if get_origin(hint) in (tuple, list) and get_origin(arg) is Annotated:
+            yield _bounds(_notes(None, arg.__metadata__))
+        elif arg is not Ellipsis:
+            yield from _inner(arg)
+
+
+def _bounds(notes: Iterable[Any]) -> str:
     low = high = ""
-    for note in _notes(field.annotation, field.metadata):
+    for note in notes:
         for key, sign in (("ge", "≤"), ("gt", "<")):
             if (value := getattr(note, key, None)) is not None:
                 low = f"{value:g} {sign} "

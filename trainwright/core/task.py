@@ -23,7 +23,7 @@ Answer: TypeAlias = Mapping[str, Any]  # one prediction a person can read, JSON-
 class Loss:
     """One forward pass. ``sum`` is a scalar: the loss SUMMED over the batch's weight."""
 
-    sum: Tensor
+    sum: Tensor  # over the batch's weight, a scalar with its graph
     outputs: Outputs = field(default_factory=dict)  # detached; what metrics with source "loss" read
     each: Tensor | None = None  # (N,) detached, each sample's share of the sum
     parts: Mapping[str, Tensor] = field(default_factory=dict)  # named summands, summed likewise, for the log
@@ -33,9 +33,9 @@ class Loss:
 class Progress:
     """How far the training is, for losses that warm up (KL terms, scheduled sampling)."""
 
-    step: int = 0
+    step: int = 0  # optimizer steps taken
     steps: int = 1  # of the whole budget
-    epoch: int = 0
+    epoch: int = 0  # the one that the batch belongs to
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,13 @@ class Metric:
     weights (B, N), how often each row counts in each resample, to (B,).
     """
 
-    count: Callable[[Outputs, Batch], Tensor]
-    value: Callable[[Tensor], float]
-    better: Literal["higher", "lower"]
-    combine: Literal["add", "rows"] = "add"
+    count: Callable[[Outputs, Batch], Tensor]  # one row per sample, (N, …)
+    value: Callable[[Tensor], float]  # of the total, or of all rows
+    better: Literal["higher", "lower"]  # when comparing
+    combine: Literal["add", "rows"] = "add"  # rows are summed, or kept
     source: Literal["loss", "predict"] = "loss"  # which pass its outputs come from
     when: Literal["each", "final"] = "each"  # at each evaluation, or only at the end
-    many: Callable[[Tensor, Tensor], Tensor] | None = None
+    many: Callable[[Tensor, Tensor], Tensor] | None = None  # of many resamples at once: (N, …), (B, N) -> (B,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ _AUTO = ("cuda", "xpu", "mps", "xla")
 class Runtime:
     """Device, precision and ranks."""
 
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    precision: Precision = "float32"
-    ranks: Single = field(default_factory=Single)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))  # of weights and batches
+    precision: Precision = "float32"  # of the forward and backward pass
+    ranks: Single = field(default_factory=Single)  # the processes that train together
 
     @classmethod
     def start(

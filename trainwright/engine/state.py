@@ -202,6 +202,9 @@ class TrainState:
 
     ``model``, ``optimizer``, ``loader``, ``counters``, ``best`` and ``random`` are always there; a run adds what else
     changes: a scaler, averaged weights, a second optimizer, a teacher.
+
+    Args:
+        parts: by name; each can give and take back its state.
     """
 
     def __init__(self, parts: Mapping[str, Stateful]) -> None:

@@ -28,10 +28,10 @@ class Step:
     ``loss`` and ``parts`` are this rank's share: summed over ranks they are the mean over the whole batch.
     """
 
-    loss: Tensor
+    loss: Tensor  # of the step, penalties left out
     norm: Tensor  # of the whole gradient, over all ranks, before clipping
     finite: Tensor  # bool; False: the step was not taken
-    parts: Mapping[str, Tensor]
+    parts: Mapping[str, Tensor]  # named summands of the loss, and penalties
 
 
 class StepFn(Protocol):

@@ -152,7 +152,11 @@ def open_run(path: str | Path, model: nn.Module | None = None) -> Run:
 
 
 def list_runs(root: str | Path = "runs") -> list[Run]:
-    """All runs directly under a folder, oldest first."""
+    """All runs directly under a folder, oldest first.
+
+    Args:
+        root: the folder.
+    """
     folder = Path(root)
     if not folder.is_dir():
         return []
