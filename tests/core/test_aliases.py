@@ -10,7 +10,8 @@ from trainwright.core import aliases
 from trainwright.core.aliases import ALIASES, GATHERED, REFUSED, WITHIN
 from trainwright.core.config import RunConfig
 from trainwright.core.errors import UserError
-from trainwright.core.kinds import KINDS
+from trainwright.core.foreign_values import INITS, OPTIMIZERS, SCHEDULES
+from trainwright.core.kinds import KINDS, inits, optimizers, schedules
 from trainwright.core.translate import translated
 from trainwright.explain import explain
 from trainwright.runs.recipe import read
@@ -59,6 +60,7 @@ def test_every_name_within_a_section_leads_to_an_option_that_something_has(name:
         ("val_check_interval", 100, "eval_every", "100 steps"), ("save_steps", 50, "save_every", "50 steps"),
         ("run_name", "mine", "name", "mine"), ("early_stopping_patience", 3, "patience", 3),
         ("min_delta", 0, "min_change", 0.0), ("clipvalue", 0.5, "clip_value", 0.5), ("ema_decay", 0.9, "ema", 0.9),
+        ("kernel_initializer", "glorot_uniform", "init", {"name": "xavier_uniform"}),
         ("weights", "w.safetensors", "init_from", {"path": "w.safetensors"}),
     ],
 )  # fmt: skip
@@ -111,6 +113,8 @@ def test_names_within_a_section_are_translated_where_ours_is_there_and_theirs_is
         ({"precision": "bf16-mixed"}, ("precision", "bfloat16")), ({"precision": 32}, ("precision", "float32")),
         ({"precision": "16-mixed"}, ("precision", "float16")), ({"device": 0}, ("device", "cuda:0")),
         ({"device": "1"}, ("device", "cuda:1")), ({"optimizer": "AdamW"}, ("optimizer", {"name": "adamw"})),
+        ({"init": "he_normal"}, ("init", {"name": "kaiming_normal"})),
+        ({"optimizer": "NAG"}, ("optimizer", {"name": "nesterov"})),
         ({"schedule": "OneCycleLR"}, ("schedule", {"name": "one_cycle"})),
     ],
 )  # fmt: skip
@@ -118,6 +122,14 @@ def test_values_of_our_own_keys_as_others_write_them(written: dict[str, Any], me
     found = read({**IRIS, **written})
     assert found.config.model_dump()[meant[0]] == meant[1]
     assert len(found.said) == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "registry"), [(OPTIMIZERS, optimizers), (SCHEDULES, schedules), (INITS, inits)], ids=lambda x: ""
+)
+def test_no_name_of_ours_is_taken_for_another(table: dict[str, tuple[str, ...]], registry: Any) -> None:
+    assert table.keys() <= set(registry.names())
+    assert not {other for others in table.values() for other in others} & set(registry.names())
 
 
 def test_a_model_named_with_its_depth_is_one_of_ours() -> None:

@@ -32,7 +32,7 @@ def net() -> nn.Sequential:
 
 def fit(tmp_path: Path, **options: Any) -> tw.Run:
     chosen: dict[str, Any] = {"loss": "cross_entropy", "epochs": 5, "lr": 0.02, "log_every": 1, "quiet": True}
-    return tw.fit(options.pop("model", None) or net(), (X, Y), out=tmp_path / "run", **{**chosen, **options})
+    return tw.fit(options.pop("model", None) or net(), (X, Y), **{**chosen, "out": tmp_path / "run", **options})
 
 
 def learned(run: tw.Run) -> bool:
@@ -488,3 +488,65 @@ def test_a_goal_ends_the_training_and_says_so(recipe: dict[str, Any], tmp_path: 
     ):
         with pytest.raises(UserError, match=said):
             tw.train(recipe, {"observers": [{"name": "goal", **options}]}, out=tmp_path / said[:5], quiet=True)
+
+
+# --- a run with parts of ones own, opened again ----------------------------------------------------------------------
+
+
+def halved(step: int, steps: int) -> float:
+    return 0.5
+
+
+def fitted(tmp_path: Path, **options: Any) -> tw.Run:
+    """Interrupted after four steps."""
+
+    def stop(event: Event) -> tw.Stop | None:
+        return tw.Stop("enough", "interrupted") if isinstance(event, StepDone) and event.step == 4 else None
+
+    return fit(tmp_path, observers=[stop], **options)
+
+
+def test_a_run_says_which_of_its_parts_were_code_and_must_be_brought_again(tmp_path: Path) -> None:
+    parts = {"loss": margin, "schedule": halved, "metrics": {"always": lambda output, target: 1.0}}
+    run = fitted(tmp_path, **parts)
+    assert run.manifest["own"] == ["loss", "schedule", "metrics.always"]
+    needs = r"tw\.fit\(net, data, …, resume=.*its loss, its schedule, its metrics\.always are code of yours too"
+    with pytest.raises(UserError, match=needs):
+        tw.resume(run.path, quiet=True)
+    with pytest.raises(UserError, match=r"tw\.open\(.*, model=net\)"):
+        tw.open(run.path).predict(X[:2])
+    assert len(tw.open(run.path, model=net()).predict(X[:2])) == 2  # predictions need none of them
+    again = fit(tmp_path, resume=run.path, out=None, **parts)
+    assert again.state == "finished"
+
+
+def test_a_run_without_such_parts_says_nothing_of_them(tmp_path: Path) -> None:
+    run = fitted(tmp_path)
+    assert run.manifest["own"] == []
+    with pytest.raises(UserError, match=r"with what it was called with$"):
+        tw.resume(run.path, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("began", "goes_on", "said"),
+    [
+        ({"loss": margin}, {}, "loss: is 'cross_entropy', but this run began with one of your own"),
+        ({}, {"loss": margin}, "loss: is code of yours, but this run began with 'cross_entropy'"),
+        ({"schedule": halved}, {}, "schedule: is 'constant', but this run began with one of your own; give it that"),
+        (
+            {},
+            {"optimizer": torch.optim.NAdam, "lr": None},
+            "optimizer: is code of yours, but this run began with 'adamw'",
+        ),
+        ({"optimizer": "sgd"}, {"optimizer": "lion"}, "optimizer: is 'lion', but this run began with 'sgd'"),
+    ],
+)
+def test_a_run_goes_on_with_what_it_began_with(began: Any, goes_on: Any, said: str, tmp_path: Path) -> None:
+    run = fitted(tmp_path, **began)
+    with pytest.raises(UserError, match=said):
+        fit(tmp_path, resume=run.path, out=None, **goes_on)
+
+
+def test_another_schedule_by_name_may_take_over(tmp_path: Path) -> None:
+    run = fitted(tmp_path, schedule="linear")
+    assert fit(tmp_path, resume=run.path, out=None, schedule="cosine").state == "finished"

@@ -14,7 +14,9 @@ PRECISIONS = {
 OPTIMIZERS = {
     "adamw": ("adamw_torch", "adamw_torch_fused", "adamw_hf", "adam_w", "torch.optim.adamw", "decoupledadamw"),
     "adam": ("torch.optim.adam", "keras.optimizers.adam"),
-    "sgd": ("momentum", "torch.optim.sgd", "keras.optimizers.sgd", "sgd_momentum"),
+    "sgd": ("torch.optim.sgd", "keras.optimizers.sgd"),
+    "momentum": ("sgd_momentum", "heavy_ball"),
+    "nesterov": ("nag", "sgd_nesterov"),
     "rmsprop": ("rms", "rms_prop"),
     "adagrad": ("ada_grad",),
     "lion": ("lion_32bit",),
@@ -30,6 +32,17 @@ SCHEDULES = {
     "one_cycle": ("onecyclelr", "onecycle", "1cycle"),
     "polynomial": ("polynomiallr", "polynomialdecay", "poly"),
     "plateau": ("reducelronplateau", "reduce_lr_on_plateau", "reduce_on_plateau"),
+}
+INITS = {
+    "xavier_uniform": ("glorot_uniform", "glorotuniform", "xavier_uniform_"),
+    "xavier_normal": ("glorot_normal", "glorotnormal", "xavier_normal_"),
+    "kaiming_uniform": ("he_uniform", "heuniform", "kaiming_uniform_"),
+    "kaiming_normal": ("he_normal", "henormal", "kaiming_normal_"),
+    "lecun_uniform": ("lecununiform",),
+    "lecun_normal": ("lecunnormal",),
+    "orthogonal": ("orthogonal_", "orthogonalinitializer"),
+    "truncated_normal": ("trunc_normal", "trunc_normal_", "truncatednormal"),
+    "zeros": ("zeros_", "zero"),
 }
 
 
@@ -89,6 +102,11 @@ def mixed(value: Any) -> Any:
 def optimizer_name(value: Any) -> Any:
     """``AdamW`` and ``adamw_torch`` -> ``adamw``."""
     return _known(value, OPTIMIZERS)
+
+
+def init_name(value: Any) -> Any:
+    """``glorot_uniform`` -> ``xavier_uniform``."""
+    return _known(value, INITS)
 
 
 def schedule_name(value: Any) -> Any:

@@ -33,6 +33,7 @@ from trainwright.runs.initial import InitSpec, begin, remember, rule_of, take, w
 from trainwright.runs.keras import adapted, original
 from trainwright.runs.measures import MetricSpecs, by_label, is_own, metrics_of
 from trainwright.runs.measures import written as metrics_written
+from trainwright.runs.mine import own_parts, same_parts
 from trainwright.runs.own import Asked, array_pieces, foreign_pieces
 from trainwright.runs.recipe import plain, write
 from trainwright.runs.run import Run, open_run
@@ -193,6 +194,8 @@ def fit(
     if parallel == "fsdp" and isinstance(optimizer, Optimizer):
         raise UserError("optimizer", "was made before the weights were sharded", "pass its name, or a function")
     folder = open_run(resume).path if resume is not None else None
+    if folder:
+        same_parts(Run(folder), config, _named(loss))
     learned = json.loads((folder / PROCESSOR).read_text(encoding="utf-8")) if folder else None
     console = None if quiet or not runtime.first else Console()
     report: Report = console.progress if console else silent
@@ -258,7 +261,7 @@ def _attempt_of(
         pieces=pieces,
         folder=folder,
         config=lambda steps: rewrite(folder, values, len(attempts) - 1) if resumed else write(values, folder / CONFIG),
-        facts={"kind": "own", "attempts": attempts, "supervised": again},
+        facts={"kind": "own", "attempts": attempts, "supervised": again, "own": own_parts(config, again)},
         observers=observers,
         console=console,
         resumed=resumed is not None,
@@ -332,6 +335,10 @@ def _written(config: RunConfig, again: Mapping[str, Any], model: nn.Module) -> d
 
 def _reopening(task: Task[Any], loss: Any) -> dict[str, Any]:
     """The options that make the task again when the run is opened; a loss that is the user's own has no name."""
-    named = loss if isinstance(loss, str) else dict(loss) if isinstance(loss, Mapping) else None
     shape = {"inputs": list(task.inputs), "targets": list(task.targets), "call": task.call}  # type: ignore[attr-defined]
-    return {"loss": named, **shape}
+    return {"loss": _named(loss), **shape}
+
+
+def _named(loss: Any) -> str | dict[str, Any] | None:
+    """A loss as a file can say it; None for code."""
+    return loss if isinstance(loss, str) else dict(loss) if isinstance(loss, Mapping) else None

@@ -23,6 +23,7 @@ from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, Lock, moved_aside, new_folder
 from trainwright.runs.gathered import same_data
 from trainwright.runs.initial import begin, remember, rule_of, take
+from trainwright.runs.mine import also
 from trainwright.runs.observing import named
 from trainwright.runs.recipe import Recipe, plain, read, write
 from trainwright.runs.run import Run, open_run
@@ -110,7 +111,7 @@ def resume(
         raise UserError(
             str(folder),
             f"this run trained a module of your own ({facts['model']['class']}), which its files cannot name",
-            f'in Python, call tw.fit(net, data, …, resume="{folder}") with what it was called with',
+            f'in Python, call tw.fit(net, data, …, resume="{folder}") with what it was called with{also(facts)}',
         )
     changes, said = in_our_words(changes or {}, run.config)
     may_change(changes, run.path)
