@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trainwright.runs.train import resume, train
     from trainwright.tools.export import export
     from trainwright.tools.new import new
+    from trainwright.tools.seeds import repeat
 
 # Where each public name lives: torch is imported when one is first used, so that `import trainwright` is instant.
 _HOMES = {
@@ -53,6 +54,7 @@ _HOMES = {
     "list_runs": "runs.run",
     "new": "tools.new",
     "open": "runs.run",
+    "repeat": "tools.seeds",
     "resume": "runs.train",
     "train": "runs.train",
     "train_step": "engine.step",
@@ -85,6 +87,7 @@ __all__ = [
     "list_runs",
     "new",
     "open",
+    "repeat",
     "resume",
     "train",
     "train_step",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from trainwright.cli.grammar import Settable, Verbs
+from trainwright.cli.outcome import go_on, of_several_seeds, repeated, trained
 from trainwright.cli.told import failed, forget_stdout, print_json, stdout_for_json
 from trainwright.cli.typed import in_epochs, run_folder, settings_of, value_of
 from trainwright.core.errors import NumericsError, UserError
 
 if TYPE_CHECKING:
-    from trainwright.core.events import RunEnded
     from trainwright.runs.run import Run
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -105,6 +104,7 @@ def _set_options(command: C) -> C:
 @click.option("--lr", type=float, help="Learning rate (optimizer.lr).")
 @click.option("--device", help="auto, cpu, cuda, cuda:1, mps, xpu, xla.")
 @click.option("--seed", type=int, help="Of the split, the weights, the order and the augmentation.")
+@click.option("--seeds", type=int, metavar="N", help="Train with N seeds, from --seed on; tell mean and deviation.")
 @click.option("--name", help="Label in the run folder's name.")
 @click.option("--out", metavar="FOLDER", help="The run folder, empty or not there yet; runs/DATE-NAME-… unless given.")
 @click.option("--exist-ok", is_flag=True, help="A run that is in --out already is moved aside to FOLDER.1, whole.")
@@ -124,6 +124,7 @@ def train(
     lr: float | None,
     device: str | None,
     seed: int | None,
+    seeds: int | None,
     name: str | None,
     out: str | None,
     exist_ok: bool,
@@ -137,6 +138,7 @@ def train(
     trainwright train recipe.toml --epochs 20 --lr 3e-4
     trainwright train digits optimizer.name=sgd optimizer.lr=0.1 batch_size=all
     trainwright train digits --optimizer.weight_decay 0.1 --micro-batch 16      any key, as an option
+    trainwright train digits --seeds 5                                          five runs, and what they say together
 
     Names of other systems (learning_rate, max_epochs, …) are understood, and it is said what they are called here.
     """
@@ -153,14 +155,18 @@ def train(
     }
     changes = settings_of([*settings, *more], flags)
     if run is not None:
+        _alone(seeds, "--resume", "leave --seeds out: a folder of several seeds is known by itself")
         return _resumed(place, run, changes, quiet, as_json)
     place.folder = Path(out) if out else None
+    if seeds is not None:
+        _alone(seeds if exist_ok else None, "--exist-ok", "choose another folder with --out")
+        return repeated(recipe, changes, seeds, out, quiet, as_json)
 
     with stdout_for_json(as_json):
         from trainwright.runs.train import train
 
         made = train(recipe, changes, out=out, exist_ok=exist_ok, quiet=quiet, to_stderr=as_json)
-    return _trained(made, as_json)
+    return trained(made, as_json)
 
 
 @commands.command(cls=Settable, short_help="Take a run up again where it stopped.")
@@ -184,6 +190,8 @@ def resume(
     \b
     trainwright resume runs/2026-11-20-digits-a1b2
     trainwright resume runs/2026-11-20-digits-a1b2 --epochs 60     a finished run, trained for longer
+
+    A folder of runs that `train --seeds` made goes on with the seeds that are not finished.
     """
     changes = settings_of([*settings, *more], {"budget": None if epochs is None else in_epochs(epochs)})
     return _resumed(place, run, changes, quiet, as_json)
@@ -295,34 +303,23 @@ def _recipe_first(asked: list[str], config: str | None, *, resuming: bool) -> tu
     return first, tuple(asked[1:])
 
 
+def _alone(seeds: int | None, other: str, instead: str) -> None:
+    """UserError where ``--seeds`` is given."""
+    if seeds is not None:
+        raise UserError("--seeds", f"does not go together with {other}", instead)
+
+
 def _resumed(place: _Place, run: str, changes: Mapping[str, Any], quiet: bool, as_json: bool) -> int:
+    if of_several_seeds(run):
+        if changes:
+            raise UserError(next(iter(changes)), "cannot change in runs of several seeds", "train them anew with it")
+        return go_on(run, quiet, as_json)
     place.folder = run_folder(run)
     with stdout_for_json(as_json):
         from trainwright.runs.train import resume
 
         resumed = resume(place.folder, changes, quiet=quiet, to_stderr=as_json)
-    return _trained(resumed, as_json)
-
-
-def _trained(run: Run, as_json: bool) -> int:
-    """The last word of ``train`` and ``resume``: the JSON object, and the exit code."""
-    ended = run.view.ended
-    if as_json and os.environ.get("RANK", "0") in ("", "0"):
-        print_json({"run": str(run.path), "state": run.state, **_ended(ended)})
-    if ended is None or ended.outcome != "interrupted":
-        return 0
-    names = signal.Signals.__members__
-    return 128 + (int(names[ended.reason]) if ended.reason in names else 2)
-
-
-def _ended(ended: RunEnded | None) -> dict[str, Any]:
-    """What a run reached, for a machine."""
-    if ended is None:
-        return {"scores": {}, "baselines": {}, "seconds": 0.0}
-    told = asdict(ended)
-    for key in ("step", "outcome", "reason"):
-        told.pop(key)
-    return told
+    return trained(resumed, as_json)
 
 
 def _described(run: Run) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import secrets
@@ -17,6 +18,7 @@ from trainwright.core.events import View, fold, load
 
 CONFIG, MANIFEST, EVENTS, PROCESSOR, LOCK = "config.toml", "manifest.json", "events.jsonl", "processor.json", "run.lock"
 CHECKPOINTS = "checkpoints"
+SEEDS = "seeds.json"  # of a folder of runs, one for each of several seeds
 BAD = "bad_samples.csv"
 
 
@@ -49,7 +51,9 @@ def new_folder(out: str | Path | None, label: str) -> Path:
         if out is None:
             return new_folder(out, label)
         what, other = "exists and is not empty", "choose another folder"
-        if (folder / MANIFEST).is_file():
+        if (folder / SEEDS).is_file():
+            what, other = "holds runs of several seeds", f"go on with them: trainwright resume {folder}"
+        elif (folder / MANIFEST).is_file():
             what, other = "holds a run already", "choose another folder, or move that run aside with --exist-ok"
         raise UserError(str(folder), what, f"{other}; nothing was overwritten")
     try:
@@ -133,10 +137,22 @@ def _take(handle: int) -> bool:
 
 
 def write_json(value: Mapping[str, Any], path: Path) -> None:
-    """JSON for people, put in place at once."""
+    """JSON for people, put in place at once; NaN and infinity as text."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")
+    text = json.dumps(_spelled(value), indent=1, ensure_ascii=False, allow_nan=False)
+    draft.write_text(text, encoding="utf-8")
     draft.replace(path)
+
+
+def _spelled(value: Any) -> Any:
+    """JSON has no NaN: what is not finite becomes text."""
+    if isinstance(value, Mapping):
+        return {k: _spelled(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelled(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 def whole_lines(path: Path) -> Iterator[str]:

@@ -13,7 +13,7 @@ from trainwright.core.events import Difference, View
 from trainwright.core.finding import Finding
 from trainwright.runs.confusion import FILE as CONFUSION
 from trainwright.runs.confusion import Confusion
-from trainwright.runs.directory import CONFIG, MANIFEST, locked, read_manifest, read_view
+from trainwright.runs.directory import CONFIG, MANIFEST, SEEDS, locked, read_manifest, read_view
 from trainwright.runs.keras import original
 from trainwright.runs.plot import curves
 from trainwright.runs.predict import Predictor
@@ -152,7 +152,7 @@ def open_run(path: str | Path, model: nn.Module | None = None) -> Run:
 
 
 def list_runs(root: str | Path = "runs") -> list[Run]:
-    """All runs directly under a folder, oldest first.
+    """All runs directly under a folder, and those of several seeds below them, oldest first.
 
     Args:
         root: the folder.
@@ -160,5 +160,6 @@ def list_runs(root: str | Path = "runs") -> list[Run]:
     folder = Path(root)
     if not folder.is_dir():
         return []
-    found = [Run(p) for p in folder.iterdir() if (p / MANIFEST).is_file()]
+    places = [q for p in folder.iterdir() for q in (p.iterdir() if (p / SEEDS).is_file() else (p,))]
+    found = [Run(p) for p in places if (p / MANIFEST).is_file()]
     return sorted(found, key=lambda run: ((run.path / MANIFEST).stat().st_mtime, run.path.name))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from trainwright.core.events import Difference, Interval
 from trainwright.runs.figures import aligned, number
+
+T = TypeVar("T")
 
 
 def score_lines(
@@ -24,15 +27,35 @@ def score_lines(
         width: columns there are.
         intervals: of the scores, by their names.
     """
+    told = {name: _sure(value, (intervals or {}).get(name)) for name, value in scores.items()}
+    simple = {name: {m: number(v) for m, v in reached.items()} for name, reached in baselines.items()}
+    return table(told, simple, monitor, str, width)
+
+
+def table(
+    scores: Mapping[str, T],
+    baselines: Mapping[str, Mapping[str, T]],
+    monitor: str,
+    written: Callable[[T], str],
+    width: int = 100,
+) -> list[str]:
+    """A line for each metric, the monitor first: what is reached on each part, and by each baseline.
+
+    Args:
+        scores: by part and metric.
+        baselines: by baseline and metric.
+        monitor: the metric that decides.
+        written: how a value reads.
+        width: columns there are; where they do not suffice, values are named one by one.
+    """
     parts = list(dict.fromkeys(key.partition("/")[0] for key in scores))[::-1]
     names = dict.fromkeys(key.partition("/")[2] for key in scores)
     names |= dict.fromkeys(n for reached in baselines.values() for n in reached)
     rows = [["", *parts, *baselines]]
     for name in sorted(names, key=lambda n: n != monitor):
         keys = [f"{part}/{name}" for part in parts]
-        own = [_sure(scores[key], (intervals or {}).get(key)) if key in scores else "" for key in keys]
-        simple = [number(reached[name]) if name in reached else "" for reached in baselines.values()]
-        rows.append([name, *own, *simple])
+        own = [written(scores[key]) if key in scores else "" for key in keys]
+        rows.append([name, *own, *(written(r[name]) if name in r else "" for r in baselines.values())])
     lines = aligned(rows, right=True)
     if max(map(len, lines)) <= width:
         return lines
