@@ -7,8 +7,6 @@ import warnings
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from trainwright.core.rows import Rows
@@ -76,12 +74,10 @@ def test_the_linear_model_learns_what_is_linear() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_the_logistic_model_is_scikit_learns_on_standardized_features(classes: int) -> None:
+def test_the_logistic_model_is_scikit_learns(classes: int) -> None:
     x, y = blobs(200, classes)
-    x = x * torch.tensor([1e3, 1.0, 1e-3, 1.0]) + 5
-    standard = StandardScaler().fit(x.numpy())
-    reference = LogisticRegression(max_iter=1000).fit(standard.transform(x.numpy()), y.numpy())
-    expected = torch.from_numpy(reference.predict_log_proba(standard.transform(x.numpy())))
+    reference = LogisticRegression(max_iter=1000).fit(x.numpy(), y.numpy())
+    expected = torch.from_numpy(reference.predict_log_proba(x.numpy()))
     torch.testing.assert_close(baselines.logistic(doubled, x, y, classes)(x), expected, rtol=1e-2, atol=1e-2)
 
 
@@ -100,9 +96,7 @@ def test_ridge_is_scikit_learns_and_keeps_the_shape_of_the_target(shape: tuple[i
         60, *[1] * len(shape)
     )
     said = baselines.ridge(doubled, x, y)(x[:7])
-    reference = make_pipeline(StandardScaler(), Ridge(alpha=1.0)).fit(
-        x.numpy(), y.flatten(1).numpy() if shape else y.numpy()
-    )
+    reference = Ridge(alpha=1.0).fit(x.numpy(), y.flatten(1).numpy() if shape else y.numpy())
     torch.testing.assert_close(said, torch.from_numpy(reference.predict(x[:7].numpy())).reshape(7, *shape))
 
 

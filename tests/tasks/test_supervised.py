@@ -376,6 +376,16 @@ def test_the_linear_baseline_takes_inputs_of_any_shape_and_its_strongest_numbers
     assert found["linear"]["loss"] < found["constant"]["loss"] / 2
 
 
+def test_numbers_of_very_different_units_do_not_hinder_the_linear_baseline() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 3)) * [1e6, 1.0, 1e-5]
+    records = [{"x": row, "y": int(row[1] + 1e5 * row[2] > 0)} for row in x]
+    task = Supervised(loss="cross_entropy")
+    task.processor.fit(records)
+    part = part_of(records, task.processor)
+    assert baselines_of(task, part, part)["linear"]["accuracy"] > 0.95
+
+
 def test_two_inputs_have_the_constant_alone() -> None:
     task = Supervised(loss="cross_entropy", inputs=("x", "z"))
     records = [{"x": [i % 3], "z": [1], "y": i % 3} for i in range(12)]

@@ -124,6 +124,7 @@ def log_frequencies(counts: Sequence[int]) -> Tensor:
 def logistic(features: Callable[..., Tensor], x: Tensor, y: Tensor, classes: int) -> Linear:
     """Multinomial logistic regression on the strongest of (N, F) features; it says (N, C) log-probabilities.
 
+    The features should be of one scale, as the weights are held small together.
     ``y`` (N,) needs two classes. A class that it misses gets half of one sample's share.
     """
     from sklearn.exceptions import ConvergenceWarning
@@ -131,7 +132,7 @@ def logistic(features: Callable[..., Tensor], x: Tensor, y: Tensor, classes: int
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     used = strongest(x, torch.nn.functional.one_hot(y, classes))
-    z, mean, deviation = _standardized(x[:, used])
+    z = x[:, used].double()
     rounds = max(20, min(200, int(1e9 / max(1, z.shape[0] * z.shape[1] * max(1, classes - 1)))))
     model = LogisticRegression(max_iter=rounds)
     # one thread: these matrices are small, and a team that spins beside the training's own took 100 times as long
@@ -147,8 +148,7 @@ def logistic(features: Callable[..., Tensor], x: Tensor, y: Tensor, classes: int
         logs = scores.new_full((len(scores), classes), math.log(0.5 / len(y)))
         return logs.index_copy(1, known, scores.log_softmax(1))
 
-    weight = weight / deviation.unsqueeze(1)
-    return Linear(features, used, weight, bias - mean @ weight, said)
+    return Linear(features, used, weight, bias, said)
 
 
 def ridge(features: Callable[..., Tensor], x: Tensor, y: Tensor) -> Linear:
@@ -157,10 +157,9 @@ def ridge(features: Callable[..., Tensor], x: Tensor, y: Tensor) -> Linear:
 
     flat, shape = y.double().reshape(len(y), -1), y.shape[1:]
     used = strongest(x, flat)
-    z, mean, deviation = _standardized(x[:, used])
-    model = Ridge(alpha=1.0).fit(z.numpy(), flat.numpy())
-    weight = torch.from_numpy(np.atleast_2d(model.coef_).T.copy()) / deviation.unsqueeze(1)
-    bias = torch.from_numpy(np.atleast_1d(model.intercept_).copy()) - mean @ weight
+    model = Ridge(alpha=1.0).fit(x[:, used].double().numpy(), flat.numpy())
+    weight = torch.from_numpy(np.atleast_2d(model.coef_).T.copy())
+    bias = torch.from_numpy(np.atleast_1d(model.intercept_).copy())
     return Linear(features, used, weight, bias, lambda scores: scores.reshape(len(scores), *shape))
 
 
@@ -168,13 +167,12 @@ def strongest(x: Tensor, y: Tensor, most: int = FEATURES) -> Tensor:
     """(K,) those of the columns of (N, F), ``most`` of them, that go with some column of (N, C) most closely."""
     if x.shape[1] <= most:
         return torch.arange(x.shape[1])
-    a, b = _standardized(x)[0], _standardized(y.double())[0]
+    a, b = ((t.double() - mean) / deviation for t in (x, y) for mean, deviation in [scale_of(t)])
     return (a.T @ b).abs().amax(1).topk(most).indices.sort().values
 
 
-def _standardized(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """With mean 0 and deviation 1 per column; the means and the deviations (1 where there is none)."""
+def scale_of(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(F,) mean and deviation of each column of (N, F); the deviation is 1 where there is none."""
     x = x.double()
     mean, deviation = x.mean(0), x.std(0, correction=0)
-    deviation = torch.where(deviation > 1e-12 * (1 + mean.abs()), deviation, 1.0)
-    return (x - mean) / deviation, mean, deviation
+    return mean, torch.where(deviation > 1e-12 * (1 + mean.abs()), deviation, 1.0)

@@ -182,16 +182,23 @@ class Supervised(Task[Fields]):
         return baselines.Constant(self._as_said(baselines.log_frequencies(counts.tolist()).unsqueeze(0))[0])
 
     def _linear(self, train: Encoded) -> Baseline:
-        width = math.prod(self.processor.plain[self.inputs[0]].shape)
+        shape = self.processor.plain[self.inputs[0]].shape
+        width = math.prod(shape)
         limit = min(baselines.rows_for(min(width, baselines.FEATURES), self._many), max(100, 2**24 // max(1, width)))
         x, y = baselines.read_part(train, self._flat, limit=limit)
+        # numbers in a row may have a unit each; those of a picture or a series share one
+        mean, deviation = baselines.scale_of(x if len(shape) < 2 else x.reshape(-1, 1))
+
+        def scaled(*inputs: Tensor, **named: Tensor) -> Tensor:
+            return (_flattened(*inputs, **named) - mean) / deviation
+
         if self.processor.meaning == "numbers":
-            return baselines.ridge(_flattened, x, y)
+            return baselines.ridge(scaled, scaled(x), y)
         labels = self._labels(y)
         if len(labels.unique()) < 2:
             return self._constant(train)
         counted = x[y.flatten() >= 0] if self._classes else x
-        linear = baselines.logistic(_flattened, counted, labels, self._many)
+        linear = baselines.logistic(scaled, scaled(counted), labels, self._many)
         logs = linear.said
         linear.said = lambda scores: self._as_said(logs(scores))
         return linear
