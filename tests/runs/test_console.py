@@ -252,6 +252,19 @@ def test_encoding_shows_how_much_how_fast_and_how_long() -> None:
     ]
 
 
+def test_a_download_draws_a_bar_on_a_terminal_and_none_on_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for stream, drawn in ((Screen(), True), (io.StringIO(), False)):
+        clock = Clock()
+        console = Console(stream=stream, clock=clock)
+        console.progress("downloading a.csv (kB)", 0, 4000)
+        clock.now = 20.0
+        console.progress("downloading a.csv (kB)", 3000, 4000)
+        console.close()
+        assert "downloading a.csv (kB) 3,000 / 4,000" in stream.getvalue()
+        assert ("[##################------]" in stream.getvalue()) == drawn
+
+
 def test_what_is_encoded_in_no_time_is_not_worth_a_line() -> None:
     stream = io.StringIO()
     console = Console(stream=stream, clock=Clock())
