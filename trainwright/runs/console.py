@@ -111,10 +111,10 @@ class _Scene:
             return
         parts = [(0, f"{what} {done:,} / {total:,}")]
         if self.out.lively:
-            parts.append((3, bar(done / total)))
+            parts.append((2, bar(done / total)))
         if done > self.work_first and passed > 0:  # the first report came when work was under way
             rate = (done - self.work_first) / passed
-            parts += [(2, f"{rate:,.0f}/s"), (1, f"{remaining((total - done) / rate)} left")]
+            parts += [(3, f"{rate:,.0f}/s"), (1, f"{remaining((total - done) / rate)} left")]
         self.out.live(parts)
 
     def start(self, run: Run, steps: int, every: int, monitor: str, better: str) -> None:
