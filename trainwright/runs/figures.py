@@ -11,7 +11,7 @@ def number(x: float) -> str:
     if not math.isfinite(x):
         return str(x)
     size = abs(x)
-    if size and (size < 1e-3 or size >= 1e6):
+    if size and (size < 1e-2 or size >= 1e6):
         return f"{x:.3g}"
     return f"{x:,.{4 if size < 10 else 3 if size < 100 else 2 if size < 1000 else 1}f}"
 
