@@ -26,6 +26,7 @@ from trainwright.core.task import (
     JSON,
     Answer,
     Baseline,
+    Classes,
     Exhibit,
     Loss,
     Metric,
@@ -482,6 +483,11 @@ class MonitorsTooLate(Points):
         return {**found, "accuracy": replace(found["accuracy"], when="final")}
 
 
+class ComparesAcross(Points):
+    def compared(self) -> Classes:
+        return Classes(lambda outputs: outputs["logits"].T, lambda batch: batch.targets["label"])
+
+
 class StrataOfNothing(Points):
     def strata(self, record: Record) -> str:
         return "class"
@@ -612,6 +618,7 @@ FAULTS = (
     Fault("a filler runs", CountsOnSize),
     Fault("a filler runs", DividesByWeight),
     Fault("rows of metrics belong to their samples", MeanAccuracy),
+    Fault("metrics by name can be measured", ComparesAcross),
     Fault("resamples at once agree with each alone", ForgetsWeights),
     Fault("rows of metrics belong to their samples", RelativeRows),
     Fault("rows of metrics belong to their samples", OneRowForAll),

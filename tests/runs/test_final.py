@@ -71,6 +71,22 @@ def test_every_final_score_has_an_interval_around_it_and_the_seed_repeats_it(tmp
     assert 0 < apart.low <= apart.value <= apart.high
 
 
+def test_a_loss_that_weighs_its_samples_is_resampled_with_their_weights(tmp_path: Path) -> None:
+    """One class weighs next to nothing: the interval is that of the other's records alone."""
+    x, y = xy(200)
+    net = nn.Linear(3, 2)
+    spec = {"name": "cross_entropy", "class_weights": [1e-6, 2.0]}
+    run = tw.fit(net, (x, y), valid=(x, y), loss=spec, epochs=1, out=tmp_path / "run", quiet=True)
+    with torch.no_grad():
+        each = nn.functional.cross_entropy(net(torch.from_numpy(x)), torch.from_numpy(y), reduction="none")
+    kept = each[torch.from_numpy(y) == 1].double()
+    assert run.metrics["valid/loss"] == pytest.approx(float(kept.mean()), rel=1e-4)
+    low, high = run.intervals["valid/loss"]
+    half = 1.96 * float(kept.std()) / math.sqrt(len(kept))
+    assert low == pytest.approx(float(kept.mean()) - half, abs=0.2 * half)
+    assert high == pytest.approx(float(kept.mean()) + half, abs=0.2 * half)
+
+
 def test_the_command_line_tells_intervals_to_machines_and_people(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

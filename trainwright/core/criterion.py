@@ -33,6 +33,12 @@ class Criterion:
     weight: Callable[[Tensor], Tensor] = samples  # 0-d, on the target's device
     learn: Callable[[Sequence[float]], None] = forget  # is told how often training has each class
 
+    def weights(self, target: Tensor) -> Callable[[], Tensor] | None:
+        """Gives (N,) how much each sample counts; None where each counts 1."""
+        if self.weight is samples:
+            return None
+        return lambda: torch.stack([self.weight(one) for one in target.split(1)])
+
 
 def mean_of_members(criterion: Criterion, outputs: Tensor, target: Tensor) -> Tensor:
     """(N,) the mean of the members' own losses; outputs (N, M, C), targets (N,). Each member learns as if alone."""

@@ -130,11 +130,11 @@ def _judged(
 
 
 def _shares(loss: Loss, batch: Batch) -> Tensor:
-    """(N, 2) the loss and the weight of each sample; NaN where samples do not weigh 1 each, for then none is known."""
-    if loss.each is None or float(batch.weight) != batch.size:
+    """(N, 2) the loss and the weight of each sample; NaN where the task does not tell."""
+    if loss.each is None or (loss.weights is None and float(batch.weight) != batch.size):
         return torch.full((batch.size, 2), torch.nan, dtype=torch.float64)
     each = loss.each.detach().cpu().double()
-    return torch.stack([each, torch.ones_like(each)], 1)
+    return torch.stack([each, torch.ones_like(each) if loss.weights is None else loss.weights().cpu().double()], 1)
 
 
 class _Order:

@@ -52,6 +52,7 @@ _CHECKS = {
     "rows of metrics belong to their samples": t.rows_belong,
     "resamples at once agree with each alone": t.resamples_agree,
     "metrics are numbers": t.metrics_are_numbers,
+    "metrics by name can be measured": t.comparable,
     "the monitor is the loss or a metric": t.monitored,
     "strata are a field of the records": t.strata_exist,
     "baselines speak of the monitor": t.baselines_compare,

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from torch import Tensor
+
 from trainwright.core.batch import Batch
 from trainwright.core.errors import UserError
 from trainwright.core.events import Difference, Interval
@@ -69,30 +71,27 @@ def scored(
         seed: of the resamples.
     """
     known = {"loss": LOSS, **metrics}
-    last = list(found)[-1] if found else ""
     intervals: dict[str, Interval] = {}
-    spread: dict[str, dict[str, Interval]] = {}
-    apart: dict[str, dict[str, Difference]] = {}
     for part, one in found.items():
-        models = {"": one, **(others if part == last else {})}
-        rows = {(name, m): (known[m], r) for name, j in models.items() for m, r in j.rows.items() if m in j.values}
+        models = {"": one, **(others if part == list(found)[-1] else {})}
+        rows = {(n, m): (known[m], r) for n, j in models.items() for m, r in j.rows.items() if m in j.values}
         drawn = resampled(rows, seed=seed)
-        for (name, m), values in drawn.items():
-            if (found_one := interval(values)) is None:
-                continue
-            if not name:
-                intervals[f"{part}/{m}"] = found_one
-                continue
-            spread.setdefault(name, {})[m] = found_one
-            if ("", m) in drawn and (between := interval(drawn["", m] - values)) is not None:
-                apart.setdefault(name, {})[m] = Difference(one.values[m] - others[name].values[m], *between)
-    return Scores(
+        spans = {key: span for key, values in drawn.items() if (span := interval(values)) is not None}
+        intervals |= {f"{part}/{m}": span for (name, m), span in spans.items() if not name}
+    return Scores(  # of the last part, which the others were judged on as well
         {f"{part}/{m}": v for part, one in found.items() for m, v in one.values.items()},
         intervals,
         {name: dict(j.values) for name, j in others.items()},
-        spread,
-        apart,
+        {name: {m: span for (n, m), span in spans.items() if n == name} for name in others},
+        {name: _apart(one, others[name], name, drawn) for name in others},
     )
+
+
+def _apart(own: Judged, other: Judged, name: str, drawn: Mapping[tuple[str, str], Tensor]) -> dict[str, Difference]:
+    """How far two models lie apart in each metric, resample by resample."""
+    both = [m for n, m in drawn if n == name and ("", m) in drawn]
+    spans = {m: interval(drawn["", m] - drawn[name, m]) for m in both}
+    return {m: Difference(own.values[m] - other.values[m], *span) for m, span in spans.items() if span is not None}
 
 
 def compared(pieces: Pieces, found: Mapping[str, Judged], training: float) -> Scores:

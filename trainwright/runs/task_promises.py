@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainwright.core.batch import Batch
-from trainwright.core.task import Metric
+from trainwright.core.task import Classes, Metric, Numbers
 from trainwright.runs.baselines import judged_baseline
 from trainwright.runs.sameness import alike, near, same, within
 from trainwright.runs.subject import COUNT, Subject, must, must_add_up, through_json
@@ -45,8 +45,13 @@ def loss_adds_up(s: Subject) -> str:
 
 
 def shares_add_up(s: Subject) -> str:
-    """`each` is every sample's own share of the sum."""
-    whole = s.judged(s.whole).each
+    """`each` is every sample's own share of the sum, and `weights` of the weight."""
+    whole, weights = s.judged(s.whole).each, s.judged(s.whole).weights
+    if weights is not None:
+        must(
+            near(weights().sum(), s.whole.weight),
+            f"weights sum to {weights().sum().item()}, not {s.whole.weight.item()}",
+        )
     if whole is None:
         return "not given"
     for which, batch in [(list(range(COUNT)), s.whole), *s.pieces]:
@@ -168,6 +173,24 @@ def metrics_are_numbers(s: Subject) -> str:
         value = metric.value(rows.sum(0) if metric.combine == "add" else rows)
         must(isinstance(value, float | int), f"'{name}' is {value!r}, not a number")
     return ", ".join(metrics) or "none"
+
+
+def comparable(s: Subject) -> str:
+    """What metrics by name compare fits together: logits beside class numbers, or numbers beside numbers."""
+    of, batch = s.task.compared(), s.whole
+    outputs = s.judged(batch).outputs
+    match of:
+        case Classes():
+            logits, truth = of.logits(outputs), of.truth(batch)
+            fits = logits.ndim > 1 and logits.shape[:1] + logits.shape[2:] == truth.shape
+            must(fits, f"logits {tuple(logits.shape)} do not go with class numbers {tuple(truth.shape)}")
+            must(not truth.is_floating_point(), "class numbers are not whole")
+            return f"classes {tuple(logits.shape)}"
+        case Numbers():
+            said, truth = of.value(outputs), of.truth(batch)
+            must(said.shape == truth.shape, f"{tuple(said.shape)} said against {tuple(truth.shape)} true numbers")
+            return f"numbers {tuple(said.shape)}"
+    return "nothing"
 
 
 def monitored(s: Subject) -> str:

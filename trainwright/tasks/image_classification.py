@@ -298,7 +298,8 @@ class ImageClassification(Task[Images]):
         if "share" in batch.targets:
             share = batch.targets["share"]
             each = share * each + (1 - share) * self.criterion.each(logits, batch.targets["other"])
-        return Loss(each.sum(), {"logits": logits.detach()}, each.detach())
+        weights = self.criterion.weights(batch.targets["y"])
+        return Loss(each.sum(), {"logits": logits.detach()}, each.detach(), weights=weights)
 
     def predict(self, model: nn.Module, batch: Batch) -> Outputs:
         """``probabilities`` (N, C)."""

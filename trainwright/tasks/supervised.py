@@ -116,11 +116,11 @@ class Supervised(Task[Fields]):
         truth = self._truth(batch)
         if self._classes:
             self._check_classes(output, truth)
-        each = self.criterion.each(output, truth)
+        each, weights = self.criterion.each(output, truth), self.criterion.weights(truth) if self.targets else None
         if self._classes:
-            return Loss(each.sum(), {"logits": output.detach()}, each.detach())
+            return Loss(each.sum(), {"logits": output.detach()}, each.detach(), weights=weights)
         name = "value" if self.processor.meaning == "numbers" else "logits"
-        return Loss(each.sum(), {name: output.detach().reshape(truth.shape)}, each.detach())
+        return Loss(each.sum(), {name: output.detach().reshape(truth.shape)}, each.detach(), weights=weights)
 
     def predict(self, model: nn.Module, batch: Batch) -> Outputs:
         """``probabilities`` (N, C), ``probability`` of yes, or ``value``: the model's first tensor."""

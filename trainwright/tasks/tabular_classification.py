@@ -156,7 +156,8 @@ class TabularClassification(Task[TableLabels]):
         """Logits (N, C), or (N, M, C) of members, compared with the classes."""
         logits = by_member(model(**batch.inputs))
         each = mean_of_members(self.criterion, logits, batch.targets["y"])
-        return Loss(each.sum(), {"logits": _agreed(logits.detach())}, each.detach())
+        weights = self.criterion.weights(batch.targets["y"])
+        return Loss(each.sum(), {"logits": _agreed(logits.detach())}, each.detach(), weights=weights)
 
     def predict(self, model: nn.Module, batch: Batch) -> Outputs:
         """``probabilities`` (N, C), the mean of the members' where there are several."""

@@ -160,7 +160,8 @@ class TabularRegression(Task[TableValues]):
         """Values (N, 1), or (N, M, 1) of members, compared with the standardized targets."""
         values = by_member(model(**batch.inputs))
         each = mean_of_members(self.criterion, values, batch.targets["y"])
-        return Loss(each.sum(), {"value": values.detach().mean(1).flatten()}, each.detach())
+        weights = self.criterion.weights(batch.targets["y"])
+        return Loss(each.sum(), {"value": values.detach().mean(1).flatten()}, each.detach(), weights=weights)
 
     def predict(self, model: nn.Module, batch: Batch) -> Outputs:
         """``value`` (N,), in the target's own unit; the mean of the members' where there are several."""
