@@ -60,10 +60,10 @@ def predict(
     trainwright predict runs/2026-11-20-adult-c3d4 new.csv --out answers.csv --keep name
     cat new.jsonl | trainwright predict runs/2026-11-20-adult-c3d4 - --format jsonl
     """
+    if bool(inputs) == bool(part):
+        raise UserError("predict", "either INPUT or --part says what is asked", "give one of the two")
     folder = run_folder(run)
     target = None if out is None else new_file(out)
-    if bool(inputs) == bool(part):
-        raise UserError("predict", "either inputs or --part say what is asked", "give one of the two")
     skipped: list[dict[str, str]] = []
     with stdout_for_json(as_json):
         from trainwright.runs.answers import answered

@@ -49,9 +49,7 @@ def go_on(folder: str, quiet: bool, as_json: bool) -> int:
 
 def of_several_seeds(folder: str) -> bool:
     """Whether it holds runs of several seeds."""
-    from trainwright.runs.directory import SEEDS
-
-    return (Path(folder).expanduser() / SEEDS).is_file()
+    return (Path(folder).expanduser() / "seeds.json").is_file()  # as runs.directory has it, which loads torch
 
 
 def _told(found: Repeats, quiet: bool, as_json: bool) -> int:

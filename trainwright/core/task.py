@@ -27,9 +27,7 @@ class Loss:
     outputs: Outputs = field(default_factory=dict)  # detached; what metrics with source "loss" read
     each: Tensor | None = None  # (N,) detached, each sample's share of the sum
     parts: Mapping[str, Tensor] = field(default_factory=dict)  # named summands, summed likewise, for the log
-    weights: Callable[[], Tensor] | None = (
-        None  # (N,) each sample's share of the weight; None: 1 each. Asked at the end
-    )
+    weights: Callable[[], Tensor] | None = None  # gives (N,), each sample's share of the weight; None: 1 each
 
 
 @dataclass(frozen=True, slots=True)
