@@ -215,6 +215,13 @@ def test_the_dialect_of_a_table_is_found_and_written_down(place: Path) -> None:
     made = new(csv(place / "bare.csv", headless), out="b.toml")
     assert recipe(made)["data"]["header"] is False
     assert recipe(made)["task"]["target"] == "column_3"
+    csv(place / "flowers.data", headless, separator="|", header=False)
+    assert recipe(new("flowers.data", out="f.toml"))["data"] == {
+        "source": "table", "path": "flowers.data", "separator": "|", "header": False, "valid": 0.2, "test": 0.2,
+    }  # fmt: skip
+    (place / "verses.txt").write_text("Shall I compare thee,\nto a summer's day?\nThou art, more, lovely\n")
+    with pytest.raises(UserError, match="holds nothing that `new` understands"):
+        new("verses.txt", out="v.toml")
     years = [{"land": "ab"[i % 2], "2019": i * 1.5, "2020": i * 2.5} for i in range(20)]
     assert "header" not in recipe(new(csv(place / "years.csv", years), out="y.toml"))["data"]
 

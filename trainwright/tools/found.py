@@ -15,7 +15,7 @@ from trainwright.data import archive, folder, paths, video
 from trainwright.data.layout import hidden
 from trainwright.data.source import Source
 from trainwright.runs.examples import EXAMPLES
-from trainwright.tools.tables import TABLES, in_folder, of_file
+from trainwright.tools.tables import TABLES, in_folder, is_table, of_file
 
 IMAGES = tuple(folder.SUFFIXES)
 _FILMS = tuple(s for s in video.SUFFIXES if s not in IMAGES)
@@ -100,7 +100,7 @@ def _embedded(name: str) -> Found:
 def _in_file(path: Path) -> Found | None:
     real = paths.find(str(path), "PATH")
     name = real.name.lower()
-    if name.endswith(TABLES):
+    if is_table(path):
         return _table(of_file(path), str(path))
     if name.endswith(".npz"):
         return _npz(path)

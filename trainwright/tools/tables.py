@@ -18,6 +18,7 @@ from trainwright.data.table import PACKED
 
 _KINDS = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson")
 TABLES = (*_KINDS, *(kind + packed for kind in _KINDS for packed in PACKED), ".parquet", ".pq")
+_PLAIN = (".txt", ".data", ".dat")  # names of many things, some of them tables
 _HEAD = 1 << 14  # bytes of a file that are looked at for its separator
 _PARTS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid"}
 _PARTS |= {"dev": "valid", "test": "test", "testing": "test"}
@@ -33,6 +34,12 @@ class Read:
     target: str | None = None
     unlabelled: Path | None = None
     unsure: list[str] = field(default_factory=list)
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table by its name, or by a mark that stands equally often in each of its first lines."""
+    name = path.name.lower()
+    return name.endswith(TABLES) or (name.endswith(_PLAIN) and _separator(path, {}) is not None)
 
 
 def of_file(path: Path) -> Read:
@@ -91,7 +98,7 @@ def _opened(path: Path) -> tuple[dict[str, Any], Source, list[str]]:
             unsure += [f"the file is taken to be written with {key} = {value!r}" for key, value in more.items()]
     else:
         raise AssertionError("three options cure all there is")
-    if _headless(source) and "header" not in options and path.name.lower().endswith((".csv", ".tsv", ".tab")):
+    if _headless(source) and "header" not in options and path.name.lower().endswith((".csv", ".tsv", ".tab", *_PLAIN)):
         options["header"] = False
         source = sources["table"](path=str(path), **options)
         unsure.append("the first line looks like a record, so the columns are named column_1, column_2, …")
