@@ -1,7 +1,7 @@
 """The usual recipe on tables, over seeds: two against published figures and boosting, all against constant and linear.
 
 script/bench tabular                                     California housing and Adult, five seeds
-script/bench tabular all                                 every set
+script/bench tabular all                                 those, and `trainwright new` and then `train` on every table
 script/bench tabular titanic wine_red --seeds 3 --set budget='20 epochs' --json tables.json
 
 Every model of a seed sees the same training rows. Boosting is scikit-learn's HistGradientBoosting at its defaults on
@@ -29,19 +29,17 @@ from benchmarks.images import interval, machine
 from benchmarks.simple import Simple, simple
 from trainwright.data.paths import find
 from trainwright.runs.usual import USUAL
+from trainwright.tools.new import new
 
-CLASSES, NUMBERS = "tabular_classification", "tabular_regression"
-Data = dict[str, Any]
+LOWER = ("rmse", "mae", "loss", "log_loss")  # metrics of which less is better
 
 
 @dataclass(frozen=True)
 class Table:
-    """One set: its task, its target, and how its data section is made for a seed."""
+    """One set: how its recipe is made for a seed in a folder, and what is to be reached and was published."""
 
-    task: str
-    target: str
-    data: Callable[[int, Path], Data]
-    goal: tuple[float, float] | None = None  # what must be reached, and what was published
+    recipe: Callable[[int, Path], Path | dict[str, Any]]
+    goal: tuple[float, float] | None = None
 
 
 def main() -> None:
@@ -72,8 +70,7 @@ def trained(name: str, seed: int, changes: Mapping[str, Any]) -> dict[str, Any]:
     """One training by the usual recipe, and simple models on the same rows: scores on the test part, and times."""
     table = SETS[name]
     with tempfile.TemporaryDirectory() as folder:
-        data = table.data(seed, Path(folder))
-        recipe = {"task": {"name": table.task, "target": table.target}, "data": data, **USUAL[table.task]}
+        recipe = table.recipe(seed, Path(folder))
         wall, cpu = time.perf_counter(), time.process_time()
         run = tw.train(recipe, {"seed": seed, **changes}, out=Path(folder) / "run", quiet=True)
         times = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
@@ -87,7 +84,7 @@ def trained(name: str, seed: int, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def summed(rows: Sequence[Mapping[str, Any]], table: Table) -> dict[str, Any]:
     """Means, deviations, and by how much the network is better than the others, seed by seed."""
-    sign = 1 if table.task == CLASSES else -1
+    sign = -1 if rows[0]["metric"] in LOWER else 1
     models = [k for k in ("network", "constant", "linear", "boosting") if k in rows[0]]
     mean = {m: statistics.mean(r[m] for r in rows) for m in models}
     ahead = {m: [sign * (r["network"] - r[m]) for r in rows] for m in models[1:]}
@@ -124,7 +121,7 @@ def told(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def california(seed: int, folder: Path) -> Data:
+def _california(seed: int, folder: Path) -> dict[str, Any]:
     """The eight numbers that RTDL has, from the published file; 64, 16 and 20 % of the districts, by the seed."""
     with find("california_housing/housing.csv", "data.path").open(encoding="utf-8", newline="") as file:
         rows = [_district(row) for row in csv.DictReader(file)]
@@ -132,7 +129,8 @@ def california(seed: int, folder: Path) -> Data:
     for place, i in enumerate(order):
         share = place / len(rows)
         rows[i]["part"] = "train" if share < 0.64 else "valid" if share < 0.80 else "test"
-    return {"source": "table", "path": str(_written(rows, folder / "california.csv")), "part": "part"}
+    data = {"source": "table", "path": str(_written(rows, folder / "california.csv")), "part": "part"}
+    return _usual("tabular_regression", "MedHouseVal", data)
 
 
 def _district(row: Mapping[str, str]) -> dict[str, Any]:
@@ -151,32 +149,34 @@ def _district(row: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _adult(seed: int, folder: Path) -> Data:
-    return {**_file("adult/adult_train.csv"), "test": "adult/adult_test.csv", "valid": 0.2}
+def _adult(seed: int, folder: Path) -> dict[str, Any]:
+    """The published parts; a fifth of the training part is for validation, as RTDL has it."""
+    data = {"source": "table", "path": "adult/adult_train.csv", "test": "adult/adult_test.csv", "valid": 0.2}
+    return _usual("tabular_classification", "income", data)
 
 
-def _anomalies(name: str) -> Callable[[int, Path], Data]:
-    """A set of ADBench, its label as text, as a table."""
+def _usual(task: str, target: str, data: dict[str, Any]) -> dict[str, Any]:
+    return {"task": {"name": task, "target": target}, "data": data, **USUAL[task]}
 
-    def made(seed: int, folder: Path) -> Data:
-        with np.load(find(f"adbench_anomaly/{name}.npz", "data.path"), allow_pickle=False) as arrays:
+
+def _new(path: str) -> Callable[[int, Path], Path]:
+    """What `trainwright new` makes of a file or a folder, with no edit."""
+    return lambda seed, folder: new(find(path, "path"), out=folder / "recipe.toml").recipe
+
+
+def _anomalies(name: str) -> Callable[[int, Path], Path]:
+    """Likewise, of a set of ADBench written as a table whose label is text."""
+
+    def made(seed: int, folder: Path) -> Path:
+        with np.load(find(f"adbench_anomaly/{name}.npz", "path"), allow_pickle=False) as arrays:
             x, y = arrays["X"], arrays["y"]
-        columns = [f"x{i}" for i in range(x.shape[1])]
+        labels = ["odd" if v else "usual" for v in y]
         rows = [
-            {**dict(zip(columns, r, strict=True)), "label": "odd" if v else "usual"} for r, v in zip(x, y, strict=True)
+            {**{f"x{i}": v for i, v in enumerate(row)}, "label": label} for row, label in zip(x, labels, strict=True)
         ]
-        return {"source": "table", "path": str(_written(rows, folder / "table.csv"))}
+        return new(_written(rows, folder / f"{name}.csv"), out=folder / "recipe.toml").recipe
 
     return made
-
-
-def _plain(path: str) -> Callable[[int, Path], Data]:
-    """A file as it is published, with the split a recipe has by default."""
-    return lambda seed, folder: _file(path)
-
-
-def _file(path: str) -> Data:
-    return {"source": "table", "path": path}
 
 
 def _written(rows: Iterable[Mapping[str, Any]], path: Path) -> Path:
@@ -197,16 +197,17 @@ def _change(text: str) -> tuple[str, Any]:
 
 
 SETS: Mapping[str, Table] = {
-    "california": Table(NUMBERS, "MedHouseVal", california, goal=(0.455, 0.4275)),
-    "adult": Table(CLASSES, "income", _adult, goal=(0.864, 0.8700)),
-    "california_whole": Table(NUMBERS, "median_house_value", _plain("california_housing/housing.csv")),
-    "titanic": Table(CLASSES, "Survived", _plain("titanic/train.csv")),
-    "wine_red": Table(NUMBERS, "quality", _plain("wine_quality/winequality-red.csv")),
-    "wine_white": Table(NUMBERS, "quality", _plain("wine_quality/winequality-white.csv")),
-    "telco": Table(CLASSES, "Churn", _plain("telco_churn/telco-customer-churn-by-IBM.csv")),
-    "mammography": Table(CLASSES, "label", _anomalies("23_mammography")),
-    "thyroid": Table(CLASSES, "label", _anomalies("38_thyroid")),
-    "shuttle": Table(CLASSES, "label", _anomalies("32_shuttle")),
+    "california": Table(_california, goal=(0.455, 0.4275)),
+    "adult": Table(_adult, goal=(0.864, 0.8700)),
+    "new_california": Table(_new("california_housing/housing.csv")),
+    "new_adult": Table(_new("adult")),
+    "titanic": Table(_new("titanic")),
+    "wine_red": Table(_new("wine_quality/winequality-red.csv")),
+    "wine_white": Table(_new("wine_quality/winequality-white.csv")),
+    "telco": Table(_new("telco_churn/telco-customer-churn-by-IBM.csv")),
+    "mammography": Table(_anomalies("23_mammography")),
+    "thyroid": Table(_anomalies("38_thyroid")),
+    "shuttle": Table(_anomalies("32_shuttle")),
 }
 
 if __name__ == "__main__":
