@@ -11,7 +11,7 @@ _TABLE: Mapping[str, Any] = {
     "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.0},
     "schedule": {"name": "cosine"},
     "batch_size": 256,
-    "budget": "80 epochs",
+    "budget": "60 epochs",
     "patience": 16,
     "ema": 0.998,
     "clip": 1.0,
