@@ -28,8 +28,9 @@ from trainwright.engine.evaluate import evaluate
 from trainwright.engine.loop import Groups
 from trainwright.engine.multiplier import look_ahead
 from trainwright.engine.parts import StatePart, add_parts
+from trainwright.engine.randomness import randomness_kept
 from trainwright.engine.runtime import Runtime
-from trainwright.engine.state import TrainState, randomness_kept
+from trainwright.engine.state import TrainState
 from trainwright.engine.step import StepFn, WholeStep, train_step
 from trainwright.runs.begin import freeze, moving, resting
 from trainwright.runs.gathered import Data, Report, gather_data

@@ -17,7 +17,8 @@ from trainwright.engine import checkpoint
 from trainwright.engine.evaluate import evaluate
 from trainwright.engine.loop import Cadence, Judge, fit
 from trainwright.engine.multiplier import look_ahead
-from trainwright.engine.state import TrainState, randomness_kept
+from trainwright.engine.randomness import randomness_kept
+from trainwright.engine.state import TrainState
 from trainwright.runs.assemble import Pieces, in_steps
 from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, Lock, read_manifest, write_json
 from trainwright.runs.final import final_scores

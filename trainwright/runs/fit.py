@@ -19,8 +19,8 @@ from trainwright.core.kinds import optimizers
 from trainwright.core.schema import check
 from trainwright.core.task import Task
 from trainwright.engine.parts import StatePart
+from trainwright.engine.randomness import randomness_kept
 from trainwright.engine.runtime import Runtime
-from trainwright.engine.state import randomness_kept
 from trainwright.engine.step import StepFn, train_step
 from trainwright.runs.assemble import Pieces, take_step, try_first, try_metrics
 from trainwright.runs.attempt import Attempt, attempt
