@@ -14,6 +14,7 @@ from tests.case import Case
 from tests.sketches import SKETCHES
 from trainwright.core.batch import Batch
 from trainwright.core.events import EvalDone, Event, StepDone, Stop
+from trainwright.core.kinds import Schedule
 from trainwright.core.rows import Encoded
 from trainwright.core.task import Metric, Outputs, Task
 from trainwright.data.arrays import Records
@@ -47,6 +48,7 @@ class Class:
     loader: Loader
     runtime: Runtime
     valid: Callable[[], Iterable[Batch]]
+    schedule: Schedule | None = None
 
     def evaluate(self) -> dict[str, float]:
         with self.state.aside():
@@ -83,7 +85,7 @@ class Class:
             self.runtime,
             note,
             cadence=Cadence(steps, until, log_every, eval_every, save_every),
-            schedule=self.state.responsive or (lambda step, all_steps: 1 - step / all_steps),
+            schedule=self.schedule or self.state.responsive or (lambda step, all_steps: 1 - step / all_steps),
             clip=clip,
             judge=Judge(judged, self.task.monitor, "lower", patience, change) if eval_every else None,
             save=save,

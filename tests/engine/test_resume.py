@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training import Case, Class, cases, enrol, evals, losses, same, weights
+from tests.training import Case, Class, cases, enrol, evals, same, weights
 from trainwright.core.errors import CheckpointError
 from trainwright.core.events import Event, StepDone, Stop
 from trainwright.core.kinds import schedules
@@ -16,45 +16,12 @@ from trainwright.engine.average import Average, averaged_weights
 from trainwright.engine.frozen import Frozen
 from trainwright.engine.runtime import Runtime
 
-ALL = cases()
-SMALL = next(c for c in ALL if c.name == "forecasting")
+SMALL = next(c for c in cases() if c.name == "forecasting")
 
 
 def save(taught: object, folder: Path) -> Path:
     state = taught.state  # type: ignore[attr-defined]
     return checkpoint.save(state.state_dict(), folder, state.counters.step)
-
-
-@pytest.mark.parametrize("case", ALL, ids=repr)
-@pytest.mark.parametrize("at", [1, 2, 4])  # mid-epoch, the last step of an epoch for some, the next epoch
-def test_resume_in_mid_epoch_equals_no_interruption(case: Case, at: int, tmp_path: Path) -> None:
-    whole = enrol(case, micro=5)
-    expected, _ = whole.train(6, steps=9, eval_every=2)
-    first = enrol(case, micro=5)
-    before, _ = first.train(at, steps=9, eval_every=2)
-    path = save(first, tmp_path)
-    torch.manual_seed(99)  # whatever happened in between
-    again = enrol(case, micro=2, seed=3)
-    again.loader.micro = 5
-    again.state.load_state_dict(checkpoint.load(path))
-    after, _ = again.train(6, steps=9, eval_every=2)
-    assert same(weights(whole.state), weights(again.state))
-    assert losses(before) + losses(after) == losses(expected)
-    assert evals(before) + evals(after) == evals(expected)
-    assert whole.state.counters == again.state.counters
-    assert whole.state.best == again.state.best
-
-
-def test_twenty_interruptions_equal_none(tmp_path: Path) -> None:
-    whole = enrol(SMALL)
-    whole.train(20)
-    now = enrol(SMALL)
-    for step in range(1, 21):
-        now.train(step)
-        path = save(now, tmp_path)
-        now = enrol(SMALL)
-        now.state.load_state_dict(checkpoint.load(path))
-    assert same(weights(whole.state), weights(now.state))
 
 
 def test_averages_plateaus_and_resting_weights_go_on_where_they_were(tmp_path: Path) -> None:
@@ -81,9 +48,8 @@ def test_averages_plateaus_and_resting_weights_go_on_where_they_were(tmp_path: P
     assert again.state.optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * 0.7**6)
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16", "float64"])
-def test_resume_is_exact_in_every_precision(precision: str, tmp_path: Path) -> None:
-    runtime = Runtime(precision=precision)  # type: ignore[arg-type]
+def test_resume_is_exact_in_double_precision_too(tmp_path: Path) -> None:
+    runtime = Runtime(precision="float64")
     whole, first = enrol(SMALL, runtime), enrol(SMALL, runtime)
     whole.train(6)
     first.train(3)

@@ -64,11 +64,12 @@ class Average:
         return {**whole, _UPDATES: self.updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `state_dict`; KeyError for a weight that the state lacks."""
+        """The inverse of `state_dict`; KeyError for a weight or a buffer that the state lacks."""
         place = {id(live): shadow for live, shadow in zip(self._live, self._shadow, strict=True)}
         for name, live in self.ranks.bare(self.module).state_dict(keep_vars=True).items():
+            value = state[name]  # counts of batches are asked for as well, though nothing is averaged in them
             if id(live) in place:
-                place[id(live)].copy_(self.ranks.like(state[name], place[id(live)]))
+                place[id(live)].copy_(self.ranks.like(value, place[id(live)]))
         self.updates = int(state[_UPDATES])
 
     @torch.no_grad()

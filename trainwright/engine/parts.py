@@ -10,8 +10,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from trainwright.core.errors import UserError
+from trainwright.engine.moments import Moments
 from trainwright.engine.runtime import Runtime
-from trainwright.engine.state import Moments, Stateful, TrainState, Weights
+from trainwright.engine.state import Stateful, TrainState, Weights
 
 StatePart: TypeAlias = nn.Module | Optimizer | Stateful
 
