@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
@@ -10,6 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
+
+from trainwright.engine.ranks.launch import on_loopback
 
 
 class Single:
@@ -217,5 +221,25 @@ def join(mode: Literal["ddp", "fsdp"], device: torch.device) -> Ranks:
     import torch.distributed as dist
 
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "xccl" if device.type == "xpu" else "gloo")
+        backend = "nccl" if device.type == "cuda" else "xccl" if device.type == "xpu" else "gloo"
+        if on_loopback():
+            rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+            dist.init_process_group(backend, store=_store(rank, world), rank=rank, world_size=world)
+        else:
+            dist.init_process_group(backend)
     return Ranks(mode, device)
+
+
+def _store(rank: int, world: int) -> Any:
+    """Where the ranks of this machine find each other.
+
+    torch's own listens on every interface, and believes whoever connects; this one is given a socket that listens on
+    the loopback interface alone.
+    """
+    import torch.distributed as dist
+
+    place, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    if rank:
+        return dist.TCPStore(place, port, world, False)
+    listening = socket.create_server((place, port), backlog=128)
+    return dist.TCPStore(place, port, world, True, master_listen_fd=listening.detach())

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 _PARENT = "TRAINWRIGHT_LAUNCHER"  # the process that started the ranks
+_HERE = "127.0.0.1"
 _GRACE = 30.0  # seconds that the others get to end by themselves once one has failed
 
 
@@ -32,8 +33,9 @@ def run_ranks(ranks: int, command: Sequence[str]) -> int:
     The first rank speaks for all: what others write to standard error is passed on only where the first did not fail
     itself. Signals reach every rank; when one rank fails, the others are ended.
     """
-    place = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    place = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": _HERE, "MASTER_PORT": str(free_port())}
     place[_PARENT] = str(os.getpid())
+    place["GLOO_SOCKET_IFNAME"] = os.environ.get("GLOO_SOCKET_IFNAME", _loopback())
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))}
     with contextlib.ExitStack() as stack:
         logs = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(ranks)]
@@ -58,11 +60,25 @@ def orphaned() -> bool:
     return parent is not None and launched() is not None and os.getppid() != int(parent)
 
 
+def on_loopback() -> bool:
+    """Whether `run_ranks` started this process: all ranks are on this machine, and nobody else shall reach them."""
+    return os.environ.get(_PARENT) is not None and os.environ.get("MASTER_ADDR") == _HERE
+
+
 def free_port() -> int:
     """A port of the loopback interface that nobody listens on now."""
     with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
+        s.bind((_HERE, 0))
         return int(s.getsockname()[1])
+
+
+def _loopback() -> str:
+    """The name of the loopback interface: lo on Linux, lo0 on macOS."""
+    try:
+        names = [name for _, name in socket.if_nameindex()]
+    except OSError:
+        names = []
+    return next((name for name in names if name in ("lo", "lo0")), "lo")
 
 
 def _waited(children: Sequence[subprocess.Popen[bytes]]) -> list[int]:
