@@ -50,7 +50,7 @@ def new_folder(beside: Path, label: str) -> Path:
             if _abandoned(old, f".{label}-{host}-"):
                 shutil.rmtree(old, ignore_errors=True)
         folder = beside / f".{label}-{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        folder.mkdir()
+        folder.mkdir(mode=0o700)  # encoded records are their owner's data
     except OSError as error:
         raise unwritable(beside, error) from error
     return folder

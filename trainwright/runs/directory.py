@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -20,6 +21,7 @@ CONFIG, MANIFEST, EVENTS, PROCESSOR, LOCK = "config.toml", "manifest.json", "eve
 CHECKPOINTS = "checkpoints"
 SEEDS = "seeds.json"  # of a folder of runs, one for each of several seeds
 BAD = "bad_samples.csv"
+_MINE = 0o700  # data, scores and weights are their owner's alone, who may open the folder to others
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def read_view(folder: Path) -> View:
 
 
 def new_folder(out: str | Path | None, label: str) -> Path:
-    """Make the folder of a new run; UserError where it is taken or cannot be written.
+    """Make the folder of a new run, which only its owner may open; UserError where it is taken or cannot be written.
 
     Args:
         out: the folder itself, empty or not there yet; ``runs/2026-11-20-label-a1b2`` unless given.
@@ -57,7 +59,10 @@ def new_folder(out: str | Path | None, label: str) -> Path:
             what, other = "holds a run already", "choose another folder, or move that run aside with --exist-ok"
         raise UserError(str(folder), what, f"{other}; nothing was overwritten")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=_MINE, exist_ok=True)
+        with suppress(PermissionError):  # an empty folder of somebody else, where this person may write
+            folder.chmod(_MINE)  # whatever the umask
         probe = folder / ".probe"
         probe.touch()
         probe.unlink()
