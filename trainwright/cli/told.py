@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from trainwright.core.errors import TrainwrightError, UserError
+from trainwright.core.redaction import each_text, redacted
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CANNOT_WRITE = 74  # EX_IOERR of sysexits.h
@@ -68,19 +69,19 @@ def failed(error: Exception, as_json: bool, folder: Path | None) -> int:
         error.show(sys.stderr)
         code, told = error.exit_code, {"message": error.format_message()}
     elif isinstance(error, UserError):
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {redacted(str(error))}", err=True)
         code, told = error.exit_code, {"where": error.where, "what": error.what, "instead": error.instead}
     elif isinstance(error, TrainwrightError):
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {redacted(str(error))}", err=True)
         code, told = error.exit_code, {}
     elif (machine := _of_the_machine(error)) is not None:
         code, message = machine
-        click.echo(f"error: {message}", err=True)
+        click.echo(f"error: {redacted(message)}", err=True)
         told = {"message": message}
     else:
         code, told = 70, _unexpected(error, folder)
     if as_json:
-        whole = {"kind": type(error).__name__, "message": str(error), **told, "exit_code": code}
+        whole = each_text({"kind": type(error).__name__, "message": str(error), **told, "exit_code": code}, redacted)
         with contextlib.suppress(OSError):
             print_json({"error": whole})
     return code
@@ -115,7 +116,7 @@ def _stdout_works() -> bool:
 
 def _unexpected(error: Exception, folder: Path | None) -> dict[str, str]:
     """A fault of ours, or of the machine: a short message, and the whole story in a file."""
-    story = "".join(traceback.format_exception(error))
+    story = redacted("".join(traceback.format_exception(error)))
     name = f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
     folders = [folder] if folder and folder.is_dir() else []
     written = ""
@@ -124,7 +125,7 @@ def _unexpected(error: Exception, folder: Path | None) -> dict[str, str]:
             (place / name).write_text(story, encoding="utf-8")
             written = str(place / name)
             break
-    said = " ".join(str(error).split())
+    said = redacted(" ".join(str(error).split()))
     what = f"{type(error).__name__}: {said[:300]}{'…' if len(said) > 300 else ''}"
     click.echo(f"error: {what}", err=True)
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:

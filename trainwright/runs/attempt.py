@@ -13,6 +13,7 @@ from typing import Any
 
 from trainwright.core.errors import CheckpointError, UserError
 from trainwright.core.events import Event, Found, Observer, RunEnded, RunStarted, StepDone, Stop
+from trainwright.core.redaction import each_text
 from trainwright.engine import checkpoint
 from trainwright.engine.evaluate import evaluate
 from trainwright.engine.loop import Cadence, Judge, fit
@@ -27,6 +28,7 @@ from trainwright.runs.manifest import manifest
 from trainwright.runs.notes import batch_statistics
 from trainwright.runs.observing import Audience
 from trainwright.runs.pace import seconds_per_step
+from trainwright.runs.private import hiding
 from trainwright.runs.recorder import Recorder, write_bad
 from trainwright.runs.saving import Saving
 from trainwright.runs.score import Scores
@@ -153,13 +155,14 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
     note = a.note
     if runtime.first:
         a.config(cadence.steps)
+        hide = hiding(pieces.config.model_dump())
         told = manifest(pieces, cadence, monitor, better, a.facts)
         if a.resumed:
             note = "; ".join(part for part in (likeness(read_manifest(a.folder), told), a.note) if part)
-        write_json(told, a.folder / MANIFEST)
+        write_json(each_text(told, hide), a.folder / MANIFEST)
         write_json(pieces.task.processor.state_dict(), a.folder / PROCESSOR)
         if any(pieces.bad.values()) and not a.resumed:
-            write_bad(pieces.bad, a.folder / BAD)
+            write_bad(pieces.bad, a.folder / BAD, hide)
         if a.console:
             a.console.start(a, cadence, monitor if "valid" in pieces.evaluations else "", better)
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -222,7 +225,7 @@ def _teller(a: Attempt) -> tuple[Observer, Callable[[], None]]:
     """One observer that records, shows, and asks the user's observers; only the first rank has it."""
     if not a.pieces.runtime.first:
         return (lambda event: None), (lambda: None)
-    recorder, audience = Recorder(a.folder), Audience(a.observers)
+    recorder, audience = Recorder(a.folder, hiding(a.pieces.config.model_dump())), Audience(a.observers)
 
     def tell(event: Event) -> Stop | None:
         recorder(event)

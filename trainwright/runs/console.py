@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from trainwright.core.events import CheckpointSaved, EvalDone, Event, Found, RunEnded, RunStarted, StepDone
+from trainwright.core.redaction import Hide, redacted
 from trainwright.runs.figures import duration, number, remaining
 from trainwright.runs.run import Run
 from trainwright.runs.surface import Surface, surface
@@ -33,13 +34,19 @@ class Console:
         stderr: speak on standard error, so that standard output stays free for a machine.
         stream: speak there instead; a terminal gets the live line, anything else plain lines.
         clock: seconds.
+        hide: keeps secrets out of what is said.
     """
 
     def __init__(
-        self, *, stderr: bool = False, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        stderr: bool = False,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        hide: Hide = redacted,
     ) -> None:
         stream = stream or (sys.stderr if stderr else sys.stdout)
-        self._out = surface(stream, clock)
+        self._out = surface(stream, clock, hide)
         self._scene = _Scene(self._out, clock)
         self._silent = False
 
@@ -79,7 +86,7 @@ class Console:
                 self._out.close()
             if not isinstance(error, BrokenPipeError):
                 with contextlib.suppress(Exception):
-                    what = f"{type(error).__name__}: {error}"
+                    what = redacted(f"{type(error).__name__}: {error}")
                     sys.stderr.write(f"the console is silent from here ({what}); training goes on, see events.jsonl\n")
 
 

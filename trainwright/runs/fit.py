@@ -35,6 +35,7 @@ from trainwright.runs.measures import MetricSpecs, by_label, is_own, metrics_of
 from trainwright.runs.measures import written as metrics_written
 from trainwright.runs.mine import own_parts, same_parts
 from trainwright.runs.own import Asked, array_pieces, foreign_pieces
+from trainwright.runs.private import safe
 from trainwright.runs.recipe import plain, write
 from trainwright.runs.run import Run, open_run
 from trainwright.runs.scheduling import ScheduleSpec, schedule_of
@@ -330,7 +331,7 @@ def _written(config: RunConfig, again: Mapping[str, Any], model: nn.Module) -> d
     values["model"] = {"name": "own", "class": type(original(model)).__name__}
     values["task"] = {"name": "supervised", **again}
     written: dict[str, Any] = plain(values)
-    return written
+    return safe(written)
 
 
 def _reopening(task: Task[Any], loss: Any) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from trainwright.data.source import Source, source_of
 from trainwright.data.split import Split, split, split_options
 from trainwright.engine.runtime import Runtime
 from trainwright.runs.directory import BAD
+from trainwright.runs.private import must_be_given
 from trainwright.runs.recipe import Recipe
 
 Report = Callable[[str, int, int], None]  # (what, done, of how many)
@@ -65,6 +66,7 @@ class Data:
 
 def open_source(recipe: Recipe, report: Report) -> Source:
     """The source a recipe names; files named as ``valid`` or ``test`` are further sources of the same kind."""
+    must_be_given({"data": {**recipe.config.data, **recipe.source}}, "the run")
     name = recipe.config.data["source"]
     others = {part: recipe.split[part] for part in ("valid", "test") if isinstance(recipe.split[part], str)}
     if not others:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from trainwright.core.errors import StorageError
-from trainwright.core.events import EvalDone, Event, RunEnded, View, advance, dump, fold, load
+from trainwright.core.events import EvalDone, Event, RunEnded, StepDone, View, advance, dump, fold, load
+from trainwright.core.redaction import Hide, each_text, redacted
 from trainwright.data.bad import Bad
 from trainwright.runs.directory import EVENTS, whole_lines
 
@@ -20,8 +22,8 @@ class Recorder:
     A disk that takes no more does not stop a training: lines wait until they can be written, in their order.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, hide: Hide = redacted) -> None:
+        self.folder, self.hide = folder, hide
         path = folder / EVENTS
         self.view: View = fold(load(line) for line in whole_lines(path))
         torn = path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
@@ -31,7 +33,7 @@ class Recorder:
     def __call__(self, event: Event) -> None:
         """Append one line in one write."""
         advance(self.view, event)
-        self._waiting += (dump(event) + "\n").encode()
+        self._waiting += (self._line(event) + "\n").encode()
         with suppress(OSError):
             self._write()
             if isinstance(event, EvalDone | RunEnded):
@@ -47,6 +49,14 @@ class Recorder:
             raise StorageError(f"{what}; free space or make the folder writable, then resume") from None
         finally:
             os.close(self.file)
+
+    def _line(self, event: Event) -> str:
+        """As it is written; steps and evaluations are numbers, all other events may quote what a person gave."""
+        line = dump(event)
+        if isinstance(event, StepDone | EvalDone):
+            return line
+        fields = json.loads(line)
+        return json.dumps({"event": fields.pop("event"), **each_text(fields, self.hide)}, separators=(",", ":"))
 
     def _write(self) -> None:
         """All that waits; of a line that fits only in part the rest waits."""
@@ -64,11 +74,12 @@ class Recorder:
         draft.replace(self.folder / "metrics.csv")
 
 
-def write_bad(bad: Mapping[str, Sequence[Bad]], path: Path) -> None:
+def write_bad(bad: Mapping[str, Sequence[Bad]], path: Path, hide: Hide = redacted) -> None:
     """The samples that are passed over, one a row: part, record, its place in the data, and why."""
     draft = path.with_name(f".{path.name}")
     with draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["part", "record", "where", "why"])
-        writer.writerows([part, each.record, each.where, each.what] for part, found in bad.items() for each in found)
+        rows = ((part, each) for part, found in bad.items() for each in found)
+        writer.writerows([part, each.record, hide(each.where), hide(each.what)] for part, each in rows)
     draft.replace(path)

@@ -8,6 +8,8 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from trainwright.core.redaction import Hide, redacted
+
 if TYPE_CHECKING:
     from rich.live import Live
 
@@ -45,13 +47,13 @@ class Surface(Protocol):
         ...
 
 
-def surface(stream: TextIO, clock: Callable[[], float]) -> Surface:
+def surface(stream: TextIO, clock: Callable[[], float], hide: Hide = redacted) -> Surface:
     """A `Terminal` where the stream is one that can move its cursor, else `Paper` (a pipe, a file, a notebook)."""
     try:
         lively = stream.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
     except (AttributeError, ValueError, OSError):  # a notebook's stand-in, or closed
         lively = False
-    return Terminal(stream, clock) if lively else Paper(stream, clock)
+    return Terminal(stream, clock, hide) if lively else Paper(stream, clock, hide)
 
 
 class Paper:
@@ -60,14 +62,14 @@ class Paper:
     lively = False
     width = 100
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
-        self.stream, self.clock = stream, clock
+    def __init__(self, stream: TextIO, clock: Callable[[], float], hide: Hide = redacted) -> None:
+        self.stream, self.clock, self.hide = stream, clock, hide
         self.last = clock()
 
     def line(self, text: str, style: str = "") -> None:
         """Write and flush; what the stream's encoding lacks becomes a question mark."""
         self.last = self.clock()
-        self.stream.write(_encodable(text, self.stream) + "\n")
+        self.stream.write(_encodable(self.hide(text), self.stream) + "\n")
         self.stream.flush()
 
     def live(self, parts: Parts) -> None:
@@ -84,11 +86,11 @@ class Terminal:
 
     lively = True
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
+    def __init__(self, stream: TextIO, clock: Callable[[], float], hide: Hide = redacted) -> None:
         from rich.console import Console as Rich
 
         self.rich = Rich(file=stream, force_terminal=True, force_jupyter=False, highlight=False)
-        self.stream, self.clock = stream, clock
+        self.stream, self.clock, self.hide = stream, clock, hide
         self._drawn = -math.inf
         self._live: Live | None = None
         self._stop: Any = None
@@ -102,7 +104,7 @@ class Terminal:
         """Write above the live line, broken between words; a command stays one line, to be copied."""
         from rich.text import Text
 
-        shown = Text(_encodable(text, self.stream), style=_STYLES.get(style, ""))
+        shown = Text(_encodable(self.hide(text), self.stream), style=_STYLES.get(style, ""))
         self.rich.print(shown, soft_wrap=style == "command")
 
     def live(self, parts: Parts) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from trainwright.runs.gathered import same_data
 from trainwright.runs.initial import begin, remember, rule_of, take
 from trainwright.runs.mine import also
 from trainwright.runs.observing import named
+from trainwright.runs.private import hidden_keys, hiding, must_be_given, safe
 from trainwright.runs.recipe import Recipe, plain, read, write
 from trainwright.runs.run import Run, open_run
 from trainwright.runs.understood import in_our_words
@@ -60,10 +62,11 @@ def train(
     """
     checked = read(recipe, changes)
     config = checked.config
+    must_be_given(config.model_dump(), "the recipe")
     if config.ranks > 1 and launched() is None:
         return _launch(checked, out, observers, quiet, exist_ok)
     runtime = Runtime.start(config.device, config.precision, config.parallel)
-    console = None if quiet or not runtime.first else Console(stderr=to_stderr)
+    console = None if quiet or not runtime.first else Console(stderr=to_stderr, hide=hiding(config.model_dump()))
     try:
         pieces = assemble(checked, runtime, console.progress if console else silent)
         pieces.facts["notes"][:0] = checked.said
@@ -117,13 +120,14 @@ def resume(
     may_change(changes, run.path)
     checked = read(run.path, changes)
     config = checked.config
+    must_be_given(config.model_dump(), "the run")
     if config.ranks > 1 and launched() is None:
         _tell(said, quiet)
         return _relaunch(run, changes, quiet)
     learned = json.loads((run.path / PROCESSOR).read_text(encoding="utf-8"))
     Lock(run.path).release()
     runtime = Runtime.start(config.device, config.precision, config.parallel)
-    console = None if quiet or not runtime.first else Console(stderr=to_stderr)
+    console = None if quiet or not runtime.first else Console(stderr=to_stderr, hide=hiding(config.model_dump()))
     try:
         pieces = assemble(checked, runtime, console.progress if console else silent, learned, passed_over(facts))
         pieces.facts["notes"][:0] = said
@@ -172,9 +176,10 @@ def _drawn(run: Run, a: Attempt) -> None:
 
 def may_change(changes: Mapping[str, Any], folder: Path) -> None:
     """A run goes on with the task, data, model and seed it began with; UserError for a change of these."""
+    again = hidden_keys(tomllib.loads((folder / CONFIG).read_text(encoding="utf-8")))
     for key in changes:
         top = key.partition(".")[0]
-        if top in _FOR_GOOD or key in ("optimizer", "optimizer.name"):
+        if key not in again and (top in _FOR_GOOD or key in ("optimizer", "optimizer.name")):
             raise UserError(
                 key,
                 "cannot change in a run that goes on",
@@ -211,7 +216,7 @@ def _recorded(recipe: Recipe, pieces: Pieces, steps: int) -> dict[str, Any]:
     values["model"] = {k: v for k, v in values["model"].items() if k not in pieces.task.sizes()}
     if Budget.read(recipe.config.budget).unit == "seconds":
         values["budget"] = f"{steps} steps"
-    return values
+    return safe(values)
 
 
 def rewrite(folder: Path, values: Mapping[str, Any], attempts: int) -> None:

@@ -12,10 +12,12 @@ import numpy as np
 
 from trainwright.core.errors import NumericsError, TrainwrightError, UserError
 from trainwright.core.events import Difference, RunEnded
+from trainwright.core.redaction import redacted
 from trainwright.engine import checkpoint
 from trainwright.engine.ranks import launched
 from trainwright.runs.directory import CHECKPOINTS, MANIFEST, SEEDS, new_folder, write_json
 from trainwright.runs.figures import number
+from trainwright.runs.private import safe
 from trainwright.runs.recipe import plain, read, write
 from trainwright.runs.run import Run
 from trainwright.runs.train import resume, train
@@ -144,10 +146,11 @@ def repeat(
         return go_on(Path(recipe).expanduser(), quiet=quiet, to_stderr=to_stderr, say=say)
     checked = read(recipe, changes)
     folder = new_folder(out, checked.config.name or checked.config.task["name"])
-    write(plain(checked.config.model_dump()), folder / RECIPE)
+    values = plain(checked.config.model_dump())
+    write(safe(values), folder / RECIPE)
     first = checked.config.seed
     write_json({"format": FORMAT, "seeds": list(range(first, first + seeds)), "failed": {}}, folder / SEEDS)
-    return go_on(folder, quiet=quiet, to_stderr=to_stderr, say=say)
+    return _trained(folder, values, quiet, to_stderr, say)
 
 
 def go_on(
@@ -161,18 +164,25 @@ def go_on(
         to_stderr: speak on standard error.
         say: is told before each run which it is.
     """
-    repeats = Repeats(Path(folder))
+    return _trained(Path(folder), Path(folder) / RECIPE, quiet, to_stderr, say)
+
+
+def _trained(
+    folder: Path, recipe: Path | Mapping[str, Any], quiet: bool, to_stderr: bool, say: Callable[[str], None]
+) -> Repeats:
+    """Every seed that is not finished; the recipe as it was given holds secrets that its file lacks."""
+    repeats = Repeats(folder)
     told: dict[str, Any] = {"quiet": quiet, "to_stderr": to_stderr}
     for i, seed in enumerate(repeats.seeds, 1):
         if seed in repeats.finished:
             continue
         say(f"seed {seed}, {i} of {len(repeats.seeds)}")
         try:
-            run = _run(repeats, seed, told)
+            run = _run(repeats, recipe, seed, told)
         except TrainwrightError as error:
             if error.exit_code != NumericsError.exit_code:
                 raise
-            _note(repeats, {**repeats.failed, seed: str(error)})
+            _note(repeats, {**repeats.failed, seed: redacted(str(error))})
             continue
         _note(repeats, {s: why for s, why in repeats.failed.items() if s != seed})
         if run.state == "interrupted":
@@ -207,12 +217,12 @@ def paired(apart: Sequence[float]) -> Difference:
     return Difference(spread.mean, spread.mean - half, spread.mean + half)
 
 
-def _run(repeats: Repeats, seed: int, told: Mapping[str, Any]) -> Run:
+def _run(repeats: Repeats, recipe: Path | Mapping[str, Any], seed: int, told: Mapping[str, Any]) -> Run:
     """One seed, to its end or to an interruption."""
     folder = repeats.folder(seed)
     if (folder / MANIFEST).is_file() and checkpoint.steps(folder / CHECKPOINTS):
         return resume(folder, **told)
-    return train(repeats.path / RECIPE, {"seed": seed}, out=folder, exist_ok=True, **told)
+    return train(recipe, {"seed": seed}, out=folder, exist_ok=True, **told)
 
 
 def _noted(folder: Path) -> dict[str, Any]:
