@@ -236,10 +236,10 @@ def _store(rank: int, world: int) -> Any:
     torch's own listens on every interface, and believes whoever connects; this one is given a socket that listens on
     the loopback interface alone.
     """
-    import torch.distributed as dist
+    from torch._C._distributed_c10d import TCPStore
 
     place, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     if rank:
-        return dist.TCPStore(place, port, world, False)
+        return TCPStore(place, port, world, False)
     listening = socket.create_server((place, port), backlog=128)
-    return dist.TCPStore(place, port, world, True, master_listen_fd=listening.detach())
+    return TCPStore(place, port, world, True, master_listen_fd=listening.detach())
