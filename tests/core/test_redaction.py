@@ -55,6 +55,7 @@ def test_secrets_are_found_by_their_form(text: str, hidden: str) -> None:
         "step 3: loss 0.25, max_tokens=512, lr = 0.1",
         "write to ann@example.org, or see https://example.org/a/b?page=2",
         "data.api_key: required; write data.api_key=…",
+        "is not a setting; write key=value",
         "a basic understanding, bearer of news",
     ],
 )

@@ -98,8 +98,9 @@ def _by_form(text: str) -> str:
 
 
 def _unnamed(found: re.Match[str]) -> str:
-    """``api_key=…`` without its value; ``max_tokens=512`` as it is."""
-    secret = is_secret(found["name"].rpartition(".")[2]) and not found["value"].startswith(HIDDEN[:-1])
+    """``api_key=…`` without its value; ``max_tokens=512`` as it is, and ``key=value``, as help texts write it."""
+    name = found["name"].rpartition(".")[2]
+    secret = is_secret(name) and name.lower() != "key" and not found["value"].startswith(HIDDEN[:-1])
     return f"{found['name']}{found['mark']}{HIDDEN}" if secret else found[0]
 
 
