@@ -114,6 +114,7 @@ def enrol(
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW,
     where: Literal["memory", "device", "file"] = "memory",
     valid: int | None = None,
+    workers: int = 0,
 ) -> Class:
     """Fit, encode, build and place; everything depends on the seed alone."""
     runtime = runtime or Runtime()
@@ -122,7 +123,7 @@ def enrol(
     held = valid if valid is not None else max(n // 4, 5)
     train_ids, valid_ids = torch.arange(n - held), torch.arange(n - held, n)
     task.processor.fit([records[int(i)] for i in train_ids])
-    store = encode(records, task.processor, workers=0, where=where, device=runtime.device, cache=None, on_progress=None)
+    store = encode(records, task.processor, workers=workers, where=where, device=runtime.device)
     windows = task.processor.windows
     part = Part(store, train_ids, windows, task.processor)
     other = Part(store, valid_ids, windows, task.processor)

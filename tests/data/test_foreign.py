@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -11,7 +11,18 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, Subset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    Sampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from trainwright.core.batch import Batch
 from trainwright.core.errors import CheckpointError, DataError, UserError
@@ -116,8 +127,7 @@ def test_unpack_says_what_a_batch_means() -> None:
 def test_a_dataloader_becomes_groups_of_one_batch(workers: int) -> None:
     loader = ForeignLoader(pairs(num_workers=workers))
     assert loader.steps_per_epoch == 4
-    assert not loader.exact
-    assert "DataLoader" in loader.why
+    assert loader.exact
     seen, sizes = [], []
     for step in range(4):
         assert (loader.epoch, loader.index) == (0, step)
@@ -129,7 +139,7 @@ def test_a_dataloader_becomes_groups_of_one_batch(workers: int) -> None:
         sizes.append(batch.size)
     assert seen == [*range(20)]
     assert sizes == [6, 6, 6, 2]
-    assert loader.state_dict() == {"epoch": 1, "index": 0}
+    assert loader.state_dict() == {"epoch": 1, "index": 0, "generators": []}
     assert next(loader)[0].ids[0] == 0
     loader.close()
 
@@ -176,21 +186,78 @@ def test_a_foreign_loader_leaves_the_runs_randomness_alone_and_has_its_own(worke
     assert first[:4] != first[4:]
 
 
-def test_a_foreign_loader_resumes_where_it_was_when_its_order_is_the_globals() -> None:
-    straight = ForeignLoader(pairs(shuffle=True), seed=1)
+def own(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+LOADERS: dict[str, Callable[[], DataLoader[Any]]] = {
+    "in order": pairs,
+    "shuffled by the globals": lambda: pairs(shuffle=True),
+    "shuffled by a generator": lambda: pairs(shuffle=True, generator=own(5)),
+    "drawn by a sampler": lambda: pairs(sampler=WeightedRandomSampler([1.0, 2.0] * 10, 20, generator=own(5))),
+    "batched by a sampler": lambda: DataLoader(
+        TensorDataset(torch.arange(20.0)),
+        batch_sampler=BatchSampler(SubsetRandomSampler(range(20), generator=own(5)), 6, drop_last=False),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LOADERS)
+def test_a_foreign_loader_resumes_where_it_was(kind: str) -> None:
+    make = LOADERS[kind]
+    straight = ForeignLoader(make(), seed=1)
+    assert straight.exact
     wanted = [contents(next(straight)) for _ in range(10)]
+    assert kind == "in order" or wanted[:4] != wanted[4:8]
     for stop in range(9):
-        first = ForeignLoader(pairs(shuffle=True), seed=1)
+        first = ForeignLoader(make(), seed=1)
         for _ in range(stop):
             next(first)
-        second = ForeignLoader(pairs(shuffle=True), seed=1)
+        second = ForeignLoader(make(), seed=1)
         second.load_state_dict(first.state_dict())
         assert [contents(next(second)) for _ in range(10 - stop)] == wanted[stop:]
 
 
+class Odd(Sampler[int]):
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(1, 20, 2))
+
+    def __len__(self) -> int:
+        return 10
+
+
+@pytest.mark.parametrize(
+    ("loader", "why"),
+    [
+        (DataLoader(Streamed(10), batch_size=4), "an IterableDataset has"),
+        (pairs(num_workers=1, persistent_workers=True), "persistent_workers keep"),
+        (pairs(sampler=Odd()), "a Odd has an order of its own"),
+        (DataLoader(Augmented(20), batch_sampler=BatchSampler(Odd(), 5, False)), "a Odd has an order of its own"),
+    ],
+)
+def test_a_loader_whose_order_is_out_of_reach_says_why(loader: DataLoader[Any], why: str) -> None:
+    found = ForeignLoader(loader)
+    assert not found.exact
+    assert found.why.startswith(why)
+
+
+def test_evaluating_by_a_generator_of_its_own_is_the_same_each_time_and_moves_nothing() -> None:
+    loader = pairs(shuffle=True, generator=own(5))
+    first, again = ([contents([b]) for b in loader_batches(loader)] for _ in range(2))
+    assert first == again
+    assert isinstance(loader.generator, torch.Generator)
+    assert torch.equal(loader.generator.get_state(), own(5).get_state())
+
+
+def test_a_loader_that_got_other_generators_is_refused() -> None:
+    state = ForeignLoader(LOADERS["shuffled by a generator"]()).state_dict()
+    with pytest.raises(CheckpointError, match="had 1 generators of its own, now it has 0"):
+        ForeignLoader(pairs()).load_state_dict(state)
+
+
 def test_a_resumed_loader_that_became_shorter_is_refused() -> None:
     loader = ForeignLoader(pairs(6))
-    loader.load_state_dict({"epoch": 0, "index": 3})
+    loader.load_state_dict({"epoch": 0, "index": 3, "generators": []})
     with pytest.raises(CheckpointError, match="after batch 3 of an epoch, but the DataLoader now ends after 1"):
         next(loader)
 
@@ -213,7 +280,7 @@ def test_an_epoch_ends_where_the_loader_does_whatever_it_promised() -> None:
     loader = ForeignLoader(DataLoader(Boastful(10), batch_size=5))
     assert loader.steps_per_epoch == 20
     next(loader), next(loader)
-    assert loader.state_dict() == {"epoch": 1, "index": 0}
+    assert (loader.epoch, loader.index) == (1, 0)
 
 
 def test_a_list_of_batches_will_do_and_a_generator_will_not() -> None:

@@ -5,6 +5,7 @@ It is enumerated from the registries, so that what is added later joins by itsel
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -14,14 +15,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from tests.builtin import built, pictures
 from tests.case import Case
+from tests.tasks.cases import files
 from tests.training import Class, cases, enrol
 from trainwright.core.events import Event, Stop, as_dict
 from trainwright.core.kinds import augmentations, optimizers, schedules, tasks
 from trainwright.core.responsive import Responsive
 from trainwright.core.task import Loss, Record
+from trainwright.data.foreign import ForeignLoader
+from trainwright.data.foreign_dataset import DatasetLoader
 from trainwright.engine import checkpoint
 from trainwright.engine.average import Average
 from trainwright.engine.frozen import Frozen
@@ -156,6 +161,58 @@ def scheduled(name: str) -> Class:
 @pytest.mark.parametrize("name", schedules.names())
 def test_every_schedule_goes_on_exactly(name: str, tmp_path: Path) -> None:
     equal(partial(scheduled, name), tmp_path)
+
+
+class Noisy(Dataset[Any]):
+    """Items whose noise comes from all three global generators."""
+
+    def __init__(self) -> None:
+        self.items = ALL["supervised"].records(30, 1)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        noise = 0.1 * (torch.rand(5) + random.random() + np.random.rand())
+        return torch.tensor(self.items[index]["x"]) + noise.float(), self.items[index]["y"]
+
+
+def foreign(workers: int, **options: Any) -> ForeignLoader:
+    loader = DataLoader(Noisy(), batch_size=6, shuffle=True, num_workers=workers, **options)
+    return ForeignLoader(loader, micro=2, seed=3)
+
+
+FETCHED: dict[str, Callable[[int], Any]] = {
+    "a Dataset": lambda workers: DatasetLoader(Noisy(), batch_size=6, micro=2, seed=3, workers=workers),
+    "a DataLoader": foreign,
+    "a DataLoader with a generator": lambda n: foreign(n, generator=torch.Generator().manual_seed(5)),
+}
+
+
+def fetching(kind: str, workers: int, precision: str) -> Class:
+    learner = begun("supervised", precision)
+    learner.loader = learner.state.parts["loader"] = FETCHED[kind](workers)
+    return learner
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", FETCHED)
+def test_whatever_fetches_the_data_goes_on_exactly(kind: str, precision: str, workers: int, tmp_path: Path) -> None:
+    equal(partial(fetching, kind, workers, precision), tmp_path)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_pictures_that_are_unpacked_while_training_go_on_exactly(precision: str, workers: int, tmp_path: Path) -> None:
+    def begin() -> Class:
+        make = partial(tasks["image_classification"], gigabytes=0.0, size=(8, 8))
+        case = Case("files", make, built("cnn", {"filters": (4,), "dense": (8,)}), lambda n, s: files(pictures(n, s)))
+        learner = enrol(case, Runtime(precision=precision), batch_size=6, micro=2, workers=workers)  # type: ignore[arg-type]
+        assert [c.kind for c in learner.loader.part.store.columns.values() if not c.target] == ["bytes"]
+        return learner
+
+    equal(begin, tmp_path)
 
 
 def augmented(**options: Any) -> Class:

@@ -91,9 +91,8 @@ def test_an_interrupted_run_is_resumed(kind: str, tmp_path: Path) -> None:
     resumed = fit(again, data, tmp_path / "half", valid=valid, log_every=1, resume=run.path, out=None)
     assert resumed.state == "finished"
     note = resumed.view.attempts[-1].note
-    assert note.startswith("approximate" if kind == "a DataLoader" else "exact")
-    if kind != "a DataLoader":
-        assert same(whole, again)
+    assert note.startswith("exact")
+    assert same(whole, again)
 
 
 def test_inputs_go_by_position_or_by_name(tmp_path: Path) -> None:

@@ -42,11 +42,12 @@ def test_what_differs_is_named(part: str, key: str, value: Any, tmp_path: Path) 
 
 def test_a_loader_of_ones_own_is_the_reason(tmp_path: Path) -> None:
     data = TensorDataset(torch.randn(20, 3), torch.randn(20, 1))
+    loader: Any = DataLoader(data, batch_size=5, shuffle=True, num_workers=1, persistent_workers=True)
     options: dict[str, Any] = {"loss": "mse", "quiet": True}
     net = nn.Linear(3, 1)
-    run = tw.fit(net, DataLoader(data, batch_size=5, shuffle=True), epochs=1, out=tmp_path / "run", **options)
-    again = tw.fit(net, DataLoader(data, batch_size=5, shuffle=True), epochs=2, resume=run.path, **options)
-    assert noted(again).startswith("approximate: ")
+    run = tw.fit(net, loader, epochs=1, out=tmp_path / "run", **options)
+    again = tw.fit(net, loader, epochs=2, resume=run.path, **options)
+    assert noted(again).startswith("approximate: persistent_workers keep")
     assert "approximate" not in noted(again).removeprefix("approximate: ")
 
 

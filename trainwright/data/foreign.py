@@ -15,6 +15,7 @@ from trainwright.core.batch import Batch, seed_of
 from trainwright.core.errors import CheckpointError, DataError, UserError
 from trainwright.data.foreign_batch import EVALUATION, Named, Randomness, Unpack, Weigh, cut_out, understood
 from trainwright.data.loader import shares
+from trainwright.data.reach import generators, kept, out_of_reach, states
 
 _PATIENCE = 60.0  # seconds to count the batches of a loader that does not know its length
 
@@ -24,7 +25,8 @@ class ForeignLoader:
 
     Each rank goes through the whole loader and takes its share of every batch along dim 0 (see `shares`). The loader's
     own order and workers draw from global randomness; they are given a stream of their own, which begins anew each
-    epoch from (seed, epoch), so that ranks agree and training's randomness is not touched.
+    epoch from (seed, epoch), so that ranks agree and training's randomness is not touched. Generators of the loader's
+    own are a part of the state. To go on in mid-epoch, the epoch begins anew and what it has seen is skipped.
 
     Args:
         loader: what the user made.
@@ -36,12 +38,6 @@ class ForeignLoader:
         weigh: targets -> weight of a batch, 0-d; counts samples when None.
         seed: of the stream of randomness.
     """
-
-    exact = False
-    why = (
-        "a DataLoader is resumed by skipping what the epoch has already seen: its own shuffling and workers are not "
-        "ours, so samples may repeat or be missed"
-    )
 
     def __init__(
         self,
@@ -60,6 +56,10 @@ class ForeignLoader:
         self.micro, self.rank, self.world, self.seed = micro, rank, world, seed
         self.device = device or torch.device("cpu")
         self.epoch, self.index, self.waited = 0, 0, 0.0
+        self.why = out_of_reach(loader)  # it may not resume exactly
+        self.exact = not self.why
+        self._generators = generators(loader)
+        self._drawn: list[Tensor] | None = None  # from them, before the epoch that is under way
         self._steps: int | None = None
         self._stream: _Stream | None = None
 
@@ -77,8 +77,7 @@ class ForeignLoader:
         """The next step's micro-batches, on the device."""
         began = time.perf_counter()
         if self._stream is None:
-            self._stream = _Stream(self.loader, self.unpack, seed_of(self.seed, self.epoch, "foreign"))
-            self._stream.skip(self.index)
+            self._stream = self._begun()
         try:
             inputs, targets, ids = self._stream.pop()
         except Exception:
@@ -87,22 +86,37 @@ class ForeignLoader:
         self.waited += time.perf_counter() - began
         self.index += 1
         if self._stream.empty:  # seen by reading one batch ahead
-            self._stream, self.epoch, self.index = None, self.epoch + 1, 0
+            self._stream, self._drawn, self.epoch, self.index = None, None, self.epoch + 1, 0
         cuts = shares(len(ids), self.rank, self.world, self.micro)
         return [cut_out(inputs, targets, ids, cut, self.device, self.weigh) for cut in cuts]
 
-    def state_dict(self) -> dict[str, int]:
-        """The position: epoch, and batches handed out in it."""
-        return {"epoch": self.epoch, "index": self.index}
+    def state_dict(self) -> dict[str, Any]:
+        """The position: epoch, and batches handed out in it; and the loader's own generators as the epoch began."""
+        drawn = states(self._generators) if self._drawn is None else self._drawn
+        return {"epoch": self.epoch, "index": self.index, "generators": drawn}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on near there: the epoch begins anew and its first batches are skipped."""
+        """Go on there, exactly where ``exact``. CheckpointError where the loader now has other generators."""
         self.close()
-        self.epoch, self.index = int(state["epoch"]), int(state["index"])
+        drawn = list(state["generators"])
+        if drawn and len(drawn) != len(self._generators):  # a checkpoint of an earlier format knows of none
+            what = f"{len(drawn)} generators of its own, now it has {len(self._generators)}"
+            raise CheckpointError(f"the DataLoader of the checkpoint had {what}")
+        self.epoch, self.index, self._drawn = int(state["epoch"]), int(state["index"]), drawn or None
 
     def close(self) -> None:
         """Let the loader's workers go."""
         self._stream = None
+
+    def _begun(self) -> _Stream:
+        """The epoch that is under way, at its place."""
+        if self._drawn is None:
+            self._drawn = states(self._generators)
+        for generator, state in zip(self._generators, self._drawn, strict=False):
+            generator.set_state(state)
+        stream = _Stream(self.loader, self.unpack, seed_of(self.seed, self.epoch, "foreign"))
+        stream.skip(self.index)
+        return stream
 
 
 def loader_batches(
@@ -115,13 +129,17 @@ def loader_batches(
     weigh: Weigh | None = None,
     seed: int = 0,
 ) -> Iterator[Batch]:
-    """One pass through a DataLoader for evaluation: each rank its share of every batch, fillers where none is left."""
+    """One pass through a DataLoader for evaluation: each rank its share of every batch, fillers where none is left.
+
+    It is the same pass each time, also where the loader has a generator of its own.
+    """
     _check_loader(loader, world)
-    stream = _Stream(loader, unpack, seed_of(seed, EVALUATION, "foreign"))
-    while not stream.empty:
-        inputs, targets, ids = stream.pop()
-        for cut in shares(len(ids), rank, world, "all"):
-            yield cut_out(inputs, targets, ids, cut, device or torch.device("cpu"), weigh)
+    with kept(loader):
+        stream = _Stream(loader, unpack, seed_of(seed, EVALUATION, "foreign"))
+        while not stream.empty:
+            inputs, targets, ids = stream.pop()
+            for cut in shares(len(ids), rank, world, "all"):
+                yield cut_out(inputs, targets, ids, cut, device or torch.device("cpu"), weigh)
 
 
 class _Stream:
@@ -175,7 +193,7 @@ def _length(loader: Iterable[Any], seed: int) -> int:
         with suppress(TypeError):  # a DataLoader over an IterableDataset without a length
             return len(loader)
     count, until = 0, time.perf_counter() + _PATIENCE
-    with Randomness(seed_of(seed, 0, "foreign")).own():
+    with Randomness(seed_of(seed, 0, "foreign")).own(), kept(loader):
         for _ in loader:
             count += 1
             if time.perf_counter() > until:

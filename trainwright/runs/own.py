@@ -22,6 +22,7 @@ from trainwright.data.foreign import ForeignLoader, loader_batches
 from trainwright.data.foreign_batch import restored, understood
 from trainwright.data.foreign_dataset import DatasetLoader, dataset_batches, tensors_of
 from trainwright.data.joined import Joined
+from trainwright.data.reach import kept
 from trainwright.data.source import Source
 from trainwright.engine.runtime import Runtime
 from trainwright.runs.assemble import Pieces, evaluation_size, joined, state_of
@@ -162,7 +163,8 @@ def _peek(data: Any, unpack: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]
         if _is_map(data):
             batch: Any = next(iter(DataLoader(data, batch_size=min(64, len(data)))))
         else:
-            batch = next(iter(_loader(data)), None)
+            with kept(data):
+                batch = next(iter(_loader(data)), None)
     if batch is None:
         raise UserError("data", "the loader has no batch", "give it data")
     inputs, targets, _ = understood(batch, unpack)
