@@ -1,0 +1,202 @@
+"""Trainings in forked children: torch is loaded once, and each child can be killed at any moment."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+
+import trainwright as tw
+from trainwright.core.events import View
+from trainwright.engine import checkpoint
+from trainwright.runs.directory import CHECKPOINTS, MANIFEST, read_view
+
+RECIPE: dict[str, Any] = {  # everything that changes while training: moments, average, schedule, order, dropout
+    "name": "faults",
+    "task": {"name": "tabular_classification"},
+    "data": {"source": "embedded", "set": "wine", "valid": 0.2, "test": 0.2},
+    "model": {"name": "mlp", "width": 32, "dropout": 0.2},
+    "optimizer": {"name": "adamw", "lr": 1e-2},
+    "schedule": {"name": "cosine"},
+    "ema": 0.9,
+    "batch_size": 16,
+    "budget": "60 steps",
+    "eval_every": "10 steps",
+    "save_every": "1 step",
+    "log_every": 1,
+    "device": "cpu",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a child ended: its exit code, or minus the signal that killed it, and what it said."""
+
+    code: int
+    said: str
+    seconds: float
+
+
+@dataclass(slots=True)
+class Child:
+    """A forked process that does one thing; the parent has one thread, so that the fork is whole.
+
+    Args:
+        act: what it does; its exit code.
+        log: where its standard output and error go.
+    """
+
+    act: Callable[[], int]
+    log: Path
+    pid: int = 0
+    began: float = 0.0
+
+    def start(self) -> Child:
+        """Fork."""
+        self.began = time.perf_counter()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._live()
+        return self
+
+    def send(self, number: int) -> None:
+        """A signal, which a child that has ended does not hear."""
+        os.kill(self.pid, number)  # not yet waited for: the number is still its own
+
+    def within(self, seconds: float) -> bool:
+        """Whether it ends in this time."""
+        handle = os.pidfd_open(self.pid)
+        try:
+            return bool(select.select([handle], [], [], max(0.0, seconds))[0])
+        finally:
+            os.close(handle)
+
+    def wait(self) -> Ended:
+        """Until it has ended."""
+        _, status = os.waitpid(self.pid, 0)
+        said = self.log.read_text(encoding="utf-8", errors="replace") if self.log.is_file() else ""
+        return Ended(os.waitstatus_to_exitcode(status), said, time.perf_counter() - self.began)
+
+    def _live(self) -> None:
+        code = 70
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+            out = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            os.dup2(out, 1)
+            os.dup2(out, 2)
+            os.close(out)
+            sys.stdout = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115 - for its life
+            sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
+            code = self.act()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+
+def ended(act: Callable[[], int], log: Path) -> Ended:
+    """What becomes of a child that nobody disturbs."""
+    return Child(act, log).start().wait()
+
+
+def command(*arguments: str) -> Callable[[], int]:
+    """What `trainwright ARGUMENTS` does."""
+
+    def act() -> int:
+        from trainwright.cli import main
+
+        return main(arguments)
+
+    return act
+
+
+def attempt(folder: Path, recipe: dict[str, Any] = RECIPE) -> int:
+    """Go on with the run where it has a checkpoint, else begin it anew; 0 once it is finished."""
+    with mock.patch("trainwright.runs.train._drawn"):  # a picture of the curves is no part of what must survive
+        return _attempt(folder, recipe)
+
+
+def _attempt(folder: Path, recipe: dict[str, Any]) -> int:
+    if (folder / MANIFEST).is_file() and checkpoint.steps(folder / CHECKPOINTS):
+        last = read_view(folder).ended
+        if last is None or last.outcome != "finished":
+            tw.resume(folder, quiet=True)
+        return 0
+    if folder.exists():
+        folder.rename(folder.with_name(f"{folder.name}.unbegun-{time.monotonic_ns()}"))
+    tw.train(recipe, out=folder, quiet=True)
+    return 0
+
+
+@contextmanager
+def preloaded(base: Path | None = None) -> Iterator[tuple[Path, Path]]:
+    """A folder to work in, and the run that nobody interrupted; everything a training imports is loaded after it.
+
+    Args:
+        base: where the folder is made; in memory unless given, since a killed process does not depend on the disk.
+    """
+    torch.set_num_threads(1)
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="faults-", dir=base or (memory if memory.is_dir() else None)) as name:
+        place = Path(name)
+        os.environ["XDG_CACHE_HOME"] = str(place / "cache")
+        tw.train(RECIPE, out=place / "whole", quiet=True)
+        threads = len(os.listdir("/proc/self/task"))
+        if threads != 1:
+            raise RuntimeError(f"{threads} threads: a fork would copy one of them; set OMP_NUM_THREADS=1")
+        yield place, place / "whole"
+
+
+def differences(run: Path, whole: Path) -> list[str]:
+    """What is not bit for bit the same in two finished runs: states, and what happened at each step."""
+    ours, theirs = read_view(run), read_view(whole)
+    found = _told_differently(ours, theirs)
+    try:
+        one, other = (_last_state(folder) for folder in (run, whole))
+    except Exception as error:
+        return [*found, f"{type(error).__name__}: {error}"]
+    return found + [part for part in one.keys() | other.keys() if not equal(one.get(part), other.get(part))]
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Whether two states are the same to the bit."""
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return a.dtype == b.dtype and a.shape == b.shape and a.numpy().tobytes() == b.numpy().tobytes()
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
+    return type(a) is type(b) and (a == b or repr(a) == repr(b))  # NaN is itself here
+
+
+def _last_state(folder: Path) -> dict[str, Any]:
+    place = folder / CHECKPOINTS
+    return checkpoint.load(checkpoint.at(place, checkpoint.steps(place)[-1]))
+
+
+def _told_differently(ours: View, theirs: View) -> list[str]:
+    """Every step counts once, in order, with the same loss and norm; so does every evaluation."""
+    pairs = {
+        "steps": ([e.step for e in ours.steps], [e.step for e in theirs.steps]),
+        "order": ([e.step for e in ours.steps], sorted({e.step for e in ours.steps})),
+        "losses": (dict(ours.losses), dict(theirs.losses)),
+        "norms": (dict(ours.norms), dict(theirs.norms)),
+        "samples": ([e.samples for e in ours.steps], [e.samples for e in theirs.steps]),
+        "evaluations": ([(e.step, dict(e.metrics), e.best) for e in ours.evals], [(e.step, dict(e.metrics), e.best) for e in theirs.evals]),
+        "end": (ours.ended and (ours.ended.step, ours.ended.outcome), theirs.ended and (theirs.ended.step, theirs.ended.outcome)),
+        "scores": (ours.ended and dict(ours.ended.scores), theirs.ended and dict(theirs.ended.scores)),
+    }  # fmt: skip
+    return [name for name, (a, b) in pairs.items() if a != b]
