@@ -187,16 +187,22 @@ def _last_state(folder: Path) -> dict[str, Any]:
     return checkpoint.load(checkpoint.at(place, checkpoint.steps(place)[-1]))
 
 
-def _told_differently(ours: View, theirs: View) -> list[str]:
+def _told_differently(one: View, other: View) -> list[str]:
     """Every step counts once, in order, with the same loss and norm; so does every evaluation."""
-    pairs = {
-        "steps": ([e.step for e in ours.steps], [e.step for e in theirs.steps]),
-        "order": ([e.step for e in ours.steps], sorted({e.step for e in ours.steps})),
-        "losses": (dict(ours.losses), dict(theirs.losses)),
-        "norms": (dict(ours.norms), dict(theirs.norms)),
-        "samples": ([e.samples for e in ours.steps], [e.samples for e in theirs.steps]),
-        "evaluations": ([(e.step, dict(e.metrics), e.best) for e in ours.evals], [(e.step, dict(e.metrics), e.best) for e in theirs.evals]),
-        "end": (ours.ended and (ours.ended.step, ours.ended.outcome), theirs.ended and (theirs.ended.step, theirs.ended.outcome)),
-        "scores": (ours.ended and dict(ours.ended.scores), theirs.ended and dict(theirs.ended.scores)),
-    }  # fmt: skip
-    return [name for name, (a, b) in pairs.items() if a != b]
+    ours, theirs = _told(one), _told(other)
+    found = [name for name in ours if ours[name] != theirs[name]]
+    steps = ours["steps"]
+    return found + ([] if steps == sorted(set(steps)) else ["order"])
+
+
+def _told(view: View) -> dict[str, Any]:
+    """What the events say, without the times."""
+    last = view.ended
+    return {
+        "steps": [e.step for e in view.steps],
+        "losses": dict(view.losses),
+        "norms": dict(view.norms),
+        "samples": [e.samples for e in view.steps],
+        "evaluations": [(e.step, dict(e.metrics), e.best) for e in view.evals],
+        "end": last and (last.step, last.outcome, dict(last.scores)),
+    }

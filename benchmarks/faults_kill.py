@@ -16,7 +16,7 @@ from unittest import mock
 
 from benchmarks.faults_child import RECIPE, Child, attempt, differences, ended
 from benchmarks.faults_row import Row
-from trainwright.engine import checkpoint, disk
+from trainwright.engine import checkpoint
 from trainwright.engine.packing import Snapshot
 from trainwright.engine.state import Moments
 from trainwright.runs.directory import CHECKPOINTS
@@ -124,8 +124,9 @@ def kills(place: Path, whole: Path, wanted: int, dice: random.Random, controls: 
     ]
     blind = not careless.lost or not forgetful.lost
     note = f"{found.runs} runs, {found.in_saves} kills left a half-written checkpoint; saved every step"
-    worst = "; ".join(f"{n} x {what}" for what, n in Counter(found.lost).most_common(3))
-    return [Row("SIGKILLs at random, resumed bit for bit", found.survived, found.kills, "; ".join(told), seconds, "; ".join(filter(None, [note, worst])), blind)]
+    worst = [f"{n} x {what}" for what, n in Counter(found.lost).most_common(3)]
+    what = "random SIGKILLs, resumed bit for bit"
+    return [Row(what, found.survived, found.kills, "; ".join(told), seconds, "; ".join([note, *worst]), blind)]
 
 
 @contextmanager
@@ -141,12 +142,12 @@ def saves_in_place() -> Iterator[None]:
         checkpoint._write(snapshot, final, step)
         return final
 
-    with mock.patch.object(checkpoint, "write", write), mock.patch.object(disk.os, "fsync", lambda handle: None):
+    with mock.patch.object(checkpoint, "write", write), mock.patch("os.fsync"):
         yield
 
 
 @contextmanager
 def forgets_moments() -> Iterator[None]:
     """How not to resume: the optimizer begins anew."""
-    with mock.patch.object(Moments, "load_state_dict", lambda self, state: None):
+    with mock.patch.object(Moments, "load_state_dict"):
         yield

@@ -101,7 +101,7 @@ class Disk:
                 elif name == "fsync":
                     self.trace.append(("fsync", (opened[arguments[0]],)))
                 else:
-                    self.trace.append((name, tuple(Path(a) for a in arguments)))
+                    self.trace.append((name, tuple(Path(a) for a in arguments if not isinstance(a, int))))  # no modes
                 return out
 
             return call

@@ -192,7 +192,7 @@ def test_a_file_in_the_way_of_the_run_folder(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "file").write_text("x")
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
         code, _, err = call(["train", "iris", "--out", str(out)], capsys)
-        assert code == 2
+        assert code == 73
         assert "in the way" in err
     assert (tmp_path / "file").read_text() == "x"
 

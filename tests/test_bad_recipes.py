@@ -161,7 +161,7 @@ def test_a_working_folder_that_is_gone_is_told(arguments: list[str], tmp_path: P
     gone.mkdir()
     command = f'cd "{gone}" && rmdir "{gone}" && exec "{sys.executable}" -m trainwright {" ".join(arguments)}'
     ended = subprocess.run(["sh", "-c", command], check=False, capture_output=True, text=True, timeout=300)
-    assert ended.returncode == 2, ended.stderr
+    assert ended.returncode == 73, ended.stderr
     assert ended.stderr.startswith("error: the working folder no longer exists")
     assert ended.stderr.count("error:") == 1
     assert "Traceback" not in ended.stderr

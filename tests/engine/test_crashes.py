@@ -135,6 +135,30 @@ def test_the_control_without_flushing_a_power_cut_loses_all(tmp_path: Path, monk
     assert lost > 0
 
 
+def first_of_a_run(folder: Path) -> None:
+    disk.put(folder / "manifest.json", b"{}")
+    checkpoint.save(state(1), folder / "checkpoints", 1)
+
+
+@pytest.mark.parametrize("settles", [True, False], ids=["", "the control: the new folder is not settled"])
+def test_once_the_first_save_returned_a_power_cut_takes_nothing_of_it(
+    settles: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    shutil.copytree(folder, tmp_path / "before")
+    if not settles:
+        own = disk.settle
+        monkeypatch.setattr(disk, "settle", lambda place: None if place == folder else own(place))
+    with Disk(folder).recording() as trace:
+        first_of_a_run(folder)
+    trace.left(sorted(trace.certain(len(trace.trace))), tmp_path / "after", tmp_path / "before")
+    kept = (tmp_path / "after" / "manifest.json").is_file() and bool(checkpoint.steps(tmp_path / "after/checkpoints"))
+    assert kept == settles
+    if settles:
+        assert sound(tmp_path / "after" / "checkpoints", 10) == 1
+
+
 def code_of(act: Callable[[Path], None], folder: Path, expected: set[int]) -> int:
     """The number of the error that it ended with, 0 where it came through."""
     code = 0

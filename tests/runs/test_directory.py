@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 import trainwright as tw
-from trainwright.runs.directory import Lock, LockedError, moved_aside
+from trainwright.runs.directory import moved_aside
+from trainwright.runs.lock import Lock, LockedError
 
 SHORT = {"budget": "2 steps"}
 

@@ -18,9 +18,10 @@ from safetensors.torch import load_file
 
 import trainwright as tw
 from trainwright.core.errors import TrainwrightError, UserError
-from trainwright.core.events import EvalDone, Event, RunEnded, StepDone
+from trainwright.core.events import EvalDone, Event, RunEnded, RunStarted, StepDone, dump
 from trainwright.engine import checkpoint
-from trainwright.runs.directory import Lock, LockedError, whole_lines
+from trainwright.runs.directory import read_view, whole_events
+from trainwright.runs.lock import Lock, LockedError
 
 QUICK: dict[str, Any] = {
     "task": "tabular_classification",
@@ -244,7 +245,33 @@ def test_a_torn_last_line_is_passed_over(tmp_path: Path) -> None:
     assert tw.open(run.path).view.losses == before
     more = tw.resume(run.path, {"budget": "5 epochs"}, quiet=True)
     assert more.view.step == 30
-    assert all(line.startswith("{") for line in whole_lines(run.path / "events.jsonl"))
+    assert None not in list(whole_events(run.path / "events.jsonl"))
+
+
+def test_a_line_torn_at_any_byte_is_passed_over_and_one_that_was_damaged_is_counted(tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    begun, judged = RunStarted(1, 0, 9, 9, "now", "é"), EvalDone(1, 0, "valid", {"loss": 1.0}, 0.1)
+    step = StepDone(1, 0, 4, (1.0,), (1.0,), 0.1, 0.1, 0.0, parts={"kl": 1.0})
+    head, again = dump(begun).encode() + b"\n", dump(RunStarted(2, 0, 9, 9, "now")).encode() + b"\n"
+    for event in (begun, judged, step):
+        line = dump(event).encode()
+        for cut in range(1, len(line)):
+            log.write_bytes(head + line[:cut])
+            assert (read_view(tmp_path).unreadable, len(read_view(tmp_path).attempts)) == (0, 1)
+            log.write_bytes(head + line[:cut] + b"\n" + again)
+            assert (read_view(tmp_path).unreadable, len(read_view(tmp_path).attempts)) == (0, 2)
+    log.write_bytes(head + dump(step).encode()[:-9] + b"\n" + dump(judged).encode() + b"\n")
+    assert (read_view(tmp_path).unreadable, len(read_view(tmp_path).evals)) == (1, 1)
+
+
+def test_damaged_lines_of_the_log_do_not_end_a_run_and_are_told(tmp_path: Path) -> None:
+    run = tw.train(QUICK, out=tmp_path / "run", quiet=True)
+    log = run.path / "events.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([*lines[:2], b"\xff\x00{}\n", *lines[2:]]))
+    more = tw.resume(run.path, {"budget": "5 epochs"}, quiet=True)
+    assert more.state == "finished"
+    assert any("1 of its lines cannot be read" in note for note in more.manifest["data"]["notes"])
 
 
 def test_a_killed_run_resumes_to_the_same_end(tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ from typing import Any
 
 import click
 
-from trainwright.core.errors import TrainwrightError, UserError
+from trainwright.core.errors import CannotCreateError, StorageError, TrainwrightError, UserError
 from trainwright.core.redaction import each_text, redacted
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_CANNOT_WRITE = 74  # EX_IOERR of sysexits.h
+_CANNOT_WRITE = StorageError.exit_code
 
 
 def plain(value: Any) -> Any:
@@ -100,7 +100,7 @@ def _of_the_machine(error: Exception) -> tuple[int, str] | None:
     try:
         os.getcwd()
     except OSError:
-        return 2, "the working folder no longer exists; change to another one (cd)"
+        return CannotCreateError.exit_code, "the working folder no longer exists; change to another one (cd)"
     return None
 
 

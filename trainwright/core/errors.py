@@ -35,6 +35,12 @@ class DataError(UserError):
     """A record, a file or a part of the data that cannot be trained on."""
 
 
+class CannotCreateError(UserError):
+    """A file or folder that cannot be made, or written, where it was asked for."""
+
+    exit_code = 73
+
+
 class DownloadError(DataError):
     """A public data set that could not be had from where it is published."""
 

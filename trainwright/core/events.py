@@ -175,6 +175,7 @@ class View:
     checkpoints: list[CheckpointSaved] = field(default_factory=list)
     findings: list[Found] = field(default_factory=list)
     ended: RunEnded | None = None
+    unreadable: int = 0  # lines of the log, beside those that a crash tore
 
     @property
     def step(self) -> int:

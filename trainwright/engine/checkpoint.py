@@ -46,7 +46,9 @@ def save(state: Mapping[str, Mapping[str, Any]], folder: Path, step: int) -> Pat
 
 def write(snapshot: Snapshot, folder: Path, step: int) -> Path:
     """Write what `pack` made of a state, as `save` does."""
-    folder.mkdir(exist_ok=True)  # a run that was moved away is not begun anew here
+    if not folder.is_dir():
+        folder.mkdir(exist_ok=True)  # a run that was moved away is not begun anew here
+        disk.settle(folder.parent)
     final = folder / f"step-{step:08d}"
     draft = folder / f".writing-{step:08d}-{os.getpid()}-{secrets.token_hex(4)}"
     os.mkdir(draft)

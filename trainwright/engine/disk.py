@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +25,28 @@ def write(path: Path, data: bytes) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(handle, view[:_PIECE]) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def put(path: Path, data: bytes) -> None:
+    """A file of this name with ``data``, also where there is one: at every moment the old or the new one is there."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(2)}")
+    try:
+        write(draft, data)
+        os.replace(draft, path)
+        settle(path.parent)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(draft)
+        raise
+
+
+def flush(path: Path) -> None:
+    """What was appended to a file so far is on the disk."""
+    handle = os.open(path, os.O_RDWR)
+    try:
         os.fsync(handle)
     finally:
         os.close(handle)

@@ -39,10 +39,13 @@ class Saver:
     Args:
         folder: of the run's checkpoints.
         keep: the steps on the disk, ascending -> those to keep; the newest is kept in any case.
+        log: of what happened until a snapshot; it is on the disk before the snapshot is, so that no power cut leaves a
+            checkpoint of steps that nobody tells of.
     """
 
     folder: Path
     keep: Callable[[list[int]], Collection[int]]
+    log: Path | None = None
     missed: int = 0  # in a row
     _done: list[Saved | Missed] = field(default_factory=list)
     _thread: threading.Thread | None = None
@@ -67,7 +70,7 @@ class Saver:
     def _write(self, snapshot: Snapshot, step: int) -> None:
         began = time.perf_counter()
         try:
-            path = disk.patiently(lambda: checkpoint.write(snapshot, self.folder, step))
+            path = disk.patiently(lambda: self._durable(snapshot, step))
         except OSError as error:
             self.missed += 1
             self._done.append(Missed(step, error, self.missed))
@@ -78,3 +81,8 @@ class Saver:
             checkpoint.prune(self.folder, self.keep(checkpoint.steps(self.folder)))
         except OSError:  # what is too much now is removed after the next one
             return
+
+    def _durable(self, snapshot: Snapshot, step: int) -> Path:
+        if self.log:
+            disk.flush(self.log)
+        return checkpoint.write(snapshot, self.folder, step)

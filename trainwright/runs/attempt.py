@@ -21,9 +21,10 @@ from trainwright.engine.multiplier import look_ahead
 from trainwright.engine.randomness import randomness_kept
 from trainwright.engine.state import TrainState
 from trainwright.runs.assemble import Pieces, in_steps
-from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, Lock, read_manifest, write_json
+from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, read_manifest, write_json
 from trainwright.runs.final import final_scores
 from trainwright.runs.likeness import likeness
+from trainwright.runs.lock import Lock
 from trainwright.runs.manifest import manifest
 from trainwright.runs.notes import batch_statistics
 from trainwright.runs.observing import Audience

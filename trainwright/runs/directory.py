@@ -1,4 +1,4 @@
-"""A run is a folder: its files, how one is made, and the lock of its one writer."""
+"""A run is a folder: its files, how one is made, and what happened as its events tell it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from trainwright.core.errors import TrainwrightError, UserError
-from trainwright.core.events import View, fold, load
+from trainwright.core.errors import CannotCreateError, UserError
+from trainwright.core.events import Event, RunStarted, View, advance, load
+from trainwright.engine import disk
+from trainwright.runs.lock import LockedError, locked
 
-CONFIG, MANIFEST, EVENTS, PROCESSOR, LOCK = "config.toml", "manifest.json", "events.jsonl", "processor.json", "run.lock"
+CONFIG, MANIFEST, EVENTS, PROCESSOR = "config.toml", "manifest.json", "events.jsonl", "processor.json"
 CHECKPOINTS = "checkpoints"
 SEEDS = "seeds.json"  # of a folder of runs, one for each of several seeds
 BAD = "bad_samples.csv"
@@ -32,7 +34,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def read_view(folder: Path) -> View:
     """Everything that happened, folded."""
-    return fold(load(line) for line in whole_lines(folder / EVENTS))
+    view = View()
+    for event in whole_events(folder / EVENTS):
+        if event is None:
+            view.unreadable += 1
+        else:
+            advance(view, event)
+    return view
 
 
 def new_folder(out: str | Path | None, label: str) -> Path:
@@ -59,18 +67,20 @@ def new_folder(out: str | Path | None, label: str) -> Path:
             what, other = "holds a run already", "choose another folder, or move that run aside with --exist-ok"
         raise UserError(str(folder), what, f"{other}; nothing was overwritten")
     try:
+        made = [p for p in (folder, *folder.parents) if not p.exists()]
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=_MINE, exist_ok=True)
         with suppress(PermissionError):  # an empty folder of somebody else, where this person may write
             folder.chmod(_MINE)  # whatever the umask
-        probe = folder / ".probe"
-        probe.touch()
+        disk.write(probe := folder / f".probe-{os.getpid()}", b"a disk that is full takes a name and no bytes")
         probe.unlink()
+        for new in made:
+            disk.settle(new.parent)
     except (FileExistsError, NotADirectoryError):
-        raise UserError(str(folder), "is in the way: a file has this name", "choose another folder") from None
+        raise CannotCreateError(str(folder), "is in the way: a file has this name", "choose another folder") from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        raise UserError(str(folder), f"cannot be written: {why}", "choose another folder with --out") from None
+        raise CannotCreateError(str(folder), f"cannot be written: {why}", "choose another folder with --out") from None
     return folder
 
 
@@ -89,64 +99,15 @@ def moved_aside(out: str | Path) -> str:
     try:
         folder.rename(aside)
     except OSError as error:
-        raise UserError(str(folder), f"cannot be moved aside: {error.strerror}", "choose another folder") from None
+        what = f"cannot be moved aside: {error.strerror}"
+        raise CannotCreateError(str(folder), what, "choose another folder") from None
     return f"the run that was in {folder} is now in {aside}"
 
 
-class Lock:
-    """One writer per run: held while the process lives, gone with it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file = (folder / LOCK).open("a+")
-        if not _take(self.file.fileno()):
-            self.file.seek(0)
-            owner = self.file.read().strip() or "another process"
-            self.file.close()
-            raise LockedError(f"{folder}: is being trained by {owner}; wait for it, or stop it first")
-        self.file.seek(0)
-        self.file.truncate()
-        self.file.write(f"process {os.getpid()}")
-        self.file.flush()
-
-    def release(self) -> None:
-        """Let others write."""
-        self.file.close()
-
-
-class LockedError(TrainwrightError):
-    """Another process writes this run."""
-
-    exit_code = 75
-
-
-def locked(folder: Path) -> bool:
-    """Whether a process is writing this run."""
-    path = folder / LOCK
-    if not path.is_file():
-        return False
-    with path.open("a+") as file:
-        return not _take(file.fileno())
-
-
-def _take(handle: int) -> bool:
-    """Lock an open file until it is closed; False where another holds it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: no advisory locks of this kind; one writer is then the user's care
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
 def write_json(value: Mapping[str, Any], path: Path) -> None:
-    """JSON for people, put in place at once; NaN and infinity as text."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    """JSON for people, put in place at once and for good; NaN and infinity as text."""
     text = json.dumps(_spelled(value), indent=1, ensure_ascii=False, allow_nan=False)
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    disk.put(path, text.encode())
 
 
 def _spelled(value: Any) -> Any:
@@ -160,11 +121,26 @@ def _spelled(value: Any) -> Any:
     return value
 
 
-def whole_lines(path: Path) -> Iterator[str]:
-    """Lines that were written to their end; a torn one is what a crash left."""
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n") and line.startswith("{") and line.rstrip().endswith("}"):
-                yield line
+def whole_events(path: Path) -> Iterator[Event | None]:
+    """What was written to its end, in order; None for a line that says nothing any more.
+
+    A line that a crash tore is passed over: it is the last one, or an attempt begins after it.
+    """
+    torn = False
+    for line in _lines(path):
+        try:
+            event = load(line.decode()) if line.endswith(b"\n") else None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            event = None
+        if torn and not isinstance(event, RunStarted):
+            yield None
+        torn = event is None
+        if event is not None:
+            yield event
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Those of a log that may not be there yet; an empty one ends what was torn."""
+    if path.is_file():
+        with path.open("rb") as file:
+            yield from (line for line in file if line.strip())

@@ -15,6 +15,7 @@ from trainwright.core.config import RunConfig, read_recipe, split_spec
 from trainwright.core.errors import UserError, did_you_mean
 from trainwright.core.kinds import inits, models, optimizers, schedules, sets, sources, steps, tasks
 from trainwright.core.schema import check, options, required
+from trainwright.engine import disk
 from trainwright.runs.begin import init_from
 from trainwright.runs.examples import EXAMPLES
 from trainwright.runs.measures import checked_metrics
@@ -130,8 +131,8 @@ def _plugins(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
 
 
 def write(values: Mapping[str, Any], path: Path) -> None:
-    """A recipe as TOML."""
-    path.write_text(tomli_w.dumps(dict(values)), encoding="utf-8")
+    """A recipe as TOML, put in place at once."""
+    disk.put(path, tomli_w.dumps(dict(values)).encode())
 
 
 def plain(value: Any) -> Any:

@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from trainwright.core.errors import StorageError
-from trainwright.core.events import EvalDone, Event, RunEnded, StepDone, View, advance, dump, fold, load
+from trainwright.core.events import EvalDone, Event, RunEnded, StepDone, View, advance, dump
 from trainwright.core.redaction import Hide, each_text, redacted
 from trainwright.data.bad import Bad
-from trainwright.runs.directory import EVENTS, whole_lines
+from trainwright.runs.directory import EVENTS, read_view
 
 
 class Recorder:
@@ -25,7 +25,7 @@ class Recorder:
     def __init__(self, folder: Path, hide: Hide = redacted) -> None:
         self.folder, self.hide = folder, hide
         path = folder / EVENTS
-        self.view: View = fold(load(line) for line in whole_lines(path))
+        self.view: View = read_view(folder)
         torn = path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
         self.file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         self._waiting = b"\n" if torn else b""  # what a crash left of a line stays, ended, and readers pass over it

@@ -13,8 +13,9 @@ from trainwright.core.events import Difference, View
 from trainwright.core.finding import Finding
 from trainwright.runs.confusion import FILE as CONFUSION
 from trainwright.runs.confusion import Confusion
-from trainwright.runs.directory import CONFIG, MANIFEST, SEEDS, locked, read_manifest, read_view
+from trainwright.runs.directory import CONFIG, MANIFEST, SEEDS, read_manifest, read_view
 from trainwright.runs.keras import original
+from trainwright.runs.lock import locked
 from trainwright.runs.plot import curves
 from trainwright.runs.predict import Predictor
 from trainwright.runs.summary import summary

@@ -11,7 +11,7 @@ from trainwright.core.finding import Advice, Finding
 from trainwright.engine.packing import pack
 from trainwright.engine.saver import Missed, Saver
 from trainwright.runs.assemble import Pieces, in_steps
-from trainwright.runs.directory import CHECKPOINTS
+from trainwright.runs.directory import CHECKPOINTS, EVENTS
 
 _MISSED = 3  # in a row: then the policy "stop" stops
 
@@ -29,7 +29,7 @@ class Saving:
         self.best = pieces.state.best.step  # when the newest snapshot was taken
         every = pieces.config.keep_every
         self.every = 0 if every == "none" else in_steps(every, pieces.per_epoch, None)
-        self.saver = Saver(folder / CHECKPOINTS, self._kept)
+        self.saver = Saver(folder / CHECKPOINTS, self._kept, folder / EVENTS)
         self._missed: Missed | None = None  # the newest attempt to save, where it failed
 
     def __call__(self) -> None:

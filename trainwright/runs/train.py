@@ -16,14 +16,16 @@ from torch import nn
 from trainwright.core.config import Budget
 from trainwright.core.errors import TrainwrightError, UserError
 from trainwright.core.events import Observer
+from trainwright.engine import disk
 from trainwright.engine.ranks import launched, run_ranks
 from trainwright.engine.runtime import Runtime
 from trainwright.runs.assemble import Pieces, assemble, try_first
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.console import Console
-from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, Lock, moved_aside, new_folder
+from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, moved_aside, new_folder
 from trainwright.runs.gathered import same_data
 from trainwright.runs.initial import begin, remember, rule_of, take
+from trainwright.runs.lock import Lock
 from trainwright.runs.mine import also
 from trainwright.runs.observing import named
 from trainwright.runs.private import hidden_keys, hiding, must_be_given, safe
@@ -132,6 +134,10 @@ def resume(
         pieces = assemble(checked, runtime, console.progress if console else silent, learned, passed_over(facts))
         pieces.facts["notes"][:0] = said
         same_data(facts["data"], pieces.facts, run.path)
+        if lost := run.view.unreadable:
+            pieces.facts["notes"].append(
+                f"events.jsonl: {lost} of its lines cannot be read, so what they told is missing"
+            )
         spent(run, pieces)
         try_first(pieces)
         begin(pieces, *rule_of(checked.config.init))  # for its notes: the weights come from the checkpoint
@@ -221,15 +227,11 @@ def _recorded(recipe: Recipe, pieces: Pieces, steps: int) -> dict[str, Any]:
 
 def rewrite(folder: Path, values: Mapping[str, Any], attempts: int) -> None:
     """A changed config.toml; what earlier attempts ran with stays beside it."""
-    before = folder / CONFIG
-    kept = folder / f"config-{attempts}.toml"
-    draft = folder / f".{CONFIG}"
-    write(values, draft)
-    if draft.read_bytes() == before.read_bytes():
-        draft.unlink()
+    before = (folder / CONFIG).read_bytes()
+    if before == tomli_w.dumps(dict(values)).encode():
         return
-    kept.write_bytes(before.read_bytes())
-    draft.replace(before)
+    disk.put(folder / f"config-{attempts}.toml", before)
+    write(values, folder / CONFIG)
 
 
 def silent(what: str, done: int, total: int) -> None:
