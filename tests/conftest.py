@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import os
+import socket
+import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pytest
 import torch
 
 mpl.use("Agg")
+
+
+def _offline(event: str, given: tuple[Any, ...]) -> None:
+    """No test may reach another machine; those of downloads have a server of their own on this one."""
+    if event in ("socket.connect", "socket.sendto"):
+        place = given[1]
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        place = given[0]
+    else:
+        return
+    host = place[0] if isinstance(place, tuple) else place
+    host = host.decode() if isinstance(host, bytes) else host
+    if str(host).endswith(".invalid"):  # nowhere, by RFC 2606: no resolver needs to be asked
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    if host and not str(host).startswith(("127.", "::1", "localhost", "/")) and host != socket.gethostname():
+        raise AssertionError(f"a test reaches for the network: {event} {place!r}")
+
+
+sys.addaudithook(_offline)
 torch.set_num_threads(1)
 
 
