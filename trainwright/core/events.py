@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
+from itertools import takewhile
 from typing import Any, TypeAlias
 
 from pydantic import ConfigDict, TypeAdapter, with_config
@@ -182,21 +183,25 @@ class View:
         """The last step that counts."""
         return max(self.losses, default=self.attempts[-1].from_step if self.attempts else 0)
 
-    def history(self) -> list[dict[str, Any]]:
-        """One row per evaluation step: ``{"step", "epoch", "lr", "train/loss", "valid/loss", "valid/accuracy", …}``.
+    def history(self, after: int = -1) -> list[dict[str, Any]]:
+        """One row per evaluation step: ``{"step", "epoch", "train/loss", "valid/loss", "valid/accuracy", …}``.
 
         ``train/loss`` is the mean over the steps since the previous row.
+
+        Args:
+            after: only rows of later steps; itself the step of a row.
         """
         rows: dict[int, dict[str, Any]] = {}
-        for e in self.evals:
+        for e in reversed(list(takewhile(lambda e: e.step > after, reversed(self.evals)))):
             row = rows.setdefault(e.step, {"step": e.step, "epoch": e.epoch})
             row.update({f"{e.part}/{k}": v for k, v in e.metrics.items()})
-        before = 0
+        since = list(takewhile(lambda loss: loss[0] > after, reversed(self.losses.items())))
         for step in sorted(rows):
-            seen = [v for s, v in self.losses.items() if before < s <= step]
+            seen: list[float] = []
+            while since and since[-1][0] <= step:
+                seen.append(since.pop()[1])
             if seen:
                 rows[step]["train/loss"] = sum(seen) / len(seen)
-            before = step
         return [rows[s] for s in sorted(rows)]
 
 

@@ -148,7 +148,7 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
     pieces, runtime = a.pieces, a.pieces.runtime
     pieces.state.random.seed(pieces.config.seed)
     earlier = restore(pieces, a.folder) if a.resumed else 0
-    cadence = _cadence(pieces)
+    cadence = _cadence(pieces, a.folder)
     first = pieces.state.counters.step
     look_ahead(pieces.schedule, first, cadence.steps)
     monitor, better = _monitor(pieces)
@@ -189,12 +189,12 @@ def restore(pieces: Pieces, folder: Path) -> int:
     return len(json.loads((folder / MANIFEST).read_text())["attempts"])
 
 
-def _cadence(pieces: Pieces) -> Cadence:
+def _cadence(pieces: Pieces, folder: Path) -> Cadence:
     """All amounts of training in steps; seconds are measured once, and become steps for good."""
     config, per_epoch = pieces.config, pieces.per_epoch
     texts = (config.budget, config.eval_every, config.save_every)
     timed = any("steps" not in t and "epoch" not in t and "step" not in t for t in texts)
-    seconds = seconds_per_step(pieces) if timed else None
+    seconds = seconds_per_step(pieces, folder) if timed else None
     steps, evaluate_every, save_every = (in_steps(t, per_epoch, seconds) for t in texts)
     return Cadence(steps=steps, log=config.log_every, evaluate=evaluate_every, save=save_every)
 

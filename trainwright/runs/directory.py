@@ -24,6 +24,7 @@ CHECKPOINTS = "checkpoints"
 SEEDS = "seeds.json"  # of a folder of runs, one for each of several seeds
 BAD = "bad_samples.csv"
 _MINE = 0o700  # data, scores and weights are their owner's alone, who may open the folder to others
+METRICS = "metrics.csv"
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from trainwright.core.errors import StorageError
-from trainwright.core.events import EvalDone, Event, RunEnded, StepDone, View, advance, dump
+from trainwright.core.events import EvalDone, Event, RunEnded, RunStarted, StepDone, View, advance, dump
 from trainwright.core.redaction import Hide, each_text, redacted
 from trainwright.data.bad import Bad
-from trainwright.runs.directory import EVENTS, read_view
+from trainwright.runs.directory import EVENTS, METRICS, read_view
 
 
 class Recorder:
@@ -28,11 +30,15 @@ class Recorder:
         self.view: View = read_view(folder)
         torn = path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
         self.file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        self._columns: list[str] = []  # of metrics.csv; none: it is to be written anew
+        self._told = -1  # the last step that it has
         self._waiting = b"\n" if torn else b""  # what a crash left of a line stays, ended, and readers pass over it
 
     def __call__(self, event: Event) -> None:
         """Append one line in one write."""
         advance(self.view, event)
+        if isinstance(event, RunStarted) or (isinstance(event, EvalDone) and event.step <= self._told):
+            self._columns, self._told = [], -1
         self._waiting += (self._line(event) + "\n").encode()
         with suppress(OSError):
             self._write()
@@ -64,14 +70,34 @@ class Recorder:
             self._waiting = self._waiting[os.write(self.file, self._waiting) :]
 
     def _table(self) -> None:
-        rows = self.view.history()
+        """New rows are appended; a resumed run, a new column or a failure writes the table anew."""
+        rows = self.view.history(after=self._told)
+        if self._columns and any(row.keys() - set(self._columns) for row in rows):
+            self._columns = []
+        if self._columns:
+            self._append(rows)
+        else:
+            self._columns = self._anew(self.view.history())
+        self._told = max((row["step"] for row in rows), default=self._told)
+
+    def _anew(self, rows: list[dict[str, Any]]) -> list[str]:
         columns = list(dict.fromkeys(key for row in rows for key in row))
         draft = self.folder / ".metrics.csv"
         with draft.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(rows)
-        draft.replace(self.folder / "metrics.csv")
+        draft.replace(self.folder / METRICS)
+        return columns
+
+    def _append(self, rows: list[dict[str, Any]]) -> None:
+        text, columns = io.StringIO(newline=""), self._columns
+        csv.DictWriter(text, columns).writerows(rows)
+        self._columns = []  # what fails in the middle is written anew
+        with (self.folder / METRICS).open("r+b") as file:
+            file.seek(0, os.SEEK_END)
+            file.write(text.getvalue().encode())
+        self._columns = columns
 
 
 def write_bad(bad: Mapping[str, Sequence[Bad]], path: Path, hide: Hide = redacted) -> None:
