@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from trainwright.core import aliases
+from trainwright.core import aliases, foreign_values
 from trainwright.core.aliases import ALIASES, GATHERED, REFUSED, WITHIN
 from trainwright.core.config import RunConfig
 from trainwright.core.errors import UserError
-from trainwright.core.foreign_values import INITS, OPTIMIZERS, SCHEDULES
-from trainwright.core.kinds import KINDS, inits, optimizers, schedules
+from trainwright.core.foreign_values import INITS, LOSSES, OPTIMIZERS, SCHEDULES
+from trainwright.core.kinds import KINDS, inits, losses, optimizers, schedules
 from trainwright.core.translate import translated
 from trainwright.explain import explain
 from trainwright.runs.recipe import read
@@ -216,3 +216,47 @@ def test_a_recipe_in_our_words_is_left_as_it_is() -> None:
     assert again.written() == whole
     assert again.said == ()
     assert translated(whole, RunConfig.model_fields) == (whole, [])
+
+
+@pytest.mark.parametrize(
+    ("key", "spec", "ours"),
+    [
+        ("optimizer", {"name": "AdamW", "lr": 0.5}, "adamw"),
+        ("schedule", {"name": "StepLR", "step_size": 5, "gamma": 0.5}, "step"),
+        ("init", {"name": "he_normal"}, "kaiming_normal"),
+    ],
+)
+def test_a_name_within_a_spec_is_translated_as_a_bare_name_is(key: str, spec: dict[str, Any], ours: str) -> None:
+    found = recipe(**{key: spec}).model_dump()[key]
+    assert found["name"] == recipe(**{key: spec["name"]}).model_dump()[key]["name"] == ours
+    changed = read(IRIS, {f"{key}.name": spec["name"]}).config.model_dump()[key]
+    assert changed["name"] == ours
+
+
+@pytest.mark.parametrize("name", [theirs for names in LOSSES.values() for theirs in names])
+def test_a_loss_of_others_is_ours_wherever_it_is_written(name: str) -> None:
+    ours = next(n for n, theirs in LOSSES.items() if name in theirs)
+    assert ours in losses
+    written = [
+        {"loss": name},
+        {"task": {"name": "tabular_classification", "loss": name}},
+        {"task": {"name": "tabular_classification", "loss": {"name": name}}},
+        {"task.loss": name},
+    ]
+    for given in written:
+        whole, said = understood({**IRIS, **{k: v for k, v in given.items() if "." not in k}}, {})
+        if "task.loss" in given:
+            whole, said = understood(IRIS, given)
+        task = whole["task"]
+        assert task["loss"] in (ours, {"name": ours})
+        assert any(name in line for line in said)
+
+
+@pytest.mark.parametrize(("kind", "table"), foreign_values._ELSEWHERE.items())
+def test_a_name_of_others_that_is_not_translated_is_told_in_the_message(kind: str, table: Any) -> None:
+    for ours, theirs in table.items():
+        assert ours in KINDS[kind]
+        for name in theirs:
+            if name not in KINDS[kind]:
+                with pytest.raises(UserError, match=f"no {kind} is named .*; it is called '{ours}' here"):
+                    KINDS[kind][name.upper()]

@@ -15,6 +15,7 @@ from trainwright.core.foreign_values import (
     in_epochs,
     in_steps,
     init_name,
+    loss_name,
     mixed,
     model_name,
     optimizer_name,
@@ -97,7 +98,7 @@ _LISTED = [
         {"augment": _UL},
         lambda on: {True: "auto", False: "none"}.get(on, on) if isinstance(on, bool) else on,
     ),
-    *_all("task.loss", {"loss": _KERAS, "criterion": "skorch"}),
+    *_all("task.loss", {"loss": _KERAS, "criterion": "skorch"}, loss_name),
     *_all("task.loss.label_smoothing", {"label_smoothing": _UL, "label_smoothing_factor": _HF}),
     *_all("task.loss.class_weights", {"class_weight": f"{_KERAS}, scikit-learn", "class_weights": _LUDWIG}),
     *_all("model.dropout", {"dropout": f"{_KERAS}, {_UL}", "drop_rate": "timm"}, share_or_none),
@@ -149,6 +150,8 @@ VALUES: Mapping[str, Callable[[Any], Any]] = {
     "schedule.name": schedule_name,
     "model": model_name,
     "freeze": weight_patterns,
+    "task.loss": loss_name,
+    "task.loss.name": loss_name,
 }
 # Of samples that are gathered before a step; what they come to depends on batch_size.
 GATHERED: Mapping[str, str] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 PRECISIONS = {
@@ -44,6 +45,81 @@ INITS = {
     "truncated_normal": ("trunc_normal", "trunc_normal_", "truncatednormal"),
     "zeros": ("zeros_", "zero"),
 }
+LOSSES = {
+    "cross_entropy": (
+        "crossentropy",
+        "crossentropyloss",
+        "nn.crossentropyloss",
+        "torch.nn.crossentropyloss",
+        "categorical_crossentropy",
+        "categoricalcrossentropy",
+        "sparse_categorical_crossentropy",
+        "sparsecategoricalcrossentropy",
+        "softmax_cross_entropy",
+    ),
+    "binary_cross_entropy": (
+        "bcewithlogitsloss",
+        "bce_with_logits",
+        "binary_cross_entropy_with_logits",
+        "binary_crossentropy",
+        "binarycrossentropy",
+    ),
+    "mse": ("mseloss", "mse_loss", "mean_squared_error", "meansquarederror", "squared_error"),
+    "mae": ("l1loss", "l1_loss", "mean_absolute_error", "meanabsoluteerror", "absolute_error"),
+    "huber": ("huberloss", "huber_loss", "smooth_l1", "smoothl1loss"),
+    "nll": ("nllloss", "nll_loss"),
+    "kl": ("kldivloss", "kl_div", "kl_divergence", "kldivergence"),
+    "focal": ("focal_loss", "focalloss", "categorical_focal_crossentropy", "categoricalfocalcrossentropy"),
+    "binary_focal": ("binary_focal_crossentropy", "binaryfocalcrossentropy", "sigmoid_focal_loss"),
+    "hinge": ("categorical_hinge", "categoricalhinge"),
+}
+# Only for messages: what bears these names elsewhere has other options, or another definition.
+_METRICS = {
+    "accuracy": ("acc", "accuracy_score", "categorical_accuracy", "sparse_categorical_accuracy"),
+    "balanced_accuracy": ("balanced_accuracy_score",),
+    "macro_f1": ("f1", "f1_macro", "f1_score", "f1score"),
+    "auroc": ("auc", "roc_auc", "rocauc", "roc_auc_score"),
+    "top_k_accuracy": ("top5", "top_5_accuracy", "topkcategoricalaccuracy", "top_k_accuracy_score"),
+    "log_loss": ("logloss", "neg_log_loss"),
+    "calibration_error": ("ece", "expected_calibration_error"),
+    "rmse": ("root_mean_squared_error", "rootmeansquarederror", "neg_root_mean_squared_error"),
+    "mae": ("mean_absolute_error", "meanabsoluteerror", "neg_mean_absolute_error"),
+    "r2": ("r2_score", "r2score"),
+}
+_LAYERS = {
+    "dense": ("linear", "fc", "fully_connected", "lazylinear"),
+    "conv": ("conv2d", "convolution", "lazyconv2d"),
+    "max_pool": ("maxpool", "maxpool2d", "maxpooling2d"),
+    "avg_pool": ("avgpool", "avgpool2d", "averagepooling2d"),
+    "global_pool": (
+        "adaptiveavgpool2d",
+        "globalaveragepooling2d",
+        "globalmaxpooling2d",
+        "global_avg_pool",
+        "global_average_pooling2d",
+    ),
+    "batch_norm": ("batchnorm", "batchnorm1d", "batchnorm2d", "batchnormalization"),
+    "layer_norm": ("layernorm", "layernormalization"),
+    "dropout": ("dropout1d", "dropout2d", "spatialdropout2d"),
+    "simple_rnn": ("rnn", "simplernn"),
+    "leaky_relu": ("leakyrelu",),
+    "log_softmax": ("logsoftmax",),
+    "silu": ("swish",),
+}
+_ELSEWHERE: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "init": INITS,
+    "loss": LOSSES,
+    "metric": _METRICS,
+    "layer": _LAYERS,
+}
+
+
+def here(kind: str, name: str) -> str | None:
+    """What somebody else's name of a thing is called here; None where nobody has it."""
+    found = _known(name, _ELSEWHERE.get(kind, {}))
+    return found if found != name else None
 
 
 def in_epochs(amount: Any) -> str:
@@ -114,6 +190,11 @@ def schedule_name(value: Any) -> Any:
     return _known(value, SCHEDULES)
 
 
+def loss_name(value: Any) -> Any:
+    """``CrossEntropyLoss`` -> ``cross_entropy``."""
+    return _known(value, LOSSES)
+
+
 def model_name(value: Any) -> Any:
     """``resnet18`` -> ``{name = "resnet", depth = 18}``."""
     found = re.fullmatch(r"resnet-?(\d+)", value.lower()) if isinstance(value, str) else None
@@ -149,7 +230,7 @@ def a_device(value: Any) -> Any:
     return value
 
 
-def _known(value: Any, names: dict[str, tuple[str, ...]]) -> Any:
+def _known(value: Any, names: Mapping[str, tuple[str, ...]]) -> Any:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return value
     word = str(value).strip().lower()

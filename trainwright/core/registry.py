@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from trainwright.core.errors import TrainwrightError, UserError, did_you_mean
+from trainwright.core.foreign_values import here
 
 _HOUSE = str(Path(__file__).parent.parent)
 T = TypeVar("T", bound=Callable[..., object])
@@ -83,7 +84,9 @@ class Registry(Generic[T]):
     def __getitem__(self, name: str) -> T:
         self._load()
         if name not in self._entries:
-            raise UserError(self.kind, f"no {self.kind} is named '{name}'", did_you_mean(name, self._entries))
+            ours = here(self.kind, name)
+            instead = f"it is called '{ours}' here" if ours else did_you_mean(name, self._entries)
+            raise UserError(self.kind, f"no {self.kind} is named '{name}'", instead)
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:

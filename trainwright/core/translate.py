@@ -9,7 +9,7 @@ from trainwright.core.aliases import ALIASES, GATHERED, REFUSED, VALUES, WITHIN,
 from trainwright.core.errors import UserError
 
 Has = Callable[[str, str, str], bool]  # (section, name of what it specifies, option) -> whether that has the option
-SECTIONS = ("task", "data", "model", "optimizer", "schedule")
+SECTIONS = ("task", "data", "model", "init", "optimizer", "schedule")
 
 
 def translated(
@@ -44,7 +44,10 @@ def translated_within(spec: Mapping[str, Any], section: str, name: str, has: Has
     """One section of a recipe with the keys of others replaced, where what it names has ours and not theirs."""
     out: dict[str, Any] = {}
     said: list[str] = []
-    for option, value in spec.items():
+    name = str(_inner(f"{section}.name", name)[0])
+    for option, given in spec.items():
+        value, line = _inner(f"{section}.{option}", given)
+        said += [line] if line else []
         alias = _within(section, option, name, has)
         ours = alias.key.partition(".")[2] if alias else option
         if ours in out or (alias and ours in spec):
@@ -55,6 +58,17 @@ def translated_within(spec: Mapping[str, Any], section: str, name: str, has: Has
         if alias:
             said.append(f"{section}.{option} is called {alias.key} here")
     return out, said
+
+
+def _inner(key: str, value: Any) -> tuple[Any, str]:
+    """A value of a section, or the name within its value, as it is written here; and a line where that differs."""
+    if isinstance(value, Mapping) and f"{key}.name" in VALUES and "name" in value:
+        meant, line = _inner(f"{key}.name", value["name"])
+        return {**value, "name": meant}, line
+    if key not in VALUES or isinstance(value, Mapping):
+        return value, ""
+    meant = _valued(key, VALUES[key], value)
+    return meant, "" if meant == value else f"{key} = {value!r} is written {meant!r} here"
 
 
 def _take(
