@@ -11,6 +11,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -116,8 +117,11 @@ def test_a_file_without_a_header_has_numbered_columns(tmp_path: Path) -> None:
     assert source.where(1) == "a.tsv, row 2"
 
 
-def test_a_nameless_column_is_called_by_its_number(tmp_path: Path) -> None:
-    assert table(tmp_path, ",a\n0,x\n")[0] == {"column_1": 0, "a": "x"}
+def test_a_nameless_column_is_called_as_pandas_calls_it(tmp_path: Path) -> None:
+    text = ",a,\n0,x,1\n"
+    (tmp_path / "t.csv").write_text(text)
+    assert list(table(tmp_path, text)[0]) == list(pd.read_csv(tmp_path / "t.csv"))
+    assert list(table(tmp_path, ",Unnamed: 0,a\n0,1,x\n")[0]) == ["Unnamed: 0.1", "Unnamed: 0", "a"]
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ import json
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from trainwright.core.errors import DataError, UserError
 from trainwright.core.task import Record
 from trainwright.data.roles import BINS, FIRST, MISSING, UNKNOWN
+from trainwright.data.table import Table
 from trainwright.data.tabular import Inputs
 
 
@@ -378,3 +381,12 @@ def test_what_was_learned_of_writing_survives_as_json() -> None:
     other.load_state_dict(json.loads(json.dumps(inputs.state_dict())))
     for row in (rows[3], {"when": None, "price": "12"}):
         assert all(torch.equal(v, other.encode(row)[k]) for k, v in inputs.encode(row).items())
+
+
+def test_the_index_of_a_frame_is_no_input_in_whatever_order_it_stands(tmp_path: Path) -> None:
+    order = np.random.default_rng(0).permutation(40)
+    frame = pd.DataFrame({"a": order % 7, "target": order > 20}, index=order)
+    frame.to_csv(tmp_path / "t.csv")
+    records = list(Table(path=str(tmp_path / "t.csv")))
+    (note,) = fitted(records).notes
+    assert note == "column 'Unnamed: 0' is left out: an id: whole numbers, each once"

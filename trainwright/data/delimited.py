@@ -131,12 +131,12 @@ def _misplaced(raw: Array, at: Array, opens: Array, separator: int, quote: int) 
 
 
 def _header(first: bytes, line: int, dialect: Dialect, name: str) -> list[str]:
-    """The names of the columns in the first line; a nameless one is called by its number."""
+    """The names of the columns in the first line; a nameless one is called as pandas does."""
     try:
         cells = next(_cells(_text(first, line, name), dialect))
     except csv.Error as error:
         raise DataError(_at(name, line), f"the header cannot be read ({error})", _quoting(dialect)) from None
-    names = [c.strip() or f"column_{i}" for i, c in enumerate(cells, 1)]
+    names = [c.strip() or _nameless(i, cells) for i, c in enumerate(cells)]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise DataError(_at(name, line), f"two columns are named '{twice[0]}'", "give every column a name of its own")
@@ -247,3 +247,9 @@ def _quoting(dialect: Dialect) -> str:
 
 def _at(name: str, line: int) -> str:
     return f"{name}, line {line}"
+
+
+def _nameless(i: int, cells: Sequence[str]) -> str:
+    """What pandas calls a column without a name: the index of a frame, more often than not."""
+    name = f"Unnamed: {i}"
+    return name if name not in cells else f"{name}.1"

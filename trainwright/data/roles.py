@@ -293,8 +293,8 @@ def _numeric_id(name: str, there: Sequence[Any]) -> str:
     if max(Counter(there).values()) > 1:
         return ""
     word = name.strip().lower().replace(" ", "_")
-    named = word in ("", "id", "index", "row", "rowid", "row_id", "unnamed:_0") or word.endswith(("_id", "id_"))
-    named = named or name.endswith(("Id", "ID"))
+    named = word in ("", "id", "index", "row", "rowid", "row_id") or word.endswith(("_id", "id_"))
+    named = named or name.endswith(("Id", "ID")) or word.startswith("unnamed:")
     dense = len(there) >= 50 and int(max(there)) - int(min(there)) < 4 * len(there)
     rising = all(a < b for a, b in pairwise(there))
     return "an id: whole numbers, each once" if named or (dense and rising) else ""
