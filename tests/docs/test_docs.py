@@ -90,8 +90,8 @@ def short_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     whole = attempt._cadence
 
-    def shorter(pieces: Pieces) -> Cadence:
-        cadence = whole(pieces)
+    def shorter(pieces: Pieces, folder: Path) -> Cadence:
+        cadence = whole(pieces, folder)
         return replace(cadence, steps=-(-cadence.steps // SHORTER))
 
     def blank(view: View, monitor: str, path: Path) -> Path:
