@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trainwright.tools.export import export
     from trainwright.tools.new import new
     from trainwright.tools.seeds import repeat
+    from trainwright.tools.verify import verify
 
 # Where each public name lives: torch is imported when one is first used, so that `import trainwright` is instant.
 _HOMES = {
@@ -58,6 +59,7 @@ _HOMES = {
     "resume": "runs.train",
     "train": "runs.train",
     "train_step": "engine.step",
+    "verify": "tools.verify",
 }
 _OTHER_NAMES = {"open": "open_run"}
 
@@ -91,6 +93,7 @@ __all__ = [
     "resume",
     "train",
     "train_step",
+    "verify",
 ]
 
 
