@@ -108,6 +108,20 @@ class RunConfig(BaseModel):
     clip_value: Annotated[float, Field(gt=0)] | Literal["none"] = Field(
         "none", description="largest absolute value of each number of the gradient; clipped before the norm is"
     )
+    on_nan: Literal["recover", "skip", "stop"] = Field(
+        "recover",
+        description="a step whose loss or gradient is NaN or infinite is never taken; 'recover' skips it, goes back to "
+        "an earlier checkpoint with half the learning rate when they are too many, and ends the run when that does not "
+        "help; 'skip' never goes back; 'stop' ends the run at the first one",
+    )
+    nan_skips: Annotated[int, Field(ge=0)] = Field(
+        3,
+        description="steps in a row that may be skipped because they are not finite; in all, so many as well, at least "
+        "3, or 1 % of the budget",
+    )
+    nan_rollbacks: Annotated[int, Field(ge=0)] = Field(
+        2, description="how often a run may go back because of steps that are not finite, each time with half the rate"
+    )
     l1: Annotated[float, Field(ge=0)] = Field(
         0.0, description="penalty: times the sum of |w| over matrices and kernels; logged apart from the loss"
     )

@@ -44,7 +44,23 @@ class StepDone:
     seconds: float  # per step
     waited: float  # of these, seconds the loop stood waiting for data
     parts: Mapping[str, float] = field(default_factory=dict)  # summands of the last step's loss
-    skipped: int = 0  # steps not taken because the gradient was not finite
+    skipped: int = 0  # steps not taken because loss or gradient was not finite
+
+
+@with_config(_numbers)
+@dataclass(frozen=True, slots=True)
+class StepSkipped:
+    """A step that was not taken, because its loss or gradient was not finite: no weight, moment or buffer knows it."""
+
+    step: int  # its number
+    what: str  # "the loss was NaN"
+    loss: float
+    norm: float  # of the gradient
+    samples: int  # of the batch
+    records: tuple[int, ...]  # their ids, the first 1,000
+    suspects: tuple[int, ...] = ()  # of these, the ones whose own numbers are not finite
+    places: tuple[str, ...] = ()  # of the suspects in the data, else of the first records; a few
+    incident: str = ""  # folder with all that is needed to take the step again, relative to the run
 
 
 @with_config(_numbers)
@@ -126,9 +142,10 @@ class RunEnded:
     skipped: Mapping[str, str] = field(default_factory=dict)  # baselines that were not fitted, and why
 
 
-Event: TypeAlias = RunStarted | StepDone | EvalDone | Shown | CheckpointSaved | Probed | Found | RunEnded
+Event: TypeAlias = RunStarted | StepDone | StepSkipped | EvalDone | Shown | CheckpointSaved | Probed | Found | RunEnded
 EVENTS: Mapping[str, type[Any]] = {
-    k.__name__: k for k in (RunStarted, StepDone, EvalDone, Shown, CheckpointSaved, Probed, Found, RunEnded)
+    k.__name__: k
+    for k in (RunStarted, StepDone, StepSkipped, EvalDone, Shown, CheckpointSaved, Probed, Found, RunEnded)
 }
 
 
@@ -170,6 +187,7 @@ class View:
     losses: dict[int, float] = field(default_factory=dict)  # step -> mean loss
     norms: dict[int, float] = field(default_factory=dict)
     steps: list[StepDone] = field(default_factory=list)
+    skipped: list[StepSkipped] = field(default_factory=list)
     evals: list[EvalDone] = field(default_factory=list)
     shown: list[Shown] = field(default_factory=list)
     probed: list[Probed] = field(default_factory=list)
@@ -186,7 +204,7 @@ class View:
     def history(self, after: int = -1) -> list[dict[str, Any]]:
         """One row per evaluation step: ``{"step", "epoch", "train/loss", "valid/loss", "valid/accuracy", …}``.
 
-        ``train/loss`` is the mean over the steps since the previous row.
+        ``train/loss`` is the mean over the steps since the previous row, those that were not taken left out.
 
         Args:
             after: only rows of later steps; itself the step of a row.
@@ -195,11 +213,13 @@ class View:
         for e in reversed(list(takewhile(lambda e: e.step > after, reversed(self.evals)))):
             row = rows.setdefault(e.step, {"step": e.step, "epoch": e.epoch})
             row.update({f"{e.part}/{k}": v for k, v in e.metrics.items()})
+        untaken = {e.step for e in self.skipped}
         since = list(takewhile(lambda loss: loss[0] > after, reversed(self.losses.items())))
         for step in sorted(rows):
             seen: list[float] = []
             while since and since[-1][0] <= step:
-                seen.append(since.pop()[1])
+                number, loss = since.pop()
+                seen += [] if number in untaken else [loss]
             if seen:
                 rows[step]["train/loss"] = sum(seen) / len(seen)
         return [rows[s] for s in sorted(rows)]
@@ -225,6 +245,8 @@ def advance(view: View, event: Event) -> None:
             view.losses.update(zip(range(first, event.step + 1), event.losses, strict=True))
             view.norms.update(zip(range(first, event.step + 1), event.norms, strict=False))
             view.steps.append(event)
+        case StepSkipped():
+            view.skipped.append(event)
         case EvalDone():
             view.evals.append(event)
         case Shown():
@@ -244,6 +266,7 @@ def _cut(view: View, step: int) -> None:
     view.losses = {s: v for s, v in view.losses.items() if s <= step}
     view.norms = {s: v for s, v in view.norms.items() if s <= step}
     view.steps = [e for e in view.steps if e.step <= step]
+    view.skipped = [e for e in view.skipped if e.step <= step]
     view.evals = [e for e in view.evals if e.step <= step]
     view.shown = [e for e in view.shown if e.step <= step]
     view.probed = [e for e in view.probed if e.step <= step]

@@ -169,6 +169,13 @@ def _renamed(damaged: Path) -> Path:
     return target
 
 
+def forget_after(folder: Path, step: int) -> None:
+    """Remove the checkpoints that are newer than ``step``; what cannot be removed stays."""
+    for later in steps(folder):
+        if later > step:
+            _removed(at(folder, later), later)
+
+
 def prune(folder: Path, keep: Collection[int]) -> None:
     """Remove the checkpoints whose step is not in ``keep``, and what interrupted writers left.
 
@@ -180,9 +187,13 @@ def prune(folder: Path, keep: Collection[int]) -> None:
             disk.remove(path)
     for step in steps(folder)[:-1]:
         if step not in keep:
-            doomed = folder / f".removing-{step:08d}-{secrets.token_hex(4)}"
-            os.rename(at(folder, step), doomed)
-            disk.remove(doomed)
+            _removed(at(folder, step), step)
+
+
+def _removed(path: Path, step: int) -> None:
+    doomed = path.parent / f".removing-{step:08d}-{secrets.token_hex(4)}"
+    os.rename(path, doomed)
+    disk.remove(doomed)
 
 
 def _write(snapshot: Snapshot, folder: Path, step: int) -> None:

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from trainwright.core.batch import Batch
-from trainwright.core.errors import NumericsError, UserError
+from trainwright.core.errors import UserError
 from trainwright.core.events import EvalDone, Observer, StepDone, Stop
 from trainwright.core.task import Progress, Task
+from trainwright.engine.before import Dice
+from trainwright.engine.guard import Guard, trouble_of
 from trainwright.engine.multiplier import multiplier
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState
 from trainwright.engine.step import Step, StepFn, train_step
-
-PATIENCE = 3  # steps in a row without a finite gradient that end a run (a float16 scale may take 20 to settle)
 
 
 class Groups(Protocol):
@@ -86,10 +86,11 @@ def fit(
     save: Callable[[], None] | None = None,
     asked: Callable[[], Stop | None] = lambda: None,
     step_fn: StepFn = train_step,
+    guard: Guard | None = None,
 ) -> Stop | None:
     """Train until the budget is spent (None) or somebody asked to stop; the state tells how far it came.
 
-    Raises `NumericsError` when `PATIENCE` steps in a row had no finite gradient.
+    Raises `NumericsError` when more steps than the guard allows had no finite loss and gradient.
 
     Args:
         state: what changes, and all that does.
@@ -104,33 +105,43 @@ def fit(
         save: writes a checkpoint of the state.
         asked: polled between steps: a person's wish to stop.
         step_fn: the step itself.
+        guard: counts the steps that are not taken, and may go back to an earlier state.
     """
-    counters = state.counters
-    log = _Log(runtime, train)
+    counters, guard = state.counters, guard or Guard(state, runtime, cadence.steps)
+    log, dice = _Log(runtime, train), Dice(runtime.device)
     end = min(cadence.steps, cadence.until or cadence.steps)
     stop: Stop | None = None
     state.model.train()
     while counters.step < end and stop is None:
+        dice.keep()
         group = next(train)
         progress = Progress(counters.step, cadence.steps, train.epoch)
-        share, before = multiplier(schedule, counters.step, cadence.steps), counters.step
+        share = multiplier(schedule, counters.step, cadence.steps) * counters.share
+        before, skipped = counters.step, counters.skipped
         done = step_fn(state, task, group, runtime, clip=clip, multiplier=share, progress=progress)
         _must_be_step(done, counters.step - before)
-        if state.ema and counters.in_a_row == 0:
-            state.ema.update()
         counters.epoch = train.epoch
         log.add(done, group)
+        sound = guard.taken(done, skipped)
+        if not sound or counters.in_a_row:
+            dice.put_back()
+        elif state.ema:
+            state.ema.update()
+        if not sound and guard.after(trouble_of(state, done, group, runtime, share, progress)):
+            log = _Log(runtime, train)
+            continue
         stop = _agreed(asked(), runtime)
         last, pausing = counters.step == cadence.steps, counters.step == end
         judged = judge is not None and (last or _due(counters.step, cadence.evaluate))
         due = save is not None and _due(counters.step, cadence.save)
         if pausing or judged or stop or due or _due(counters.step, cadence.log):
             wish = observe(log.event(state))
-            _guard(state)
             if judge is not None and judged:
                 wish = _judge(state, judge, observe, last) or wish
             stop = stop or _agreed(wish, runtime)
-        if save is not None and (pausing or stop or due or _just_best(state, judge)):
+        planned = (due or _just_best(state, judge)) and not counters.streak  # what follows a skipped step may be lost
+        if save is not None and (pausing or stop or planned):
+            counters.home = counters.step if planned else counters.home
             save()
         if judged or stop:
             log.restart()
@@ -182,17 +193,6 @@ def _agreed(stop: Stop | None, runtime: Runtime) -> Stop | None:
         return stop
     told = runtime.ranks.gather_json([stop.reason, stop.outcome] if stop else None)
     return Stop(*next(s for s in told if s))
-
-
-def _guard(state: TrainState) -> None:
-    """A run whose gradients are not finite must not look alive."""
-    patience = PATIENCE + (20 if state.scaler else 0)
-    if state.counters.in_a_row >= patience:
-        raise NumericsError(
-            f"the gradient was NaN or infinite in {state.counters.in_a_row} steps in a row, the last of them step "
-            f"{state.counters.step}; the weights are those of before. Lower optimizer.lr, set clip = 1.0, or look for "
-            "values that are not finite in the data"
-        )
 
 
 @dataclass(slots=True)

@@ -54,6 +54,10 @@ class Moments:
             }
         )
 
+    def asked_anew(self, state: Mapping[str, Any]) -> bool:
+        """Whether a learning rate was given that differs from the one that a saved state began with."""
+        return any("lr" in _changed(was, now) for was, now in zip(state["given"], self._given, strict=True))
+
     def _names(self) -> dict[Any, str]:
         return {p: name for name, p in self.ranks.bare(self.module).named_parameters()}
 

@@ -59,8 +59,8 @@ def take_randomness(device: torch.device) -> dict[str, Any]:
         "numpy": [_text(np.asarray(keys).tobytes()), position, has_gauss, gauss],
         "torch": _text(torch.get_rng_state().numpy().tobytes()),
     }
-    if device.type in ("cuda", "xpu", "mps"):
-        taken["device"] = _text(_generator(device).get_state().numpy().tobytes())
+    if (generator := device_generator(device)) is not None:
+        taken["device"] = _text(generator.get_state().numpy().tobytes())
     return taken
 
 
@@ -71,14 +71,17 @@ def give_randomness(taken: Mapping[str, Any], device: torch.device) -> None:
     keys, position, has_gauss, gauss = taken["numpy"]
     np.random.set_state(("MT19937", np.frombuffer(base64.b64decode(keys), dtype=np.uint32), position, has_gauss, gauss))
     torch.set_rng_state(_bytes(taken["torch"]))
-    if "device" in taken and device.type in ("cuda", "xpu", "mps"):
-        _generator(device).set_state(_bytes(taken["device"]))
+    if "device" in taken and (generator := device_generator(device)) is not None:
+        generator.set_state(_bytes(taken["device"]))
 
 
-def _generator(device: torch.device) -> torch.Generator:
+def device_generator(device: torch.device) -> torch.Generator | None:
+    """The global generator of an accelerator; None where the CPU's is all there is."""
+    if device.type not in ("cuda", "xpu", "mps"):
+        return None
     if device.type == "mps":
-        generator: torch.Generator = torch.mps._get_default_mps_generator()
-        return generator
+        own: torch.Generator = torch.mps._get_default_mps_generator()
+        return own
     module: Any = torch.cuda if device.type == "cuda" else torch.xpu
     module.init()
     found: torch.Generator = module.default_generators[

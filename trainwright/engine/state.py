@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from trainwright.core.errors import CheckpointError, UserError, did_you_mean
 from trainwright.core.responsive import Responsive
 from trainwright.engine.average import Average
+from trainwright.engine.before import Buffers
 from trainwright.engine.frozen import Frozen
 from trainwright.engine.moments import Moments
 from trainwright.engine.randomness import Randomness, randomness_kept
@@ -35,6 +36,9 @@ class Stateful(Protocol):
         ...
 
 
+_FIRST = ("step", "epoch", "samples", "skipped", "in_a_row")  # counters that every checkpoint has
+
+
 @dataclass(slots=True)
 class Counters:
     """How far the training is."""
@@ -42,17 +46,24 @@ class Counters:
     step: int = 0
     epoch: int = 0
     samples: int = 0
-    skipped: int = 0  # steps not taken, because the gradient was not finite
-    in_a_row: int = 0  # of these, the latest without one taken in between
+    skipped: int = 0  # steps not taken, because loss or gradient was not finite; those a loss scale cures left out
+    in_a_row: int = 0  # the latest steps not taken, those a loss scale cures among them
+    streak: int = 0  # the latest steps that were skipped, without one in between that was not
+    rollbacks: int = 0  # how often the run went back to an earlier state
+    back: int = 0  # the step it last went back to
+    home: int = 0  # the step of the newest checkpoint that the recipe asked for and that follows a step that was taken
+    share: float = 1.0  # of the rates that schedule and recipe say, since it went back
 
     def state_dict(self) -> dict[str, Any]:
-        """Five integers."""
+        """Ten numbers."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `state_dict`."""
+        """The inverse of `state_dict`; what a checkpoint of an earlier version does not know has not happened."""
+        fresh = Counters()
         for name in self.__slots__:
-            setattr(self, name, int(state[name]))
+            kind = type(getattr(fresh, name))
+            setattr(self, name, kind(state[name] if name in _FIRST else state.get(name, getattr(fresh, name))))
 
 
 @dataclass(slots=True)
@@ -66,8 +77,8 @@ class Best:
     waited: int = 0  # evaluations since the mark was set
 
     def improves(self, value: float, loss: float, better: str) -> bool:
-        """Whether an evaluation beats the best; NaN never does."""
-        if math.isnan(value):
+        """Whether an evaluation beats the best; a monitor that is not finite never does, nor one whose loss is NaN."""
+        if not math.isfinite(value) or math.isnan(loss):
             return False
         if self.value is None or value == self.value:
             return self.value is None or loss < self.loss
@@ -126,6 +137,7 @@ class TrainState:
     def __init__(self, parts: Mapping[str, Stateful]) -> None:
         self.parts: dict[str, Stateful] = dict(parts)
         self.frozen: Frozen | None = None  # which weights rest; a part of the configuration, so it is not saved
+        self._buffers: tuple[int, Buffers] | None = None
 
     @classmethod
     def of(cls, model: nn.Module, optimizer: Optimizer, runtime: Runtime | None = None) -> TrainState:
@@ -175,6 +187,13 @@ class TrainState:
             known = [n for n, p in self.parts.items() if isinstance(p, Moments)]
             raise UserError("parts", f"no part '{name}' is an optimizer", did_you_mean(name, known))
         return part.optimizer
+
+    @property
+    def buffers(self) -> Buffers:
+        """Those of every module that is a part, to be kept before a step and put back if it is not taken."""
+        if self._buffers is None or self._buffers[0] != len(self.parts):
+            self._buffers = len(self.parts), Buffers(p.module for p in self.parts.values() if isinstance(p, Weights))
+        return self._buffers[1]
 
     @property
     def counters(self) -> Counters:

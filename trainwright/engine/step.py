@@ -32,6 +32,7 @@ class Step:
     norm: Tensor  # of the whole gradient, over all ranks, before clipping
     finite: Tensor  # bool; False: the step was not taken
     parts: Mapping[str, Tensor]  # named summands of the loss, and penalties
+    agreed: bool = False  # ``finite`` is on the CPU, knows the loss as well, and is the same on every rank
 
 
 class StepFn(Protocol):
@@ -101,8 +102,8 @@ def train_step(
 
     The loss of each micro-batch is a sum; the total weight over micro-batches and ranks divides it once. DDP and FSDP
     average gradients over ranks, hence ``world``. A batch that weighs nothing in all counts by its sum alone. A step
-    whose gradient is not finite is not taken. The penalties are not part of the loss: they are parts of their own, and
-    their gradient is added once per step, whatever the micro-batches.
+    whose loss or gradient is not finite is not taken, and buffers are then what they were. The penalties are not part
+    of the loss: they are parts of their own, and their gradient is added once per step, whatever the micro-batches.
 
     A step of one's own is made of this one: with another loss, or once per module and its optimizer. The step of the
     first optimizer is the one that counts; those of others must come before it.
@@ -127,28 +128,49 @@ def train_step(
     mover.zero_grad(set_to_none=True)  # what another module's loss may have left here
     if state.frozen:
         state.frozen.settle(state.counters.step)
-    total = runtime.ranks.total(torch.stack([b.weight.to(runtime.device, runtime.wide) for b in group]).sum())
-    scale = runtime.ranks.world / torch.where(total > 0, total, torch.ones_like(total))
+    state.buffers.keep()
     up = state.scaler.scale if state.scaler else 1.0
-    sums: list[Tensor] = []
-    parts: dict[str, Tensor] = {}
-    for i, batch in enumerate(group):
-        counts = float(batch.size > 0)
-        with runtime.ranks.sync(moved, last=i == len(group) - 1):
-            with runtime.autocast():
-                found = objective(moved, runtime.take(batch), progress)
-            (_full(found.sum) * (scale * (counts * up))).backward()
-        sums.append(found.sum.detach().to(runtime.wide) * counts)
-        for name, part in found.parts.items():
-            parts[name] = parts.get(name, 0.0) + part.detach().to(runtime.wide) * counts
+    try:
+        mean, parts = _passes(state, moved, objective, group, runtime, progress, up)
+    except BaseException:  # memory ran out, or code of the user's failed: as if the step had not begun
+        state.buffers.put_back()
+        mover.zero_grad(set_to_none=True)
+        raise
     if state.frozen:
         state.frozen.drop(state.counters.step)
     penalties = _penalties(moved, runtime, up, l1, l2) if l1 or l2 else {}
     norm = _gradient(moved, runtime, clip=clip, clip_value=clip_value, down=up)
-    finite = torch.isfinite(norm)
-    _move(state, mover, finite, multiplier, runtime)
+    good = _move(state, mover, mean, norm, multiplier, runtime)
+    if not good:
+        state.buffers.put_back()
+    return Step(mean, norm, torch.tensor(good), parts | penalties, agreed=True)
+
+
+def _passes(
+    state: TrainState,
+    module: nn.Module,
+    objective: Objective,
+    group: Sequence[Batch],
+    runtime: Runtime,
+    progress: Progress,
+    up: float,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Forward and backward of every micro-batch; this rank's share of the mean loss and of its parts."""
+    total = runtime.ranks.total(torch.stack([b.weight.to(runtime.device, runtime.wide) for b in group]).sum())
+    scale = runtime.ranks.world / torch.where(total > 0, total, torch.ones_like(total))
+    sums: list[Tensor] = []
+    parts: dict[str, Tensor] = {}
+    for i, batch in enumerate(group):
+        counts = float(batch.size > 0)
+        with runtime.ranks.sync(module, last=i == len(group) - 1):
+            with runtime.autocast():
+                found = objective(module, runtime.take(batch), progress)
+            (_full(found.sum) * (scale * (counts * up))).backward()
+        sums.append(found.sum.detach().to(runtime.wide) * counts)
+        for name, part in found.parts.items():
+            parts[name] = parts.get(name, 0.0) + part.detach().to(runtime.wide) * counts
     mean = scale / runtime.ranks.world
-    return Step(torch.stack(sums).sum() * mean, norm, finite, {k: v * mean for k, v in parts.items()} | penalties)
+    return torch.stack(sums).sum() * mean, {k: v * mean for k, v in parts.items()}
 
 
 @steps.add("standard")
@@ -207,22 +229,25 @@ def _gradient(
     return norm.to(runtime.device)
 
 
-def _move(state: TrainState, optimizer: Optimizer, finite: Tensor, multiplier: float, runtime: Runtime) -> None:
+def _move(
+    state: TrainState, optimizer: Optimizer, loss: Tensor, norm: Tensor, multiplier: float, runtime: Runtime
+) -> bool:
     """The update itself, and what is counted: of optimizers beside the first, only what was not done."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * multiplier
-    good = bool(finite)  # the wait: free on the CPU; on an accelerator the price of never moving by NaN
-    if good:
+    whole = runtime.ranks.total(loss.detach().clone())
+    sound, good = torch.stack([whole.isfinite(), whole.isfinite() & norm.isfinite()]).tolist()  # the wait: free on the
+    if good:  # CPU; on an accelerator the price of never moving by NaN
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    counters = state.counters
+    counters, scaler = state.counters, state.scaler
+    curable = scaler is not None and sound and scaler.scale > 1  # the loss scale was too high: it learns so
+    counters.skipped += not (good or curable)
     if optimizer is not state.optimizer:
-        counters.skipped += not good
-        return
-    if state.scaler:
-        state.scaler.update(good)
+        return bool(good)
+    if scaler and (good or curable):
+        scaler.update(good)
     counters.step += 1
-    if not (good or state.scaler):
-        counters.skipped += 1
     counters.in_a_row = 0 if good else counters.in_a_row + 1
     runtime.flush()
+    return bool(good)

@@ -60,6 +60,7 @@ class Pieces:
     findings: list[Finding] = field(default_factory=list)
     bad: Mapping[str, Sequence[Bad]] = field(default_factory=dict)  # samples that are passed over, by part
     close: Callable[[], None] = lambda: None
+    place: Callable[[int], str] = lambda record: f"record {record}"  # of a training record, for messages
     step: StepFn = train_step
     more: Mapping[str, Metric] = field(default_factory=dict)  # metrics beside the task's own
 
@@ -141,6 +142,7 @@ def joined(
         findings=data.findings,
         bad=data.bad,
         close=loader.close,
+        place=data.source.where,
     )
 
 

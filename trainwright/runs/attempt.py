@@ -19,6 +19,7 @@ from trainwright.engine.evaluate import evaluate
 from trainwright.engine.loop import Cadence, Judge, fit
 from trainwright.engine.multiplier import look_ahead
 from trainwright.engine.randomness import randomness_kept
+from trainwright.engine.moments import Moments
 from trainwright.engine.state import TrainState
 from trainwright.runs.assemble import Pieces, in_steps
 from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, read_manifest, write_json
@@ -27,10 +28,12 @@ from trainwright.runs.likeness import likeness
 from trainwright.runs.lock import Lock
 from trainwright.runs.manifest import manifest
 from trainwright.runs.notes import batch_statistics
+from trainwright.runs.numerics import guard_of
 from trainwright.runs.observing import Audience
 from trainwright.runs.pace import seconds_per_step
 from trainwright.runs.private import hiding
 from trainwright.runs.recorder import Recorder, write_bad
+from trainwright.runs.recover import Recovery
 from trainwright.runs.saving import Saving
 from trainwright.runs.score import Scores
 from trainwright.runs.signals import Interruption
@@ -57,9 +60,13 @@ def attempt(a: Attempt) -> RunEnded:
     with _story(a) as story, Interruption(runtime.first) as interruption:
         cadence, judge = _begun(a, story)
         saving = Saving(pieces, a.folder)
+        recovery = Recovery(pieces, a.folder, saving, story.tell, cadence.steps)
+        if not a.resumed:
+            recovery.remember()
 
         def observe(event: Event) -> Stop | None:
             wish = story.tell(event)
+            recovery.relieve()
             return (saving.tell(story.tell) if isinstance(event, StepDone) else None) or wish
 
         stop = fit(
@@ -75,8 +82,11 @@ def attempt(a: Attempt) -> RunEnded:
             save=saving,
             asked=interruption.asked,
             step_fn=pieces.step,
+            guard=guard_of(pieces, cadence.steps, story.tell, recovery),
         )
         saving.settle(story.tell)
+        if stop:
+            recovery.keep()
         story.outcome, story.reason = (stop.outcome, stop.reason) if stop else ("finished", "the budget is spent")
         if story.outcome != "interrupted":
             story.scores = final_scores(pieces, a.folder)
@@ -186,6 +196,9 @@ def restore(pieces: Pieces, folder: Path) -> int:
     for trouble in troubles:
         pieces.facts.setdefault("damaged", []).append(trouble)
     pieces.state.load_state_dict(state)
+    counters, moments = pieces.state.counters, pieces.state.parts["optimizer"]
+    if counters.share < 1 and isinstance(moments, Moments) and moments.asked_anew(state["optimizer"]):
+        counters.share = 1.0  # a person who sets the rate means it
     return len(json.loads((folder / MANIFEST).read_text())["attempts"])
 
 

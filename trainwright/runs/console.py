@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from trainwright.core.events import CheckpointSaved, EvalDone, Event, Found, RunEnded, RunStarted, StepDone
+from trainwright.core.events import CheckpointSaved, EvalDone, Event, Found, RunEnded, RunStarted, StepDone, StepSkipped
 from trainwright.core.redaction import Hide, redacted
 from trainwright.runs.figures import duration, number, remaining
 from trainwright.runs.run import Run
 from trainwright.runs.surface import Surface, surface
-from trainwright.runs.words import closing, field, opening, resume_command, tell_finding
+from trainwright.runs.words import closing, field, opening, resume_command, skipped_line, tell_finding
 
 if TYPE_CHECKING:
     from trainwright.engine.loop import Cadence
@@ -98,7 +98,7 @@ class _Scene:
         self.monitor, self.steps, self.per_epoch = "loss", 1, 1
         self.began = self.work_began = clock()
         self.work = ""
-        self.first = self.samples = self.skipped = self.work_first = 0
+        self.first = self.samples = self.work_first = 0
         self.rate: float | None = None
         self.losses: list[float] = []  # since the last evaluation
         self.judged = ""
@@ -140,6 +140,8 @@ class _Scene:
                 self._started(event)
             case StepDone():
                 self._stepped(event)
+            case StepSkipped():
+                self.out.line(skipped_line(event), "warning")
             case EvalDone():
                 self._judged(event)
             case CheckpointSaved():
@@ -162,10 +164,6 @@ class _Scene:
             now = (event.samples - self.samples) / (event.seconds * len(event.losses))
             self.rate = now if self.rate is None else _SMOOTH * self.rate + (1 - _SMOOTH) * now
         self.samples = event.samples
-        if event.skipped > self.skipped:
-            what = f"step {event.step:,}: the gradient was NaN or infinite, so the weights were not moved"
-            self.out.line(f"{what} ({event.skipped:,} such steps so far)", "warning")
-            self.skipped = event.skipped
         self.out.live(self._line(event))
 
     def _line(self, event: StepDone) -> list[tuple[int, str]]:
@@ -272,4 +270,6 @@ def bar(share: float) -> str:
 
 
 def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+    """Of the steps that were taken; of the others has been told."""
+    known = [v for v in values if math.isfinite(v)] or values
+    return sum(known) / len(known)

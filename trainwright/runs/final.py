@@ -7,12 +7,13 @@ from pathlib import Path
 
 from trainwright.engine import checkpoint
 from trainwright.engine.average import averaged_weights
+from trainwright.engine.guard import broken_weights
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.begin import served_weights
 from trainwright.runs.confusion import FILE as CONFUSION
 from trainwright.runs.directory import CHECKPOINTS, read_view
 from trainwright.runs.score import Scores, compared, judged
-from trainwright.runs.sound import broken_scores, broken_weights
+from trainwright.runs.sound import broken_scores
 
 
 def final_scores(pieces: Pieces, folder: Path) -> Scores:

@@ -61,6 +61,9 @@ def fit(
     schedule: ScheduleSpec = "constant",
     clip: float | Literal["none"] = "none",
     clip_value: float | Literal["none"] = "none",
+    on_nan: Literal["recover", "skip", "stop"] = "recover",
+    nan_skips: int = 3,
+    nan_rollbacks: int = 2,
     l1: float = 0.0,
     l2: float = 0.0,
     ema: float | Literal["none"] = "none",
@@ -112,6 +115,11 @@ def fit(
             of torch's schedulers, which steps once per optimizer step.
         clip: largest norm of the whole gradient.
         clip_value: largest absolute value of each number of the gradient.
+        on_nan: what is done about steps whose loss or gradient is NaN or infinite, which are never taken: "recover"
+            skips them, and goes back to an earlier checkpoint with half the rate when they are too many; "skip" never
+            goes back; "stop" ends the run at the first.
+        nan_skips: such steps in a row that may be skipped.
+        nan_rollbacks: how often the run may go back because of them.
         l1: penalty: times the sum of |w| over matrices and kernels; logged apart from the loss.
         l2: penalty: times the sum of w² over matrices and kernels; logged apart from the loss.
         ema: share that a running average of the weights keeps at each step; it is then what is judged and served.
@@ -174,6 +182,9 @@ def fit(
             "log_every": log_every,
             "clip": _float(clip),
             "clip_value": _float(clip_value),
+            "on_nan": on_nan,
+            "nan_skips": nan_skips,
+            "nan_rollbacks": nan_rollbacks,
             "l1": float(l1),
             "l2": float(l2),
             "ema": ema,

@@ -8,6 +8,7 @@ from pathlib import Path
 from trainwright.core.errors import StorageError
 from trainwright.core.events import CheckpointSaved, Found, Observer, Stop
 from trainwright.core.finding import Advice, Finding
+from trainwright.engine import checkpoint
 from trainwright.engine.packing import pack
 from trainwright.engine.saver import Missed, Saver
 from trainwright.runs.assemble import Pieces, in_steps
@@ -27,6 +28,7 @@ class Saving:
     def __init__(self, pieces: Pieces, folder: Path) -> None:
         self.pieces, self.folder = pieces, folder
         self.best = pieces.state.best.step  # when the newest snapshot was taken
+        self.home = pieces.state.counters.home  # likewise
         every = pieces.config.keep_every
         self.every = 0 if every == "none" else in_steps(every, pieces.per_epoch, None)
         self.saver = Saver(folder / CHECKPOINTS, self._kept, folder / EVENTS)
@@ -38,8 +40,21 @@ class Saving:
         content = state.state_dict()
         if self.pieces.runtime.first:
             self.saver.wait()  # before the best of the snapshot that is being written is forgotten
-            self.best = state.best.step
+            self.best, self.home = state.best.step, state.counters.home
             self.saver.save(pack(content), state.counters.step)
+
+    def begin_again(self) -> None:
+        """Save the state that the run has gone back to at once, and take away what came after it.
+
+        Where the disk refuses, all stays as it was: a run that is resumed then finds its way back once more.
+        """
+        state = self.pieces.state
+        self()
+        if self.pieces.runtime.first:
+            self.saver.wait()
+            if not self.saver.missed:
+                checkpoint.forget_after(self.folder / CHECKPOINTS, state.counters.step)
+        self.pieces.runtime.ranks.barrier()
 
     def tell(self, observe: Observer) -> Stop | None:
         """Tell what has been written since, or could not be; asks to stop where the recipe says so."""
@@ -66,7 +81,7 @@ class Saving:
             )
 
     def _kept(self, steps: list[int]) -> set[int]:
-        kept = {*steps[-self.pieces.config.keep_last :], self.best}
+        kept = {*steps[-self.pieces.config.keep_last :], self.best, self.home}
         return kept | ({s for s in steps if s % self.every == 0} if self.every else set())
 
     def _finding(self, missed: Missed) -> Finding:

@@ -17,6 +17,7 @@ from trainwright.data.loader import batches
 from trainwright.data.part import Part
 from trainwright.data.source import source_of
 from trainwright.engine.evaluate import Judged, judge
+from trainwright.engine.guard import broken_weights
 from trainwright.engine.runtime import Runtime
 from trainwright.metrics.bootstrap import LOSS, interval, resampled
 from trainwright.runs.assemble import Pieces
@@ -28,7 +29,7 @@ from trainwright.runs.measures import by_name
 from trainwright.runs.predict import reopened
 from trainwright.runs.recipe import read
 from trainwright.runs.run import Run
-from trainwright.runs.sound import broken_scores, broken_weights
+from trainwright.runs.sound import broken_scores
 
 
 @dataclass(frozen=True, slots=True)

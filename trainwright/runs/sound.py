@@ -5,24 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import torch
-from torch import nn
-
 from trainwright.core.errors import NumericsError
 from trainwright.engine.evaluate import Judged
-from trainwright.engine.ranks import Single
-
-
-def broken_weights(model: nn.Module, ranks: Single) -> str:
-    """What is wrong with the weights, or nothing; every rank must ask, and hears the same.
-
-    Buffers may hold infinity (a mask does), but not NaN.
-    """
-    weights = [w.detach() for w in model.parameters() if w.is_floating_point() and w.numel()]
-    buffers = [b for b in model.buffers() if b.is_floating_point()]
-    largest = ranks.full(torch.nn.utils.get_total_norm(weights, math.inf)) if weights else torch.zeros(())
-    unsound = not bool(largest.isfinite()) or any(bool(b.isnan().any()) for b in buffers)  # the wait
-    return "some of its weights are NaN or infinite" if ranks.agree(unsound) else ""
 
 
 def broken_scores(found: Mapping[str, Judged]) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainwright.core.config import Budget
-from trainwright.core.events import RunEnded
+from trainwright.core.events import RunEnded, StepSkipped
 from trainwright.core.finding import Advice, Edit, Finding, Patch
+from trainwright.engine.guard import few
 from trainwright.runs.figures import number
 from trainwright.runs.run import Run
 from trainwright.runs.summary import outline
@@ -86,6 +87,15 @@ def tell_finding(finding: Finding, out: Surface) -> None:
                 field(out, "", "try: " + fix.what)
             case Advice():
                 field(out, "", "try: " + fix.text)
+
+
+def skipped_line(event: StepSkipped) -> str:
+    """``step 31 was skipped: the loss was NaN; its records 3, 17 (t.csv, row 4); see incidents/0001``."""
+    places = f" ({'; '.join(event.places)})" if event.places else ""
+    records = f"records {few(event.suspects or event.records, 5)}{places}"
+    which = f"not finite in themselves: {records}" if event.suspects else f"its {records}"
+    see = f"; see {event.incident}" if event.incident else ""
+    return f"step {event.step:,} was skipped: {event.what}; {which}{see}"
 
 
 def _counted(x: float) -> str:

@@ -1,0 +1,94 @@
+"""What was before a step: a step that is not taken leaves no trace, neither in buffers nor in randomness."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainwright.engine.randomness import device_generator
+
+
+class Buffers:
+    """The buffers of modules, such as running statistics, kept and put back bit for bit.
+
+    Args:
+        modules: as their authors wrote them; which of them have buffers is looked up once.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        every = dict.fromkeys(m for module in modules for m in module.modules())
+        self._homes = [m for m in every if next(m.buffers(recurse=False), None) is not None]
+        self._kept: list[tuple[nn.Module, str, Tensor]] = []
+        self._copies: list[Tensor] = []
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        """Copy them as they are now."""
+        self._kept = [(m, name, b) for m in self._homes for name, b in m.named_buffers(recurse=False)]
+        now = [b.detach() for _, _, b in self._kept]
+        if [(b.shape, b.dtype, b.device) for b in now] != [(c.shape, c.dtype, c.device) for c in self._copies]:
+            self._copies = [torch.empty_like(b) for b in now]
+        if now:
+            torch._foreach_copy_(self._copies, now)
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        """What was kept, also where a module has put another tensor in its place since."""
+        for (module, name, buffer), copy in zip(self._kept, self._copies, strict=True):
+            buffer.detach().copy_(copy)
+            if getattr(module, name) is not buffer:
+                setattr(module, name, buffer)
+
+
+class Dice:
+    """The global generators before a step; cheap enough to be read at each.
+
+    Those of Python and NumPy take longer to read than a small step to compute, and hardly a model uses them. So they
+    are read at each step only until nothing has drawn from them for a while, and again from when something has.
+
+    Args:
+        device: whose generator is read beside those of the CPU.
+    """
+
+    _WHILE = 10  # steps
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._torch = self._on_device = torch.empty(0)
+        self._python: Any = None
+        self._numpy: Any = None
+        self._mark: tuple[Any, Any] | None = None  # those two when they were last compared
+        self._steps = 0  # since they were last compared
+        self._every = True  # read those of Python and NumPy at each step
+
+    def keep(self) -> None:
+        """Read them as they are now."""
+        self._torch = torch.default_generator.get_state()
+        if (generator := device_generator(self._device)) is not None:
+            self._on_device = generator.get_state()
+        compared = self._steps % self._WHILE == 0
+        if compared or self._every:
+            self._python, self._numpy = random.getstate(), np.random.get_state()
+        if compared:
+            now = self._python, self._numpy
+            self._every = self._mark is None or not _alike(now, self._mark)
+            self._mark = now
+        self._steps += 1
+
+    def put_back(self) -> None:
+        """What was read last."""
+        torch.default_generator.set_state(self._torch)
+        if (generator := device_generator(self._device)) is not None:
+            generator.set_state(self._on_device)
+        random.setstate(self._python)
+        np.random.set_state(self._numpy)
+
+
+def _alike(a: tuple[Any, Any], b: tuple[Any, Any]) -> bool:
+    words = all(np.array_equal(x, y) for x, y in zip(a[1], b[1], strict=True))
+    return bool(a[0] == b[0] and words)

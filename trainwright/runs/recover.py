@@ -1,0 +1,120 @@
+"""Going back: an earlier sound state, taken up again with half the learning rate, as a new attempt at the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from trainwright.core.errors import CheckpointError, NumericsError
+from trainwright.core.events import Observer, RunStarted
+from trainwright.engine import checkpoint
+from trainwright.engine.packing import Snapshot, pack, unpack
+from trainwright.runs.assemble import Pieces
+from trainwright.runs.directory import CHECKPOINTS, MANIFEST, read_manifest, write_json
+from trainwright.runs.saving import Saving
+
+_CUT = 0.5  # of the learning rate, each time
+
+
+@dataclass(slots=True)
+class Recovery:
+    """Goes back to the newest checkpoint that the recipe asked for, or to the best one where that did not help.
+
+    Until the first checkpoint is written, that is the state in which the attempt began, kept in memory.
+
+    Args:
+        pieces: of the attempt.
+        folder: of the run.
+        saving: writes its checkpoints.
+        tell: is told that a new attempt begins.
+        steps: of the whole budget.
+        start: the state in which a new run begins; None where there is a checkpoint.
+    """
+
+    pieces: Pieces
+    folder: Path
+    saving: Saving
+    tell: Observer
+    steps: int
+    start: Snapshot | None = None
+
+    def remember(self) -> None:
+        """The state as it is, before the first step; every rank must call it."""
+        if self.pieces.config.on_nan == "recover" and self.pieces.config.nan_rollbacks:
+            self.start = pack(self.pieces.state.state_dict())
+
+    def relieve(self) -> None:
+        """Free the memory once there is a checkpoint to go back to."""
+        home = self.pieces.state.counters.home
+        if self.start is not None and home in checkpoint.steps(self.folder / CHECKPOINTS):
+            self.start = None
+
+    def keep(self) -> None:
+        """Write the start down where it is what an interrupted run has to go back to."""
+        if self.start is not None and not self.pieces.state.counters.home and self.pieces.runtime.first:
+            with suppress(OSError):  # the run is as it was without it
+                checkpoint.write(self.start, self.folder / CHECKPOINTS, 0)
+
+    def __call__(self, why: str) -> None:
+        """Put an earlier state in the place of the present one; NumericsError where there is none. For every rank."""
+        state, ranks = self.pieces.state, self.pieces.runtime.ranks
+        counters = state.counters
+        now, rollbacks, share = counters.step, counters.rollbacks + 1, counters.share * _CUT
+        self.saving.saver.wait()
+        ranks.barrier()
+        step, content = self._target(why)
+        ranks.barrier()  # nobody reads any more
+        state.load_state_dict(content)
+        counters.streak = counters.in_a_row = counters.skipped = 0
+        counters.rollbacks, counters.share, counters.back = rollbacks, share, step
+        self.saving.begin_again()
+        note = f"went back from step {now:,} with {share:g} of the learning rate: {why}"
+        attempt = self._written(step, note) if self.pieces.runtime.first else 0
+        time = datetime.now(UTC).isoformat(timespec="seconds")
+        self.tell(RunStarted(attempt, step, self.steps, self.pieces.per_epoch, time, note))
+
+    def _target(self, why: str) -> tuple[int, Mapping[str, Any]]:
+        """Where to go back to: never what an interruption alone has left there, so that none makes a difference."""
+        counters, best = self.pieces.state.counters, self.pieces.state.best.step
+        wanted = counters.home
+        if counters.rollbacks and wanted <= counters.back and 0 < best < wanted:
+            wanted = best  # it was there already, and got no further
+        found = next(self._sound(wanted), None)
+        if found is None:
+            raise NumericsError(f"the training cannot go on: {why}, and there is no earlier state to go back to")
+        return found
+
+    def _sound(self, wanted: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """States to go back to, the one that is wanted first."""
+        folder, start = self.folder / CHECKPOINTS, self.start
+        there = sorted(checkpoint.steps(folder), key=lambda step: (step > wanted, abs(step - wanted)))
+        given_up = self.pieces.runtime.ranks.agree(start is None)  # a rank may have seen a checkpoint earlier
+        for step in there if wanted or given_up else ():
+            try:
+                state = checkpoint.load(checkpoint.at(folder, step))
+            except CheckpointError:  # `restore` sets damaged ones aside when the run is resumed
+                continue
+            if self._healthy(state):
+                yield step, state
+        if start is not None and not given_up:
+            tensors = {part: {k: v.clone() for k, v in kept.items()} for part, kept in start.tensors.items()}
+            yield 0, {part: unpack(tree, tensors[part]) for part, tree in start.tree.items()}
+
+    def _healthy(self, state: Mapping[str, Any]) -> bool:
+        """Whether its last step was taken, and its weights are numbers."""
+        if state["counters"].get("streak", 0):
+            return False
+        model = self.pieces.runtime.ranks.bare(self.pieces.state.model)
+        weights = [state["model"][name] for name, _ in model.named_parameters() if name in state["model"]]
+        return all(bool(w.isfinite().all()) for w in weights if w.is_floating_point())
+
+    def _written(self, step: int, note: str) -> int:
+        """The new attempt in the manifest; its number."""
+        told = read_manifest(self.folder)
+        told["attempts"] = [*told["attempts"], {"from_step": step, "note": note}]
+        write_json(told, self.folder / MANIFEST)
+        return len(told["attempts"])
