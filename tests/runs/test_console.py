@@ -24,6 +24,7 @@ from trainwright.core.events import (
     RunEnded,
     RunStarted,
     StepDone,
+    StepSkipped,
     dump,
 )
 from trainwright.core.finding import Advice, Finding, Patch
@@ -293,13 +294,17 @@ def test_nan_is_never_hidden() -> None:
     console = Console(stream=stream, clock=clock)
     console(RunStarted(1, 0, 200, 20, ""))
     clock.now = 20.0
+    console(
+        StepSkipped(9, "the loss was NaN", math.nan, math.nan, 3, (4, 5, 6), (5,), ("t.csv, row 6",), "incidents/0001")
+    )
     console(step(10, math.nan, skipped=2))
     console(judged(20, math.nan))
     clock.now = 40.0
     console(step(30, math.nan, skipped=2))
     skipped, evaluation, line = stream.getvalue().splitlines()
-    assert "NaN or infinite" in skipped
-    assert "(2 such steps so far)" in skipped
+    assert skipped == (
+        "step 9 was skipped: the loss was NaN; not finite in themselves: records 5 (t.csv, row 6); see incidents/0001"
+    )
     assert "train loss nan" in evaluation
     assert "accuracy nan" in evaluation
     assert "loss nan" in line

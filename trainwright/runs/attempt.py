@@ -17,9 +17,9 @@ from trainwright.core.redaction import each_text
 from trainwright.engine import checkpoint
 from trainwright.engine.evaluate import evaluate
 from trainwright.engine.loop import Cadence, Judge, fit
+from trainwright.engine.moments import Moments
 from trainwright.engine.multiplier import look_ahead
 from trainwright.engine.randomness import randomness_kept
-from trainwright.engine.moments import Moments
 from trainwright.engine.state import TrainState
 from trainwright.runs.assemble import Pieces, in_steps
 from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, read_manifest, write_json
