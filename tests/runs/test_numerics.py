@@ -17,7 +17,7 @@ import trainwright as tw
 from trainwright.core.errors import NumericsError
 from trainwright.core.events import Event, RunStarted, StepDone, StepSkipped, load
 from trainwright.engine import checkpoint
-from trainwright.runs.directory import whole_lines
+from  import whole_lines
 
 NAN = math.nan
 
