@@ -17,7 +17,7 @@ import trainwright as tw
 from trainwright.core.errors import NumericsError
 from trainwright.core.events import Event, RunStarted, StepDone, StepSkipped, load
 from trainwright.engine import checkpoint
-from  import whole_lines
+from trainwright.runs.directory import EVENTS
 
 NAN = math.nan
 
@@ -100,7 +100,7 @@ def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 
 def events(run: tw.Run) -> list[Event]:
-    return [load(line) for line in whole_lines(run.path / "events.jsonl")]
+    return [load(line) for line in (run.path / EVENTS).read_text().splitlines()]
 
 
 def test_a_record_that_is_not_finite_is_named_and_never_reaches_the_run(
