@@ -54,7 +54,7 @@ class StepSkipped:
 
     step: int  # its number
     what: str  # "the loss was NaN"
-    loss: float
+    loss: float  # mean of the batch
     norm: float  # of the gradient
     samples: int  # of the batch
     records: tuple[int, ...]  # their ids, the first 1,000
