@@ -1,4 +1,4 @@
-"""The command that writes a trained model for other programs."""
+"""The commands that write a trained model for other programs, and take weights from them."""
 
 from __future__ import annotations
 
@@ -34,4 +34,36 @@ def export(run: str, file: str, data: str | None, as_json: bool) -> None:
         return
     told = f"{made.records} records; outputs up to {made.largest:g} differ by at most {made.difference:.1e}"
     for line in aligned([("model", str(made.model)), ("about", str(made.about)), ("checked", told)]):
+        click.echo(line)
+
+
+@commands.command(name="import", short_help="Make .safetensors of foreign weights, safely.")
+@click.argument("file")
+@click.argument("out")
+@click.option("--key", metavar="NAME", help="Where in the file the tensors are, such as ema; found by itself.")
+@click.option("--leave-out", multiple=True, metavar="CLASS", help="Pass over objects of this class; may be repeated.")
+@json_option
+def import_(file: str, out: str, key: str | None, leave_out: tuple[str, ...], as_json: bool) -> None:
+    """Write the tensors of FILE (.pt, .pth, .bin, .ckpt of torch.save) to OUT.safetensors, for init_from.
+
+    Such files are pickles, and reading one can run any program in it. Here a process that can open, connect to and
+    start nothing reads it, with torch's reader for weights only. What is not tensors is refused, or left out and told.
+
+    \b
+    trainwright import resnet18.pth resnet18.safetensors
+    """
+    with stdout_for_json(as_json):
+        from trainwright.runs.figures import aligned
+        from trainwright.tools.convert import convert
+
+        made = convert(file, out, key=key, leave_out=leave_out)
+    rows = [(name, "×".join(map(str, shape)) or "1", kind) for name, (shape, kind) in made.tensors.items()]
+    if as_json:
+        tensors = {name: {"shape": list(shape), "type": kind} for name, (shape, kind) in made.tensors.items()}
+        print_json({"weights": str(made.path), "tensors": tensors, "notes": made.notes, "fences": made.fences})
+        return
+    for line in aligned(rows):
+        click.echo(line)
+    told = f"{len(rows):,} tensors, {made.numbers:,} numbers"
+    for line in aligned([("weights", str(made.path)), ("holds", told), *(("note", note) for note in made.notes)]):
         click.echo(line)

@@ -21,6 +21,7 @@ from trainwright.engine.frozen import Frozen
 from trainwright.engine.state import Stateful
 from trainwright.runs.directory import CHECKPOINTS
 
+_PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 _NAMED = 4  # tensors that a report names one by one
 
 
@@ -194,12 +195,16 @@ def _weights(path: str) -> dict[str, Tensor]:
         raise UserError("init_from", f"{path} is neither a run nor a checkpoint", "name a run folder")
     if not place.is_file():
         raise UserError("init_from", f"{path} does not exist", "name a run folder or a .safetensors file")
+    if place.suffix.lower() in _PICKLES:
+        what = f"{path} may be a pickle, and reading one can run any program in it"
+        converted = place.with_suffix(".safetensors").name
+        raise UserError("init_from", what, f"convert it first: trainwright import {path} {converted}")
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         return load_file(place)
-    except SafetensorError as error:
+    except (SafetensorError, OSError, MemoryError) as error:
         what = f"{path} is not a sound .safetensors file: {error}"
         raise UserError("init_from", what, "write one with safetensors.torch.save_file(state_dict, path)") from None
 
