@@ -252,7 +252,10 @@ def test_tensors_are_made_plain_or_left_out_in_words() -> None:
     ]
     for tensors, message in (
         ({"spread": torch.ones(1).expand(1 << 20, 1 << 20)}, "unfolds to"),
-        ({"sparse": torch.sparse_coo_tensor([[0], [0]], [1.0], (1 << 20, 1 << 20))}, "is sparse and too large"),
+        (
+            {"sparse": torch.sparse_coo_tensor([[0], [0]], [1.0], (1 << 20, 1 << 20), check_invariants=True)},
+            "is sparse and too large",
+        ),
         ({"nowhere": torch.ones(2, device="meta")}, "has no values"),
         ({"wide": torch.ones(2, dtype=torch.complex128)}, "no tensors that can be written"),
     ):
