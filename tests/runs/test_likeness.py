@@ -24,7 +24,7 @@ def test_a_run_that_goes_on_as_it_was_is_exact_and_says_what_was_changed(tmp_pat
     run = tw.train(QUICK, out=tmp_path / "run", quiet=True)
     assert noted(run) == ""
     again = tw.resume(run.path, {"budget": "4 epochs"}, quiet=True)
-    assert noted(again) == "exact; budget = 4 epochs"
+    assert noted(again) == "exact; budget: 3 epochs -> 4 epochs"
 
 
 @pytest.mark.parametrize(

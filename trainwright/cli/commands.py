@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from trainwright.cli.grammar import Settable, Verbs
-from trainwright.cli.outcome import go_on, of_several_seeds, repeated, trained
+from trainwright.cli.outcome import go_on, of_several_seeds, repeated, trained, unattended
 from trainwright.cli.told import failed, forget_stdout, print_json, stdout_for_json
 from trainwright.cli.typed import in_epochs, run_folder, settings_of, value_of
 from trainwright.core.errors import NumericsError, UserError
@@ -109,7 +109,9 @@ def _set_options(command: C) -> C:
 @click.option("--name", help="Label in the run folder's name.")
 @click.option("--out", metavar="FOLDER", help="The run folder, empty or not there yet; runs/DATE-NAME-… unless given.")
 @click.option("--exist-ok", is_flag=True, help="A run that is in --out already is moved aside to FOLDER.1, whole.")
-@click.option("--resume", "run", metavar="RUN", help="Take this run up again, as `trainwright resume RUN` does.")
+@click.option(
+    "--resume", "run", metavar="auto|RUN", help="auto: go on with the run in --out, or begin it. Else as resume RUN."
+)
 @quiet_option
 @json_option
 @click.pass_obj
@@ -140,11 +142,12 @@ def train(
     trainwright train digits optimizer.name=sgd optimizer.lr=0.1 batch_size=all
     trainwright train digits --optimizer.weight_decay 0.1 --micro-batch 16      any key, as an option
     trainwright train digits --seeds 5                                          five runs, and what they say together
+    trainwright train recipe.toml --out run --resume auto                       begins, goes on, or is finished
 
     Names of other systems (learning_rate, max_epochs, …) are understood, and it is said what they are called here.
     """
     asked = ([] if recipe is None else [recipe]) + list(settings)
-    recipe, settings = _recipe_first(asked, config, resuming=run is not None)
+    recipe, settings = _recipe_first(asked, config, resuming=run not in (None, "auto"))
     flags = {
         "data.path": data,
         "budget": None if epochs is None else in_epochs(epochs),
@@ -157,8 +160,12 @@ def train(
     changes = settings_of([*settings, *more], flags)
     if run is not None:
         _alone(seeds, "--resume", "leave --seeds out: a folder of several seeds is known by itself")
-        return _resumed(place, run, changes, quiet, as_json)
+        _alone(exist_ok or None, "--resume", "leave --exist-ok out: a run that goes on is not moved", "--exist-ok")
+        if run != "auto":
+            return _resumed(place, run, changes, quiet, as_json)
     place.folder = Path(out) if out else None
+    if run == "auto":
+        return unattended(recipe, changes, out, quiet, as_json)
     if seeds is not None:
         _alone(seeds if exist_ok else None, "--exist-ok", "choose another folder with --out")
         return repeated(recipe, changes, seeds, out, quiet, as_json)
@@ -304,10 +311,10 @@ def _recipe_first(asked: list[str], config: str | None, *, resuming: bool) -> tu
     return first, tuple(asked[1:])
 
 
-def _alone(seeds: int | None, other: str, instead: str) -> None:
-    """UserError where ``--seeds`` is given."""
-    if seeds is not None:
-        raise UserError("--seeds", f"does not go together with {other}", instead)
+def _alone(given: int | None, other: str, instead: str, flag: str = "--seeds") -> None:
+    """UserError where the flag is given."""
+    if given is not None:
+        raise UserError(flag, f"does not go together with {other}", instead)
 
 
 def _resumed(place: _Place, run: str, changes: Mapping[str, Any], quiet: bool, as_json: bool) -> int:

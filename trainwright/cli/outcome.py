@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trainwright.cli.told import print_json, stdout_for_json
-from trainwright.core.errors import NumericsError
+from trainwright.core.errors import NumericsError, UserError
 
 if TYPE_CHECKING:
     from trainwright.core.events import RunEnded
@@ -26,6 +26,18 @@ def trained(run: Run, as_json: bool) -> int:
     if as_json and os.environ.get("RANK", "0") in ("", "0"):
         print_json({"run": str(run.path), "state": run.state, **_ended(ended)})
     return 0 if ended is None or ended.outcome != "interrupted" else _interrupted(ended)
+
+
+def unattended(recipe: str, changes: Mapping[str, Any], out: str | None, quiet: bool, as_json: bool) -> int:
+    """Begin, go on, or find that there is nothing to do."""
+    if out is None:
+        raise UserError("--resume auto", "needs the folder of the run", "name it with --out")
+    with stdout_for_json(as_json):
+        from trainwright.runs.unattended import train_or_resume
+
+        say = _silence if quiet else click.echo
+        made = train_or_resume(recipe, changes, out=out, quiet=quiet, to_stderr=as_json, say=say)
+    return trained(made, as_json)
 
 
 def repeated(recipe: str, changes: Mapping[str, Any], seeds: int, out: str | None, quiet: bool, as_json: bool) -> int:

@@ -22,6 +22,8 @@ from trainwright.engine.multiplier import look_ahead
 from trainwright.engine.randomness import randomness_kept
 from trainwright.engine.state import TrainState
 from trainwright.runs.assemble import Pieces, in_steps
+from trainwright.runs.changed import Changes
+from trainwright.runs.changed import told as told_changes
 from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, read_manifest, write_json
 from trainwright.runs.final import final_scores
 from trainwright.runs.likeness import likeness
@@ -51,7 +53,7 @@ class Attempt:
     observers: Sequence[Observer] = ()
     console: Any = None  # a runs.console.Console, or None for silence
     resumed: bool = False
-    note: str = ""
+    changed: Changes = field(default_factory=dict)  # settings, since the attempt before
 
 
 def attempt(a: Attempt) -> RunEnded:
@@ -163,24 +165,37 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
     look_ahead(pieces.schedule, first, cadence.steps)
     monitor, better = _monitor(pieces)
     pieces.facts["notes"] = [*pieces.facts.get("notes", ()), *batch_statistics(pieces)]
-    note = a.note
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    note = ""
     if runtime.first:
         a.config(cadence.steps)
         hide = hiding(pieces.config.model_dump())
         told = manifest(pieces, cadence, monitor, better, a.facts)
-        if a.resumed:
-            note = "; ".join(part for part in (likeness(read_manifest(a.folder), told), a.note) if part)
+        alike = likeness(read_manifest(a.folder), told) if a.resumed else ""
+        note = "; ".join(part for part in (alike, told_changes(a.changed)) if part)
+        told["attempts"] = _lineage(a, first, now, alike)
         write_json(each_text(told, hide), a.folder / MANIFEST)
         write_json(pieces.task.processor.state_dict(), a.folder / PROCESSOR)
         if any(pieces.bad.values()) and not a.resumed:
             write_bad(pieces.bad, a.folder / BAD, hide)
         if a.console:
             a.console.start(a, cadence, monitor if "valid" in pieces.evaluations else "", better)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
     story.tell(RunStarted(earlier + 1, first, cadence.steps, pieces.per_epoch, now, note))
     for finding in pieces.findings if not a.resumed else ():
         story.tell(Found(first, finding))
     return cadence, _judge(pieces, monitor, better)
+
+
+def _lineage(a: Attempt, first: int, now: str, alike: str) -> list[dict[str, Any]]:
+    """The attempts of the run, the last of which is this one: where and when it began, how like, and what it changed.
+
+    ``before`` is the file with the settings of the attempt before it.
+    """
+    *earlier, mine = a.facts["attempts"]
+    mine = {**mine, "from_step": first, "began": now, **({"resume": alike} if alike else {})}
+    if a.changed:
+        mine |= {"changed": a.changed, "before": f"config-{len(earlier)}.toml"}
+    return [*earlier, mine]
 
 
 def restore(pieces: Pieces, folder: Path) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 from trainwright.core.errors import CannotCreateError, UserError
 from trainwright.core.events import Event, RunStarted, View, advance, load
 from trainwright.engine import disk
-from trainwright.runs.lock import LockedError, locked
+from trainwright.runs.lock import LOCK, LockedError, locked
 
 CONFIG, MANIFEST, EVENTS, PROCESSOR = "config.toml", "manifest.json", "events.jsonl", "processor.json"
 CHECKPOINTS = "checkpoints"
@@ -88,10 +88,12 @@ def new_folder(out: str | Path | None, label: str) -> Path:
 def moved_aside(out: str | Path) -> str:
     """Rename the folder of a run to the next free ``OUT.1``, ``OUT.2``, …; says so, or nothing where there is no run.
 
+    What a run left that was killed before its manifest counts as one.
+
     Raises LockedError where that run is being trained.
     """
     folder = Path(out).expanduser()
-    if not (folder / MANIFEST).is_file() or folder.name in ("", ".."):
+    if not ((folder / MANIFEST).is_file() or _barely_begun(folder)) or folder.name in ("", ".."):
         return ""
     if locked(folder):
         raise LockedError(f"{folder}: is being trained by another process; wait for it, or choose another folder")
@@ -103,6 +105,12 @@ def moved_aside(out: str | Path) -> str:
         what = f"cannot be moved aside: {error.strerror}"
         raise CannotCreateError(str(folder), what, "choose another folder") from None
     return f"the run that was in {folder} is now in {aside}"
+
+
+def _barely_begun(folder: Path) -> bool:
+    """Whether a folder holds nothing but what a run writes before its manifest, drafts included."""
+    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    return LOCK in names and all(name in (LOCK, EVENTS, CONFIG) or name.startswith(".") for name in names)
 
 
 def write_json(value: Mapping[str, Any], path: Path) -> None:

@@ -26,6 +26,7 @@ from trainwright.runs.assemble import Pieces, take_step, try_first, try_metrics
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.begin import freeze as freeze_weights
 from trainwright.runs.begin import learnable, moving
+from trainwright.runs.changed import changed
 from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, PROCESSOR
 from trainwright.runs.gathered import Report, same_data
@@ -257,7 +258,7 @@ def _attempt_of(
 ) -> Attempt:
     """The attempt, in a new folder or in the one that is resumed."""
     config, runtime = pieces.config, pieces.runtime
-    attempts = [{"from_step": 0}]
+    attempts: list[dict[str, Any]] = [{}]
     if resumed is not None:
         run = Run(resumed)
         before = run.manifest
@@ -265,7 +266,7 @@ def _attempt_of(
             raise UserError(str(resumed), "was trained from a recipe", f"resume it with tw.resume({str(resumed)!r})")
         same_data(before["data"], pieces.facts, resumed)
         spent(run, pieces)
-        attempts = [*before["attempts"], {"from_step": run.view.step}]
+        attempts = [*before["attempts"], {}]
     folder, moved = (resumed, "") if resumed else agreed_folder(place[0], config.name, runtime, exist_ok=place[1])
     pieces.facts["notes"] = [*pieces.facts.get("notes", []), *([moved] if moved else [])]
     values = _written(config, again, model)
@@ -277,6 +278,7 @@ def _attempt_of(
         observers=observers,
         console=console,
         resumed=resumed is not None,
+        changed=changed(Run(resumed).config, values) if resumed else {},
     )
 
 

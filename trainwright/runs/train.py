@@ -21,6 +21,7 @@ from trainwright.engine.ranks import launched, run_ranks
 from trainwright.engine.runtime import Runtime
 from trainwright.runs.assemble import Pieces, assemble, try_first
 from trainwright.runs.attempt import Attempt, attempt
+from trainwright.runs.changed import changed
 from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, moved_aside, new_folder
 from trainwright.runs.gathered import same_data
@@ -81,7 +82,7 @@ def train(
             pieces=pieces,
             folder=folder,
             config=lambda steps: write(_recorded(checked, pieces, steps), folder / CONFIG),
-            facts={"kind": "recipe", "attempts": [{"from_step": 0}]},
+            facts={"kind": "recipe", "attempts": [{}]},
             observers=[*named(checked.observers), *observers],
             console=console,
         )
@@ -146,11 +147,11 @@ def resume(
             pieces=pieces,
             folder=run.path,
             config=lambda steps: rewrite(run.path, _recorded(checked, pieces, steps), len(facts["attempts"])),
-            facts={"kind": "recipe", "attempts": [*facts["attempts"], {"from_step": run.view.step}]},
+            facts={"kind": "recipe", "attempts": [*facts["attempts"], {}]},
             observers=[*named(checked.observers), *observers],
             console=console,
             resumed=True,
-            note=", ".join(f"{k} = {v}" for k, v in changes.items()),
+            changed=changed(safe(read(run.path).written()), safe(checked.written())),
         )
         attempt(a)
         return finished(a)
@@ -230,7 +231,8 @@ def rewrite(folder: Path, values: Mapping[str, Any], attempts: int) -> None:
     before = (folder / CONFIG).read_bytes()
     if before == tomli_w.dumps(dict(values)).encode():
         return
-    disk.put(folder / f"config-{attempts}.toml", before)
+    if not (folder / f"config-{attempts}.toml").exists():  # else it is of a resume that came to no step
+        disk.put(folder / f"config-{attempts}.toml", before)
     write(values, folder / CONFIG)
 
 
