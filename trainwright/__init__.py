@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trainwright.runs.train import resume, train
     from trainwright.tools.export import export
     from trainwright.tools.new import new
+    from trainwright.tools.replay import replay
     from trainwright.tools.seeds import repeat
     from trainwright.tools.verify import verify
 
@@ -56,6 +57,7 @@ _HOMES = {
     "new": "tools.new",
     "open": "runs.run",
     "repeat": "tools.seeds",
+    "replay": "tools.replay",
     "resume": "runs.train",
     "train": "runs.train",
     "train_step": "engine.step",
@@ -90,6 +92,7 @@ __all__ = [
     "new",
     "open",
     "repeat",
+    "replay",
     "resume",
     "train",
     "train_step",

@@ -37,3 +37,26 @@ def verify(run: str, steps: int | None, start: int | None, as_json: bool) -> int
         for line in aligned(found.lines()):
             click.echo(line)
     return 0 if found.exact else 1
+
+
+@commands.command(short_help="Take a step again that was not finite, and say why.")
+@click.argument("incident")
+@json_option
+def replay(incident: str, as_json: bool) -> None:
+    """Take the step of an incident again: which numbers stopped being finite first, where, and for which records.
+
+    \b
+    trainwright replay runs/2026-11-20-digits-a1b2/incidents/0001
+
+    Every operation is looked at, forward and backward, in the run's precision; a failure in 16 bits also in float32.
+    The data is not needed. A run of a module of your own is replayed from Python: tw.replay(FOLDER, model=net).
+    """
+    with stdout_for_json(as_json):
+        from trainwright.tools.replay import replay
+
+        found = replay(incident)
+    if as_json:
+        print_json(found.as_json())
+        return
+    for line in found.lines():
+        click.echo(line)

@@ -46,10 +46,15 @@ def save(state: Mapping[str, Mapping[str, Any]], folder: Path, step: int) -> Pat
 
 def write(snapshot: Snapshot, folder: Path, step: int) -> Path:
     """Write what `pack` made of a state, as `save` does."""
+    return put(snapshot, folder / f"step-{step:08d}", step)
+
+
+def put(snapshot: Snapshot, final: Path, step: int) -> Path:
+    """Write a snapshot as a folder of any name, which is then whole or not there."""
+    folder = final.parent
     if not folder.is_dir():
         folder.mkdir(exist_ok=True)  # a run that was moved away is not begun anew here
         disk.settle(folder.parent)
-    final = folder / f"step-{step:08d}"
     draft = folder / f".writing-{step:08d}-{os.getpid()}-{secrets.token_hex(4)}"
     os.mkdir(draft)
     try:

@@ -21,6 +21,7 @@ from trainwright.runs.lock import LOCK, LockedError, locked
 
 CONFIG, MANIFEST, EVENTS, PROCESSOR = "config.toml", "manifest.json", "events.jsonl", "processor.json"
 CHECKPOINTS = "checkpoints"
+INCIDENTS = "incidents"
 SEEDS = "seeds.json"  # of a folder of runs, one for each of several seeds
 BAD = "bad_samples.csv"
 _MINE = 0o700  # data, scores and weights are their owner's alone, who may open the folder to others

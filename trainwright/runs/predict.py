@@ -66,8 +66,8 @@ class Predictor:
         return list(self.task.processor.decode(self.task.predict(self.model, batch), batch))
 
 
-def reopened(folder: Path, own: nn.Module | None) -> tuple[Task[Any], nn.Module]:
-    """The task with its fitted processor, and the model with fresh weights."""
+def reopened(folder: Path, own: nn.Module | None, loss: Any = None) -> tuple[Task[Any], nn.Module]:
+    """The task with its fitted processor, and the model with fresh weights; ``loss`` where it was a function."""
     manifest = read_manifest(folder)
     learned = json.loads((folder / PROCESSOR).read_text(encoding="utf-8"))
     if manifest["kind"] == "own":
@@ -78,7 +78,7 @@ def reopened(folder: Path, own: nn.Module | None) -> tuple[Task[Any], nn.Module]
                 f'in Python, write tw.open("{folder}", model=net) with net built as it was',
             )
         options = manifest["supervised"]
-        task = tasks["supervised"](**{**options, "loss": options["loss"] or _unknown})
+        task = tasks["supervised"](**{**options, "loss": options["loss"] or loss or _unknown})
         task.processor.load_state_dict(learned)
         return task, adapted(own)
     recipe = read(folder)
