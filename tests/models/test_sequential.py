@@ -106,6 +106,13 @@ def test_a_declared_output_layer_is_the_output_layer_and_a_softmax_is_left_to_th
     assert [note.partition(":")[0] for note in net.notes] == ["layer 5, softmax"] * len(end) + ["layer 4, dense"]
 
 
+@pytest.mark.parametrize("end", ["relu", "sigmoid", "tanh"])
+def test_what_looks_like_outputs_behind_an_activation_is_told_to_be_hidden(end: str) -> None:
+    net = pictures("flatten", {"name": "dense", "units": 10}, end)
+    assert net.notes == (f"layer 3, {end}: is hidden, as the output layer, a dense of 10 units, is added behind it",)
+    assert not pictures("flatten", {"name": "dense", "units": 11}, end).notes
+
+
 def test_a_softmax_behind_other_layers_is_left_to_the_loss() -> None:
     net = pictures("flatten", "softmax")
     assert net.notes == ("layer 2, softmax: left to the loss, which applies it once",)
@@ -188,7 +195,9 @@ def test_a_sigmoid_is_left_to_a_loss_of_yes_or_no_and_else_an_activation() -> No
     )
     hidden = table(DENSE_10, "sigmoid", expects="numbers")
     assert [type(m) for m in hidden.hidden] == [nn.Linear, nn.Sigmoid]
-    assert hidden.notes == ()
+    assert hidden.notes == (
+        "layer 2, sigmoid: is hidden, as the output layer, a dense of 10 units, is added behind it",
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from sklearn import metrics as sk
 
+import trainwright as tw
 from tests.tasks.cases import part_of, rows, whole
 from tests.training import baselines_of, measured
 from trainwright.core.errors import DataError, UserError
@@ -222,3 +224,22 @@ def test_what_is_learned_does_not_depend_on_other_parts() -> None:
     odd: Record = {**rows(1, regression=True)[0], "kind": "purple", "count": 10**6, "target": -5.0}
     task.processor.encode(odd)
     assert json.dumps(task.processor.state_dict()) == before
+
+
+@pytest.mark.parametrize("value", [lambda i: i / 7 + 0.01, lambda i: f"customer {i}"])
+def test_a_quantity_or_an_id_as_classes_is_told_before_they_cannot_be_drawn(value: Any, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{i * i % 11},{value(i)}\n" for i in range(80)))
+    recipe = {
+        "task": {"name": "tabular_classification", "target": "y"},
+        "data": {"source": "table", "path": str(tmp_path / "t.csv")},
+    }
+    with pytest.raises(DataError, match=r"use a regression|belong to a regression"):
+        tw.train(recipe, out=tmp_path / "run", quiet=True)
+
+
+def test_labels_that_differ_in_capitals_alone_are_noted() -> None:
+    task = TabularClassification(target="y")
+    task.processor.fit([{"a": i % 7, "y": ["Yes", "no", "yes", "YES"][i % 4]} for i in range(40)])
+    assert list(task.processor.notes()) == [
+        "column 'y': 'YES' and 'Yes' and 'yes' differ in capital letters alone, and are classes of their own"
+    ]

@@ -74,6 +74,18 @@ class Labels:
             raise DataError(where, what, "if it is a quantity, use a regression; if it is an id, choose another target")
         return self
 
+    def notes(self, where: str) -> list[str]:
+        """A line for labels that differ in capital letters alone: a person would hardly tell them apart."""
+        alike: dict[str, list[str]] = {}
+        for value in self.values:
+            if isinstance(value, str):
+                alike.setdefault(value.casefold(), []).append(repr(value))
+        return [
+            f"{where}: {' and '.join(names)} differ in capital letters alone, and are classes of their own"
+            for names in alike.values()
+            if len(names) > 1
+        ]
+
     def answers(self, probabilities: Tensor) -> list[dict[str, Any]]:
         """(N, C) as ``{"label": the likeliest, "probability": its own, "probabilities": {label: p}}``, in our order."""
         names = [_key(v) for v in self.values]

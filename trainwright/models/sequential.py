@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import models
 from trainwright.core.model import Noted
-from trainwright.models.activations import dense
+from trainwright.models.activations import ACTIVATIONS, dense
 from trainwright.models.mlp import embeddings
 from trainwright.models.stack import Shape, Spec, named, stacked
 
@@ -118,7 +118,19 @@ def _without_outputs(
     elif name == "dense" and meant:
         what = f"{options.get('units', 'no')} units before a {last}, but the data has {outputs} {_things(expects)}"
         raise UserError(where, what, f"write units = {outputs}, or leave out both: the output layer is added")
+    elif not meant:
+        notes += _hidden_outputs(specs, outputs)
     return specs, tuple(notes), meant and last == "log_softmax"
+
+
+def _hidden_outputs(specs: list[Spec], outputs: int) -> list[str]:
+    """A note where the last layers look like outputs, but are followed by the output layer that is added."""
+    if len(specs) < 2 or (last := named(specs[-1], len(specs))[0]) not in ACTIVATIONS:
+        return []
+    if named(specs[-2], len(specs) - 1) != ("dense", {"units": outputs}):
+        return []
+    where = f"layer {len(specs)}, {last}"
+    return [f"{where}: is hidden, as the output layer, a dense of {outputs} units, is added behind it"]
 
 
 def _check_meant(name: str, where: str, outputs: int, expects: str | None) -> None:

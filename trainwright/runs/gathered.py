@@ -18,6 +18,7 @@ from trainwright.core.errors import BadSamplesError, DataError, UserError
 from trainwright.core.finding import Finding
 from trainwright.core.task import Record, Task
 from trainwright.data import catalogue, paths
+from trainwright.data.absent import absent
 from trainwright.data.bad import Bad, Skipped
 from trainwright.data.copies import copies, finding
 from trainwright.data.encode import encode
@@ -30,6 +31,8 @@ from trainwright.engine.runtime import Runtime
 from trainwright.runs.directory import BAD
 from trainwright.runs.private import must_be_given
 from trainwright.runs.recipe import Recipe
+
+_FEW = 50  # records, from which on classes must repeat
 
 Report = Callable[[str, int, int], None]  # (what, done, of how many)
 
@@ -117,7 +120,10 @@ def gather_data(
         raise DataError("data", "there are no records")
     skipped = skipping(config, len(source), known)
     division = divided(source, task, recipe.split, config.seed, skipped)
-    return encoded(source, division, task, config, runtime, report, learned, skipped)
+    data = encoded(source, division, task, config, runtime, report, learned, skipped)
+    if (field := task.strata(_any_record(source, skipped))) and (classes := _strata(source, field)):
+        data.findings.extend(absent(classes, {name: part.ids for name, part in data.parts.items()}))
+    return data
 
 
 def skipping(config: RunConfig, records: int, known: Sequence[int] | None = None) -> Skipped | None:
@@ -254,10 +260,15 @@ def _any_record(source: Source, skipped: Skipped | None) -> Record:
 
 
 def _strata(source: Source, field: str) -> list[Any] | None:
-    """The class of every record; None where a record has several at once."""
+    """The class of every record; None where a record has several at once, or where they are quantities or ids.
+
+    The task then says so of its target: that classes cannot be drawn in proportion would be beside the point.
+    """
     values = [v.tolist() if isinstance(v, np.ndarray | Tensor) else v for v in source.values(field)]
     single = [v[0] if isinstance(v, list) and len(v) == 1 else v for v in values]
-    return None if any(isinstance(v, list) for v in single) else single
+    if any(isinstance(v, list) or (isinstance(v, float) and v % 1 > 0) for v in single):
+        return None
+    return None if len(single) >= _FEW and len(set(single)) > len(single) / 2 else single
 
 
 def cache_folder() -> Path:

@@ -66,8 +66,8 @@ class TableLabels(Processor):
         self._criterion.learn(self.labels.counts)
 
     def notes(self) -> Sequence[str]:
-        """Columns that were left out, and why."""
-        return self.inputs.notes
+        """Columns that were left out, and why; labels that look alike."""
+        return [*self.inputs.notes, *self.labels.notes(f"column '{self.target}'")]
 
     def columns(self) -> Mapping[str, Column]:
         """The inputs, and ``y``, the class."""
