@@ -62,6 +62,9 @@ class Own:
         if value.ndim and value.shape != (n,):
             what = f"{self.name} returned shape {tuple(value.shape)} for {n} samples"
             raise UserError(self.where, what, f"return one number per sample ({n},), or their mean")
+        if first_tensor(output).requires_grad and not value.requires_grad:
+            what = f"{self.name} returned numbers that do not depend on the model's output, or were cut off from it"
+            raise UserError(self.where, what, "compute them with torch, without detach(), item() or numpy()")
         return value if value.ndim else value.expand(n)
 
 

@@ -17,6 +17,7 @@ from trainwright.core.errors import TrainwrightError, UserError, did_you_mean
 from trainwright.core.finding import Finding
 from trainwright.core.kinds import Schedule, models, optimizers, schedules, steps, tasks
 from trainwright.core.model import Noted
+from trainwright.core.registry import failed
 from trainwright.core.responsive import Responsive, Unchanging
 from trainwright.core.rows import Encoded
 from trainwright.core.schema import options, required
@@ -177,7 +178,21 @@ def take_step(pieces: Pieces, step: StepFn, parts: Mapping[str, StatePart] | Non
         with randomness_kept(torch.device("cpu")):  # alike on every rank, whatever was drawn before
             torch.manual_seed(seed_of(config.seed, "parts") % 2**63)
             add_parts(pieces.state, step.parts(runtime.ranks.bare(pieces.state.model), pieces.task), runtime)
-    pieces.step = step
+    pieces.step = _told(step)
+
+
+def _told(step: StepFn) -> StepFn:
+    """A person's own step, whose mistakes are told as such."""
+
+    def guarded(*given: Any, **named: Any) -> Any:
+        try:
+            return step(*given, **named)
+        except (TrainwrightError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise failed("step_fn", error) from error
+
+    return guarded
 
 
 def try_first(pieces: Pieces) -> None:
@@ -189,8 +204,8 @@ def try_first(pieces: Pieces) -> None:
         look_ahead(pieces.schedule, 0, amount.steps(pieces.per_epoch))
     state, runtime = pieces.state, pieces.runtime
     bare = runtime.ranks.bare(state.model)
-    with state.aside(), torch.no_grad(), runtime.autocast():
-        state.model.train()
+    with state.aside(), torch.set_grad_enabled(runtime.ranks.world == 1), runtime.autocast():
+        state.model.train()  # with its graph, which tells what was cut off from it
         batch = runtime.take(pieces.first())
         try:
             with watched(bare) as given:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -13,9 +14,10 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from trainwright.core.config import RunConfig, read_recipe, split_spec
-from trainwright.core.errors import UserError
+from trainwright.core.errors import TrainwrightError, UserError
 from trainwright.core.events import Observer
 from trainwright.core.kinds import optimizers
+from trainwright.core.registry import failed
 from trainwright.core.schema import check
 from trainwright.core.task import Task
 from trainwright.engine.parts import StatePart
@@ -288,6 +290,8 @@ def _config(
     """The call as a recipe, checked as one; its task, data and model are the caller's own."""
     spec: Any = {"name": optimizer} if isinstance(optimizer, str) else optimizer
     if isinstance(spec, Mapping):
+        if lr is not None and spec.get("lr", lr) != lr:
+            raise UserError("lr", f"contradicts optimizer.lr, which is {spec['lr']!r}", "write one of them")
         spec = {**spec, **({} if lr is None else {"lr": lr})}
         name, options = split_spec(spec, "optimizer")
         check(optimizers[name], options, "optimizer")
@@ -320,9 +324,18 @@ def _optimizer(given: Any, model: nn.Module, config: RunConfig) -> Optimizer:
 
 def _made(given: Callable[..., Any], weights: Any) -> Optimizer:
     """What the caller's function makes of the weights."""
-    made = given(weights)
+    try:
+        made = given(weights)
+    except TrainwrightError:
+        raise
+    except Exception as error:
+        raise failed("optimizer", error) from error
     if not isinstance(made, Optimizer):
         raise UserError("optimizer", f"made a {type(made).__name__}", "return a torch.optim.Optimizer")
+    closure = signature(made.step).parameters.get("closure")
+    if closure is not None and closure.default is Parameter.empty:
+        what = f"{type(made).__name__} computes the loss several times in a step"
+        raise UserError("optimizer", what, "choose another, or bring a step of your own: docs/howto/own-step.md")
     return made
 
 
@@ -334,6 +347,10 @@ def _is_foreign(data: Any) -> bool:
     """Whether batches come from code of the user's: DataLoaders, Datasets, other iterables of batches."""
     if isinstance(data, DataLoader | Dataset | IterableDataset):
         return True
+    if isinstance(data, list) and data and all(isinstance(batch, tuple | Mapping) for batch in data):
+        return all(
+            isinstance(b, Tensor) for batch in data for b in (batch.values() if isinstance(batch, Mapping) else batch)
+        )
     plain_data = isinstance(data, Tensor | tuple | list | Mapping) or type(data).__module__.split(".")[0] == "numpy"
     return isinstance(data, Iterable) and not plain_data
 

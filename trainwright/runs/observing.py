@@ -31,6 +31,8 @@ class Audience:
     """All observers of a run as one. Whoever raised an error is told nothing more."""
 
     def __init__(self, members: Sequence[Observer]) -> None:
+        if callable(members):
+            raise UserError("observers", f"{_name(members)} is one function, not a list", "write observers=[it]")
         for member in members:
             if not callable(member):
                 what = f"{member!r} is no observer"

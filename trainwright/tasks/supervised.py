@@ -29,6 +29,7 @@ from trainwright.core.task import (
 )
 from trainwright.data.plain import Fields, Meaning
 from trainwright.metrics import baselines, classes, numbers
+from trainwright.optim.applied import applies, refuse_twice
 from trainwright.optim.losses import LossSpec, criterion_of, first_tensor, is_known, wants_probabilities
 
 
@@ -63,7 +64,7 @@ class Supervised(Task[Fields]):
             raise UserError("task.targets", f"'{min(both)}' is an input as well", "leave it out of one")
         self.inputs, self.targets, self.call = inputs, targets, call
         self.criterion = criterion_of(loss, "task.loss")
-        self._known = is_known(loss)
+        self._known, self._applied = is_known(loss), applies(loss)
         if self._known and len(targets) > 1:
             what = f"this loss compares with one target, not with {len(targets)}"
             raise UserError("task.targets", what, "name one, or give a callable (output, {name: target})")
@@ -113,6 +114,9 @@ class Supervised(Task[Fields]):
         if not self._known:
             each = self.criterion.each(said, self._truths(batch))
             return Loss(each.sum(), {"output": output.detach()}, each.detach())
+        if self._applied and output.requires_grad:
+            refuse_twice(output, self._applied)
+            self._applied = ""  # one look is enough
         truth = self._truth(batch)
         if self._classes:
             self._check_classes(output, truth)
