@@ -16,10 +16,20 @@ from trainwright.core.criterion import Criterion
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import losses
 from trainwright.core.schema import check
+from trainwright.optim.applied import applies, refuse_twice
 from trainwright.optim.measures import ClassWeights, aligned, classes, counted_by, elements, first_tensor
 from trainwright.optim.theirs import Own, module_of, of_module, wants_probabilities
 
-__all__ = ["LossSpec", "aligned", "criterion_of", "first_tensor", "is_known", "wants_probabilities"]
+__all__ = [
+    "LossSpec",
+    "aligned",
+    "applies",
+    "criterion_of",
+    "first_tensor",
+    "is_known",
+    "refuse_twice",
+    "wants_probabilities",
+]
 
 LossSpec: TypeAlias = str | dict[str, Any] | SkipJsonSchema[Criterion] | SkipJsonSchema[Callable[..., Any]]
 """A name, a spec, a `Criterion`, one of torch's loss modules, or any callable (output, target)."""

@@ -29,8 +29,15 @@ from trainwright.core.task import (
 )
 from trainwright.data.plain import Fields, Meaning
 from trainwright.metrics import baselines, classes, numbers
-from trainwright.optim.applied import applies, refuse_twice
-from trainwright.optim.losses import LossSpec, criterion_of, first_tensor, is_known, wants_probabilities
+from trainwright.optim.losses import (
+    LossSpec,
+    applies,
+    criterion_of,
+    first_tensor,
+    is_known,
+    refuse_twice,
+    wants_probabilities,
+)
 
 
 @tasks.add("supervised")
