@@ -144,9 +144,9 @@ def test_quick_encoding_starts_no_process_and_slow_encoding_does(monkeypatch: py
     started: list[int] = []
     real = encoding._by_workers
 
-    def by_workers(encoder: Any, start: int, step: int, workers: int) -> Any:
+    def by_workers(encoder: Any, start: int, step: int, workers: int, timeout: float) -> Any:
         started.append(workers)
-        yield from real(encoder, start, step, workers)
+        yield from real(encoder, start, step, workers, timeout)
 
     monkeypatch.setattr(encoding, "_by_workers", by_workers)
     monkeypatch.setattr(encoding, "_cores", lambda: 2)
@@ -393,7 +393,8 @@ def test_a_process_that_dies_is_one_message(monkeypatch: pytest.MonkeyPatch) -> 
                 os._exit(9)
             return super().encode(record)
 
-    with pytest.raises(UserError, match=r"workers: a process that encodes records died.*workers = 0"):
+    said = r"workers: .* ended with exit code 9 at list.csv, row 65 to list.csv, row 300, 4 times in a row.*workers = 0"
+    with pytest.raises(UserError, match=said):
         encode(Listed([*range(300)]), Dying(), workers=1)
 
 

@@ -186,6 +186,11 @@ class RunConfig(BaseModel):
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="processes that encode records; 0 is this process"
     )
+    worker_timeout: Annotated[float, Field(gt=0)] = Field(
+        60.0,
+        description="seconds without a word of a process that encodes or fetches records; it is then ended and started "
+        "again, at most three times in a row",
+    )
     on_bad_sample: Literal["error", "skip"] = Field(
         "error", description="a record that cannot be used ends the run, or is passed over, listed and counted"
     )

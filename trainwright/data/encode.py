@@ -6,18 +6,17 @@ import os
 import shutil
 import tempfile
 import time
-import warnings
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from contextlib import closing
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
-from trainwright.core.errors import DataError, UserError
+from trainwright.core.errors import DataError
 from trainwright.core.rows import Ragged, Rows
 from trainwright.core.task import Processor, Record
 from trainwright.data.bad import Bad, Skipped
@@ -35,6 +34,7 @@ from trainwright.data.cache import (
 )
 from trainwright.data.columns import Growing, Packed, absence, shaped, unpacked
 from trainwright.data.encoder import Chunk, Encoder
+from trainwright.data.pool import TIMEOUT, Workers
 from trainwright.data.source import Source
 from trainwright.data.store import Kept, Store
 
@@ -45,6 +45,7 @@ _WORTH_WORKERS = 10.0  # seconds of encoding below which starting processes does
 _PROBES = 4  # records encoded again to see whether a cache still tells the truth
 
 Progress = Callable[[int, int], None]
+_Workers = tuple[int | Literal["auto"], float]  # how many, and their timeout
 
 
 def encode(
@@ -58,6 +59,7 @@ def encode(
     on_progress: Progress | None = None,
     key: str = "",
     skipped: Skipped | None = None,
+    timeout: float = TIMEOUT,
 ) -> Store:
     """Encode every record once, in record order.
 
@@ -71,6 +73,7 @@ def encode(
         on_progress: called with (records done, records in all); not called when the cache is used.
         key: whatever else decides how records are encoded (the task's options), as text; part of the cache's key.
         skipped: passes over bad records and keeps them, within its budget; without it the first one raises.
+        timeout: seconds without a word of a worker, which is then replaced.
 
     Raises DataError naming the place of a record that cannot be used, UserError for a folder that cannot be written.
     """
@@ -81,7 +84,7 @@ def encode(
     name = "" if cache is None else key_of(source, processor, key if skipped is None else f"{key} skip")
     store = None if cache is None else _from_cache(cache / name, name, encoder)
     if store is None:
-        store = _encoded(encoder, workers, where, None if cache is None else cache / name, on_progress)
+        store = _encoded(encoder, (workers, timeout), where, None if cache is None else cache / name, on_progress)
     if where == "device" and device is not None:
         return store.on(device)
     return store.on(torch.device("cpu")) if where == "memory" and cache is not None else store
@@ -125,11 +128,11 @@ def encode_records(records: Source | Sequence[Record], processor: Processor) -> 
 
 
 def _encoded(
-    encoder: Encoder, workers: int | Literal["auto"], where: str, target: Path | None, on_progress: Progress | None
+    encoder: Encoder, workers: _Workers, where: str, target: Path | None, on_progress: Progress | None
 ) -> Store:
     total, done = len(encoder), 0
     found: list[Bad] = []
-    chunks = _chunks(encoder, workers)
+    chunks = _chunks(encoder, *workers)
     folder: Path | None = None
     growing: dict[str, Growing] = {}
     try:
@@ -199,7 +202,9 @@ def _folder(chunk: Chunk, records: int, total: int, where: str, target: Path | N
     return None
 
 
-def _chunks(encoder: Encoder, workers: int | Literal["auto"]) -> Generator[tuple[int, Chunk, list[Bad]], None, None]:
+def _chunks(
+    encoder: Encoder, workers: int | Literal["auto"], timeout: float
+) -> Generator[tuple[int, Chunk, list[Bad]], None, None]:
     """(first record not done, columns, passed over) in record order; the first two chunks tell how to go on."""
     total, stop, each, size = len(encoder), 0, 0.0, 0.0
     for _ in range(2 if workers == "auto" else 1):  # the first of all pays for imports, so it is not the one to time
@@ -213,63 +218,31 @@ def _chunks(encoder: Encoder, workers: int | Literal["auto"]) -> Generator[tuple
         workers = _cores() if _cores() > 1 and each * (total - stop) > _WORTH_WORKERS else 0
     step = max(1, min(_CHUNK, int(_CHUNK_BYTES / max(1.0, size))))
     if workers and stop < total:
-        yield from _by_workers(encoder, stop, max(1, min(step, int(_CHUNK_SECONDS / max(each, 1e-6)))), workers)
+        yield from _by_workers(
+            encoder, stop, max(1, min(step, int(_CHUNK_SECONDS / max(each, 1e-6)))), workers, timeout
+        )
         return
     while stop < total:
         stop, chunk, bad = encoder.span(stop, min(stop + step, total), _CHUNK_SECONDS)
         yield stop, chunk, bad
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    where: str
-    what: str
-    instead: str
-
-
-class _Spans(Dataset[Any]):
-    """Chunks by (start, stop), for torch's workers. A mistake comes back as a value: exceptions lose their form."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self.encoder = encoder
-
-    def __getitem__(self, span: tuple[int, int]) -> tuple[Chunk, list[Bad]] | _Failure:
-        try:
-            return self.encoder.span(*span, seconds=float("inf"))[1:]
-        except DataError as error:
-            return _Failure(error.where, error.what, error.instead)
-
-
-def _by_workers(encoder: Encoder, start: int, step: int, workers: int) -> Iterator[tuple[int, Chunk, list[Bad]]]:
+def _by_workers(
+    encoder: Encoder, start: int, step: int, workers: int, timeout: float
+) -> Iterator[tuple[int, Chunk, list[Bad]]]:
     total = len(encoder)
     spans = [(a, min(a + step, total)) for a in range(start, total, step)]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: as the user wrote
-        loader = DataLoader(
-            _Spans(encoder),
-            batch_size=None,
-            sampler=spans,
-            num_workers=min(workers, len(spans)),
-            collate_fn=_same,
-            generator=torch.Generator(),  # else it would draw from the run's randomness
-        )
-        answers = iter(loader)
-    try:
-        for begin, stop in spans:
-            answer = next(answers)
-            if isinstance(answer, _Failure):
-                encoder.span(begin, stop, seconds=float("inf"))  # fails here as well, with its cause
-                raise DataError(answer.where, answer.what, answer.instead)
+
+    def encoded(span: tuple[int, int]) -> tuple[Chunk, list[Bad]]:
+        return encoder.span(*span, seconds=float("inf"))[1:]
+
+    def told(span: tuple[int, int]) -> str:
+        return f"{encoder.where(span[0])} to {encoder.where(span[1] - 1)}"
+
+    pool = Workers(encoded, min(workers, len(spans)), timeout=timeout, told=told)
+    with closing(pool.results(iter(spans))) as answers:
+        for (_, stop), answer in zip(spans, answers, strict=True):
             yield stop, *answer
-    except RuntimeError as error:
-        what = f"a process that encodes records died: {error}"
-        raise UserError("workers", what, "encode in this process with workers = 0 to see why") from error
-    finally:
-        del answers  # ends the processes, even while an exception keeps this frame
-
-
-def _same(chunk: Any) -> Any:
-    return chunk
 
 
 def _from_cache(folder: Path, key: str, encoder: Encoder) -> Store | None:

@@ -14,9 +14,12 @@ from torch.utils.data import DataLoader, DistributedSampler
 from trainwright.core.batch import Batch, seed_of
 from trainwright.core.errors import CheckpointError, DataError, UserError
 from trainwright.data.foreign_batch import EVALUATION, Named, Randomness, Unpack, Weigh, cut_out, understood
+from trainwright.data.foreign_workers import lost, watched
 from trainwright.data.loader import shares
+from trainwright.data.pool import TIMEOUT
 from trainwright.data.reach import generators, kept, out_of_reach, states
 
+_TRIES = 3  # further ones, of one batch
 _PATIENCE = 60.0  # seconds to count the batches of a loader that does not know its length
 
 
@@ -37,6 +40,8 @@ class ForeignLoader:
         device: where batches are wanted.
         weigh: targets -> weight of a batch, 0-d; counts samples when None.
         seed: of the stream of randomness.
+        timeout: seconds without a word of the loader's workers; where they die or are silent, the epoch begins anew and
+            is skipped up to the same batch, at most three times in a row.
     """
 
     def __init__(
@@ -50,12 +55,13 @@ class ForeignLoader:
         device: torch.device | None = None,
         weigh: Weigh | None = None,
         seed: int = 0,
+        timeout: float = TIMEOUT,
     ) -> None:
         _check_loader(loader, world)
         self.loader, self.unpack, self.weigh = loader, unpack, weigh
         self.micro, self.rank, self.world, self.seed = micro, rank, world, seed
         self.device = device or torch.device("cpu")
-        self.epoch, self.index, self.waited = 0, 0, 0.0
+        self.timeout, self.epoch, self.index, self.waited = timeout, 0, 0, 0.0
         self.why = out_of_reach(loader)  # it may not resume exactly
         self.exact = not self.why
         self._generators = generators(loader)
@@ -76,16 +82,10 @@ class ForeignLoader:
     def __next__(self) -> list[Batch]:
         """The next step's micro-batches, on the device."""
         began = time.perf_counter()
-        if self._stream is None:
-            self._stream = self._begun()
-        try:
-            inputs, targets, ids = self._stream.pop()
-        except Exception:
-            self._stream = None  # it may stand anywhere now
-            raise
+        inputs, targets, ids, last = self._popped()
         self.waited += time.perf_counter() - began
         self.index += 1
-        if self._stream.empty:  # seen by reading one batch ahead
+        if last:
             self._stream, self._drawn, self.epoch, self.index = None, None, self.epoch + 1, 0
         cuts = shares(len(ids), self.rank, self.world, self.micro)
         return [cut_out(inputs, targets, ids, cut, self.device, self.weigh) for cut in cuts]
@@ -108,13 +108,43 @@ class ForeignLoader:
         """Let the loader's workers go."""
         self._stream = None
 
+    def _popped(self) -> tuple[Named, Named, Tensor, bool]:
+        """The next batch, and whether it is the epoch's last, which is seen by reading one ahead."""
+        for left in range(_TRIES, -1, -1):
+            try:
+                if self._stream is None:
+                    self._stream = self._begun()
+                inputs, targets, ids = self._stream.pop()
+            except RuntimeError as error:
+                self._stream = None  # it may stand anywhere now
+                if not lost(error):
+                    raise
+                self._must_begin_anew(error, left)
+            except Exception:
+                self._stream = None
+                raise
+            else:
+                return inputs, targets, ids, self._stream.empty
+        raise AssertionError
+
+    def _must_begin_anew(self, error: RuntimeError, left: int) -> None:
+        """UserError where workers were lost too often, or the epoch would not be the same again."""
+        if self.exact and left:
+            return
+        often = f"{_TRIES + 1} times in a row" if self.exact else f"and the epoch cannot be repeated: {self.why}"
+        what = (
+            f"lost its workers at batch {self.index} of an epoch, {often} ({str(error).splitlines()[0].rstrip('. ')})"
+        )
+        raise UserError("the DataLoader", what, "fetch in this process with num_workers = 0 to see why") from error
+
     def _begun(self) -> _Stream:
         """The epoch that is under way, at its place."""
         if self._drawn is None:
             self._drawn = states(self._generators)
         for generator, state in zip(self._generators, self._drawn, strict=False):
             generator.set_state(state)
-        stream = _Stream(self.loader, self.unpack, seed_of(self.seed, self.epoch, "foreign"))
+        with watched(self.loader, self.timeout):
+            stream = _Stream(self.loader, self.unpack, seed_of(self.seed, self.epoch, "foreign"))
         stream.skip(self.index)
         return stream
 
@@ -128,6 +158,7 @@ def loader_batches(
     device: torch.device | None = None,
     weigh: Weigh | None = None,
     seed: int = 0,
+    timeout: float = TIMEOUT,
 ) -> Iterator[Batch]:
     """One pass through a DataLoader for evaluation: each rank its share of every batch, fillers where none is left.
 
@@ -135,7 +166,8 @@ def loader_batches(
     """
     _check_loader(loader, world)
     with kept(loader):
-        stream = _Stream(loader, unpack, seed_of(seed, EVALUATION, "foreign"))
+        with watched(loader, timeout):
+            stream = _Stream(loader, unpack, seed_of(seed, EVALUATION, "foreign"))
         while not stream.empty:
             inputs, targets, ids = stream.pop()
             for cut in shares(len(ids), rank, world, "all"):

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sized
+from contextlib import closing
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, default_collate
+from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset, default_collate
 
 from trainwright.core.batch import Batch, seed_of
 from trainwright.core.errors import CheckpointError, DataError, UserError
 from trainwright.data.foreign_batch import EVALUATION, Unpack, Weigh, cut_out, restored, seed_all, understood
 from trainwright.data.loader import filling, shares
+from trainwright.data.pool import TIMEOUT, Workers
 
 Collate: TypeAlias = Callable[[list[Any]], Any]  # items -> a batch
 
@@ -38,6 +39,7 @@ class DatasetLoader:
         world: how many processes train together.
         device: where batches are wanted.
         workers: processes that fetch items; 0 is this one.
+        timeout: seconds without a word of a worker, which is then replaced.
         weigh: targets -> weight of a batch, 0-d; counts samples when None.
         collate: items -> batch; torch's own when None.
     """
@@ -58,13 +60,14 @@ class DatasetLoader:
         world: int = 1,
         device: torch.device | None = None,
         workers: int = 0,
+        timeout: float = TIMEOUT,
         weigh: Weigh | None = None,
         collate: Collate | None = None,
     ) -> None:
         self.samples = _samples(dataset)
         self.dataset, self.unpack, self.weigh, self.collate = dataset, unpack, weigh, collate
         self.micro, self.seed, self.shuffle = micro, seed, shuffle
-        self.rank, self.world, self.workers = rank, world, workers
+        self.rank, self.world, self.workers, self.timeout = rank, world, workers, timeout
         self.device = device or torch.device("cpu")
         self.batch_size = self.samples if batch_size == "all" else min(batch_size, self.samples)
         self.steps_per_epoch = -(-self.samples // self.batch_size)
@@ -78,9 +81,8 @@ class DatasetLoader:
         """The next step's micro-batches, on the device."""
         if self._fetched is None:
             pieces = self._pieces(self.epoch, self.index)
-            self._fetched = _fetched(
-                self.dataset, pieces, self.seed, self.workers, self.collate, self.device.type == "cuda"
-            )
+            items = _Items(self.dataset, self.seed, self.collate or default_collate)
+            self._fetched = _fetched(items, pieces, self.workers, self.timeout, self.device.type == "cuda")
         count = min(self.batch_size, self.samples - self.index * self.batch_size)
         group = []
         for _ in shares(count, self.rank, self.world, self.micro):
@@ -141,6 +143,7 @@ def dataset_batches(
     world: int = 1,
     device: torch.device | None = None,
     workers: int = 0,
+    timeout: float = TIMEOUT,
     weigh: Weigh | None = None,
     collate: Collate | None = None,
     seed: int = 0,
@@ -150,7 +153,8 @@ def dataset_batches(
     cuts = shares(len(order), rank, world, batch_size)
     pieces = ((EVALUATION, order[a:b] if b > a else filling(order), b > a) for a, b in cuts)
     device = device or torch.device("cpu")
-    for batch, ids, real in _fetched(dataset, pieces, seed, workers, collate, device.type == "cuda"):
+    items = _Items(dataset, seed, collate or default_collate)
+    for batch, ids, real in _fetched(items, pieces, workers, timeout, device.type == "cuda"):
         yield _whole(batch, ids, real, unpack, device, weigh)
 
 
@@ -182,12 +186,7 @@ class _Items(Dataset[Any]):
 
 
 def _fetched(
-    dataset: Dataset[Any],
-    pieces: Iterator[tuple[int, Tensor, bool]],
-    seed: int,
-    workers: int,
-    collate: Collate | None,
-    pin: bool,
+    items: _Items, pieces: Iterator[tuple[int, Tensor, bool]], workers: int, timeout: float, pin: bool
 ) -> Iterator[tuple[Any, Tensor, bool]]:
     """For each (epoch, ids, real) the collated items, ids and real; workers read ahead."""
     asked: deque[tuple[Tensor, bool]] = deque()
@@ -197,23 +196,31 @@ def _fetched(
             asked.append((ids, real))
             yield epoch, ids.tolist()
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: as the user wrote
-        loader = DataLoader(
-            _Items(dataset, seed, collate or default_collate),
-            batch_size=None,
-            sampler=keys(),
-            num_workers=workers,
-            collate_fn=_same,
-            pin_memory=pin,
-            generator=torch.Generator(),  # else it would draw from the run's randomness
-        )
-        batches = iter(loader)
-    for batch in batches:
-        yield batch, *asked.popleft()
+    if not workers:
+        for key in keys():
+            yield _pinned(items[key], pin), *asked.popleft()
+        return
+    pool = Workers(items.__getitem__, workers, timeout=timeout, told=_told)
+    with closing(pool.results(keys())) as batches:
+        for batch in batches:
+            yield _pinned(batch, pin), *asked.popleft()
 
 
-def _same(batch: Any) -> Any:
+def _told(key: tuple[int, list[int]]) -> str:
+    numbers = ", ".join(map(str, key[1][:8]))
+    return f"the items {numbers}{', …' if len(key[1]) > 8 else ''} of the dataset"
+
+
+def _pinned(batch: Any, pin: bool) -> Any:
+    """With its tensors in page-locked memory, where asked for."""
+    if not pin:
+        return batch
+    if isinstance(batch, Tensor):
+        return batch.pin_memory()
+    if isinstance(batch, Mapping):
+        return {k: _pinned(v, pin) for k, v in batch.items()}
+    if type(batch) in (list, tuple):
+        return type(batch)(_pinned(v, pin) for v in batch)
     return batch
 
 

@@ -85,6 +85,7 @@ def fit(
     save_every: str = "1 epoch",
     log_every: int = 10,
     workers: int = 0,
+    worker_timeout: float = 60.0,
     unpack: Callable[[Any], tuple[Any, Any]] | None = None,
     init: InitSpec | None = None,
     name: str = "",
@@ -143,6 +144,8 @@ def fit(
         save_every: how often a checkpoint is saved.
         log_every: steps between two waits for the device.
         workers: processes that fetch the items of a Dataset.
+        worker_timeout: seconds without a word of one that fetches, also of a DataLoader's own; it is then started
+            again, at most three times in a row.
         unpack: a batch of the DataLoader or Dataset -> (inputs, targets), where that is not plain.
         init: draws the weights anew before the training: a name (``"orthogonal"``), a spec, or a function (weight,
             gain, generator) that fills a weight (outputs, inputs, …). None leaves the module as it is.
@@ -200,6 +203,7 @@ def fit(
             "precision": precision,
             "device": device,
             "parallel": parallel,
+            "worker_timeout": float(worker_timeout),
         },
         optimizer,
         lr,

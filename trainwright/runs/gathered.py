@@ -155,6 +155,7 @@ def encoded(
             source,
             task.processor,
             workers=config.workers,
+            timeout=config.worker_timeout,
             where=config.store,
             device=runtime.device,
             cache=cache_folder(),

@@ -95,9 +95,18 @@ def foreign_pieces(data: Any, asked: Asked, *, unpack: Callable[[Any], tuple[Any
         place: dict[str, Any] = {"rank": runtime.ranks.rank, "world": runtime.ranks.world, "device": runtime.device}
         if _is_map(other):
             return lambda: dataset_batches(
-                other, unpack, batch_size=size, workers=workers, weigh=weigh, seed=config.seed, **place
+                other,
+                unpack,
+                batch_size=size,
+                workers=workers,
+                timeout=config.worker_timeout,
+                weigh=weigh,
+                seed=config.seed,
+                **place,
             )
-        return lambda: loader_batches(_loader(other), unpack, weigh=weigh, seed=config.seed, **place)
+        return lambda: loader_batches(
+            _loader(other), unpack, weigh=weigh, seed=config.seed, timeout=config.worker_timeout, **place
+        )
 
     state = state_of(config, runtime, asked.model, asked.optimizer, asked.schedule, groups)
     others = {part: over(_batched(other, part)) for part, other in given.items() if _is_data(other)}
@@ -152,9 +161,18 @@ def _groups(
     if _is_map(data):
         size = config.batch_size
         return DatasetLoader(
-            data, unpack, batch_size=size, micro=micro, seed=seed, workers=workers, weigh=weigh, **place
+            data,
+            unpack,
+            batch_size=size,
+            micro=micro,
+            seed=seed,
+            workers=workers,
+            timeout=config.worker_timeout,
+            weigh=weigh,
+            **place,
         )
-    return ForeignLoader(_loader(data), unpack, micro=micro, seed=seed, weigh=weigh, **place)
+    timeout = config.worker_timeout
+    return ForeignLoader(_loader(data), unpack, micro=micro, seed=seed, weigh=weigh, timeout=timeout, **place)
 
 
 def _peek(data: Any, unpack: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -86,7 +86,7 @@ def _recorded(file: Path, run: Run) -> dict[str, Any]:
 
 def _compared(values: Mapping[str, Any]) -> dict[str, Any]:
     """Without what plays no role in what is learned."""
-    return {k: v for k, v in values.items() if k not in ("name", "workers")}
+    return {k: v for k, v in values.items() if k not in ("name", "workers", "worker_timeout")}
 
 
 def _secrets_again(
