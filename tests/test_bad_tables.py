@@ -37,11 +37,11 @@ REFUSED: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "a quote in the middle of a cell": (spoilt(9, '1,2"3"4,p'), ("t.csv, line 9", "in the middle of a cell")),
     "a header that names a column twice": (GOOD.replace("a,b,y", "a,a,y", 1), ("two columns are named 'a'",)),
     "bytes that are not UTF-8": (GOOD.encode().replace(b"p", b"\xe9", 1), ("not UTF-8", 'encoding = "latin-1"')),
-    "a number beyond all numbers": (spoilt(9, "1e400,2,p"), ("t.csv, row 9, column 'a'", "inf")),
-    "an infinite number": (spoilt(9, "-inf,2,p"), ("t.csv, row 9, column 'a'", "-inf")),
-    "a word in a column of numbers": (spoilt(9, "seven,2,p"), ("t.csv, row 9, column 'a'", "'seven' is not a number")),
-    "a target that is missing": (spoilt(9, "1,2,"), ("t.csv, row 9", "the target 'y' is missing")),
-    "a null character in a number": (spoilt(9, "1\x00,2,p"), ("t.csv, row 9, column 'a'", "is not a number")),
+    "a number beyond all numbers": (spoilt(9, "1e400,2,p"), ("t.csv, line 9, column 'a'", "inf")),
+    "an infinite number": (spoilt(9, "-inf,2,p"), ("t.csv, line 9, column 'a'", "-inf")),
+    "a word in a column of numbers": (spoilt(9, "seven,2,p"), ("t.csv, line 9, column 'a'", "'seven' is not a number")),
+    "a target that is missing": (spoilt(9, "1,2,"), ("t.csv, line 9", "the target 'y' is missing")),
+    "a null character in a number": (spoilt(9, "1\x00,2,p"), ("t.csv, line 9, column 'a'", "is not a number")),
     "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), ("t.csv",)),
     "nothing at all": ("", ("the file is empty",)),
     "blank lines alone": ("\n\n\n", ("the file is empty",)),
@@ -99,7 +99,7 @@ def test_every_bad_line_is_counted_once_and_no_other(tmp_path: Path) -> None:
     assert told["records"] == [line - 2 for line in BROKEN]
     assert sum(run.manifest["data"]["samples"].values()) == 55
     listed = (run.path / "bad_samples.csv").read_text()
-    assert all(f"t.csv, row {line}" in listed for line in BROKEN)
+    assert all(f"t.csv, line {line}" in listed for line in BROKEN)
     assert "2 cells where the first line has 3" in listed
     assert run.config["data"]["broken"] == "record"
 
@@ -110,7 +110,7 @@ def test_bad_lines_beyond_the_budget_end_with_76(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.csv").write_text(GOOD + "1,2\n3,4\n")
     wrong = recipe(tmp_path / "t.csv", on_bad_sample="skip")
-    told = ("2 of 62 samples are bad", "t.csv, row 62")
+    told = ("2 of 62 samples are bad", "t.csv, line 62")
     refused(["train", written(tmp_path, wrong)], told, capsys, tmp_path, code=76)
 
 
@@ -126,7 +126,7 @@ def test_broken_lines_are_records_that_raise_and_values_that_are_missing(tmp_pat
     assert len(source) == 5
     assert [source[i] for i in (0, 2, 4)] == [{"a": 1, "b": 2}, {"a": 5, "b": 6}, {"a": 10, "b": 11}]
     assert source.values("b") == [2, None, 6, None, 11]
-    for index, what in ((1, "row 3: 1 cell where"), (3, "row 6: 3 cells where")):
+    for index, what in ((1, "line 3: 1 cell where"), (3, "line 6: 3 cells where")):
         with pytest.raises(DataError, match=what):
             source[index]
 
@@ -138,7 +138,7 @@ def test_a_line_of_json_that_is_broken_can_be_a_record_too(tmp_path: Path) -> No
         Table(path=str(path))
     source = Table(path=str(path), broken="record")
     assert source.values("a") == [1, None, None, 4]
-    with pytest.raises(DataError, match=r"row 3: list where an object"):
+    with pytest.raises(DataError, match=r"line 3: list where an object"):
         source[2]
 
 

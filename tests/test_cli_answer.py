@@ -217,3 +217,17 @@ def test_answers_of_other_fields_are_no_rows_of_one_table(tmp_path: Path) -> Non
     stream = io.StringIO()
     assert Rows(stream, "jsonl").write([{"a": 1}, {"b": float("nan")}]) == 2
     assert [json.loads(line) for line in stream.getvalue().splitlines()] == [{"a": 1}, {"b": "NaN"}]
+
+
+@pytest.mark.parametrize("targets", [("setosa", "", "virginica"), ("other", "a new kind", "setosa"), ("1", "2.5", "x")])
+def test_a_target_in_the_table_is_not_read_and_may_be_anything(
+    targets: tuple[str, ...], place: Path, tmp_path: Path, capfd: Captured
+) -> None:
+    plain, _ = said(["iris", "new.csv"], capfd)
+    rows = [",".join([*NAMES, "target"]), *(",".join(map(str, [*f, t])) for f, t in zip(FLOWERS, targets, strict=True))]
+    (tmp_path / "new.csv").write_text("\n".join(rows))
+    out, _ = said(["iris", str(tmp_path / "new.csv"), "--keep", "target"], capfd)
+    assert [row["target"] for row in table(out)] == list(targets)
+    assert [row["probability"] for row in table(out)] == [row["probability"] for row in table(plain)]
+    records = [{**dict(zip(NAMES, f, strict=True)), "target": t} for f, t in zip(FLOWERS, targets, strict=True)]
+    assert [a["label"] for a in tw.open("iris").predict(records)] == [row["label"] for row in table(plain)]

@@ -55,7 +55,7 @@ def test_numbers_here_and_text_there_are_refused(tmp_path: Path) -> None:
         Joined({"train": Table(path=train), "test": Table(path=test)})
     both = Joined({"train": Table(path=train, text=("code",)), "test": Table(path=test, text=("code",))})
     assert both.values("code") == ["1", "2", "1", "A2"]
-    assert both.where(3) == "b.csv, row 3"
+    assert both.where(3) == "b.csv, line 3"
 
 
 def test_the_order_of_the_parts_is_in_the_fingerprint() -> None:
@@ -69,4 +69,4 @@ def test_the_unlabelled_passengers_join_the_labelled(real_data: Path) -> None:
     both = Joined({"train": train, "test": test})
     assert len(both) == 1309
     assert both.lacking("Survived") == ["test"]
-    assert both.where(891) == "test.csv, row 2"
+    assert both.where(891) == "test.csv, line 2"

@@ -61,7 +61,7 @@ def test_a_records_line_is_the_line_an_editor_shows(tmp_path: Path, cells: list[
         lines.append(1 + text.getvalue().count("\n"))
         writer.writerow(row)
     source = table(tmp_path, text.getvalue())
-    assert [source.where(i) for i in range(len(source))] == [f"a.csv, row {n}" for n in lines]
+    assert [source.where(i) for i in range(len(source))] == [f"a.csv, line {n}" for n in lines]
 
 
 @pytest.mark.parametrize("piece", [1, 3, 16])
@@ -114,7 +114,7 @@ def test_columns_can_be_kept_and_dropped(tmp_path: Path) -> None:
 def test_a_file_without_a_header_has_numbered_columns(tmp_path: Path) -> None:
     source = table(tmp_path, "good film\t1\nbad film\t0\n", "a.tsv", header=False)
     assert source[1] == {"column_1": "bad film", "column_2": 0}
-    assert source.where(1) == "a.tsv, row 2"
+    assert source.where(1) == "a.tsv, line 2"
 
 
 def test_a_nameless_column_is_called_as_pandas_calls_it(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_json_lines_are_read_as_json_reads_them(tmp_path: Path, records: list[di
     source = table(tmp_path, text, "a.jsonl")
     keys = list(dict.fromkeys(k for r in records for k in r))
     assert rows(source) == [[r.get(k) for k in keys] for r in records]
-    assert source.where(len(source) - 1) == f"a.jsonl, row {2 * len(records) - 1}"
+    assert source.where(len(source) - 1) == f"a.jsonl, line {2 * len(records) - 1}"
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_real_tables_have_the_published_counts(
     assert sum(v is None for row in rows(source) for v in row) == missing
     values = source.values(target)
     assert first is None or values.count(min(values)) == first
-    assert source.where(records - 1) == f"{Path(path).name}, row {records + 1}"
+    assert source.where(records - 1) == f"{Path(path).name}, line {records + 1}"
 
 
 @pytest.mark.data

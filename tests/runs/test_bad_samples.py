@@ -59,9 +59,9 @@ def test_bad_rows_of_every_part_are_listed_and_counted(tmp_path: Path, capsys: p
         ("test", "108"),
     ]
     where = {record: (place, why) for _, record, place, why in listed(run)}
-    assert where["2"][0] == "t.csv, row 4, column 'a'"
-    assert where["48"] == ("t.csv, row 50, column 'b'", "'two' is not a number, as the column's training records hold")
-    assert where["88"][0] == "t.csv, row 90"
+    assert where["2"][0] == "t.csv, line 4, column 'a'"
+    assert where["48"] == ("t.csv, line 50, column 'b'", "'two' is not a number, as the column's training records hold")
+    assert where["88"][0] == "t.csv, line 90"
     assert run.manifest["data"]["samples"] == {"train": 78, "valid": 19, "test": 19}
     told = run.manifest["data"]["bad_samples"]
     assert told == {"train": 2, "valid": 1, "test": 1, "records": [2, 48, 88, 108]}
@@ -108,7 +108,7 @@ def test_one_too_many_ends_with_one_message_and_76(
     said = capsys.readouterr()
     assert said.err.count("error:") == 1
     assert "4 of 120 samples are bad" in said.err
-    assert "t.csv, row 4, column 'a'" in said.err
+    assert "t.csv, line 4, column 'a'" in said.err
     assert "bad_samples = 3" in said.err
     assert "Traceback" not in said.out + said.err
     assert not (tmp_path / "runs").exists()
@@ -117,7 +117,7 @@ def test_one_too_many_ends_with_one_message_and_76(
 def test_by_default_the_first_bad_sample_ends_the_run(tmp_path: Path) -> None:
     bad = recipe(table(tmp_path, **BAD))
     del bad["on_bad_sample"]
-    with pytest.raises(UserError, match=r"t\.csv, row 4, column 'a'"):
+    with pytest.raises(UserError, match=r"t\.csv, line 4, column 'a'"):
         tw.train(bad, out=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
 
@@ -141,7 +141,7 @@ def test_other_data_is_scored_without_its_bad_rows(tmp_path: Path, capsys: pytes
     path = table(other, **BAD)
     assert main(["evaluate", str(run.path), "--data", str(path)]) == 0
     said = capsys.readouterr()
-    assert said.err.count("skipped t.csv, row") == 4
+    assert said.err.count("skipped t.csv, line") == 4
     assert main(["evaluate", str(run.path)]) == 0
 
 

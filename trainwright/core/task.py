@@ -124,6 +124,10 @@ class Processor(ABC):
         Raises `DataError` for a record that cannot be used.
         """
 
+    def served(self, record: Record) -> Record:
+        """What a prediction reads of a record: all but its targets, which may then be missing, or anything."""
+        return record
+
     def notes(self) -> Sequence[str]:
         """What `fit` decided that a person should know, such as columns left out and why."""
         return ()

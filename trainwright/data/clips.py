@@ -108,6 +108,10 @@ class Films(Processor):
             "y": Column("dense", torch.int64, target=True),
         }
 
+    def served(self, record: Record) -> Record:
+        """Without the label."""
+        return {name: value for name, value in record.items() if name != "label"}
+
     def encode(self, record: Record) -> Sample:
         """The windows of one film; without ``y`` where the record has no label."""
         opened = _film(record, "")

@@ -68,6 +68,10 @@ class Fields(Processor):
         """Every field, dense."""
         return {n: Column("dense", p.dtype, p.shape, target=n in self.targets) for n, p in self.plain.items()}
 
+    def served(self, record: Record) -> Record:
+        """Without the targets."""
+        return {name: value for name, value in record.items() if name not in self.targets}
+
     def encode(self, record: Record) -> Sample:
         """One record; without the targets it does not have."""
         sample = {}

@@ -40,7 +40,7 @@ class Source(ABC):
         return [self[i][field] for i in range(len(self))]
 
     def where(self, index: int) -> str:
-        """The place of a record, for messages: ``adult.csv, row 17``."""
+        """The place of a record, for messages: ``adult.csv, line 17``."""
         return f"record {index}"
 
 

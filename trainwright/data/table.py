@@ -122,8 +122,9 @@ class Table(Source):
         return {name: cells.kind for name, cells in self._cells.items()}
 
     def where(self, index: int) -> str:
-        """``adult.csv, row 17``, counted as an editor counts lines."""
-        return f"{self.path.name}, row {int(self._lines[index])}"
+        """``adult.csv, line 17``, as an editor counts lines; ``adult.parquet, row 16``, counted from 1."""
+        word = "row" if self.path.suffix.lower() == ".parquet" else "line"
+        return f"{self.path.name}, {word} {int(self._lines[index])}"
 
     def _column(self, field: str) -> Cells:
         if field not in self._cells:

@@ -57,7 +57,8 @@ def _batch(
 ) -> Iterator[dict[str, Any]]:
     """All at once; one by one where one of them cannot be encoded and is to be passed over."""
     try:
-        answers = predictor.answers(_Group([r for _, r, _ in read], [i.place for i, _, _ in read]))
+        served = [predictor.task.processor.served(record) for _, record, _ in read]
+        answers = predictor.answers(_Group(served, [item.place for item, _, _ in read]))
     except DataError as error:
         if len(read) > 1 and bad is not None:
             for one in read:

@@ -47,7 +47,7 @@ class Predictor:
         """Answers in order, a batch at a time."""
         group: list[Record] = []
         for record in records:
-            group.append(record)
+            group.append(self.task.processor.served(record))
             if len(group) == self.batch_size:
                 yield from self.answers(group)
                 group = []
@@ -56,7 +56,7 @@ class Predictor:
 
     @torch.no_grad()
     def answers(self, records: Source | Sequence[Record]) -> list[Answer]:
-        """One answer per record of a single batch."""
+        """One answer per record of a single batch; the records are as `Processor.served` gives them."""
         weight = next(self.model.parameters())
         rows = encode_records(records, self.task.processor).to(weight.device)
         batch = self.task.processor.batch(rows, None)

@@ -119,6 +119,10 @@ class Images(Processor):
         kind: Literal["bytes", "dense"] = "bytes" if self.files else "dense"
         return {"image": Column(kind, torch.uint8, self.form.shape), "y": Column("dense", torch.int64, target=True)}
 
+    def served(self, record: Record) -> Record:
+        """Without the label."""
+        return {name: value for name, value in record.items() if name != "label"}
+
     def encode(self, record: Record) -> Sample:
         """One picture; without ``y`` where the record has no label."""
         image = _image(record, "record")
