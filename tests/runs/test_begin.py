@@ -84,6 +84,7 @@ def test_weights_that_are_taken_win_over_an_initialization_and_the_average_begin
         ({"path": "{whole}", "skip": ["haed.*"]}, "'haed.*' fits no weight"),
         ({"path": "{whole}", "maps": {}}, "unknown option; did you mean 'map'"),
         ({"map": {}}, "required, but missing"),
+        ({"path": "{whole}", "map": {"encodr.": ""}}, r"init_from\.map: no name there begins with 'encodr\.'"),
     ],
 )
 def test_weights_that_cannot_be_taken_are_one_message(spec: Any, said: str, tmp_path: Path) -> None:

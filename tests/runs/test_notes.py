@@ -10,6 +10,7 @@ import pytest
 from torch import nn
 
 import trainwright as tw
+from trainwright.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(60, 3)).astype(np.float32), RNG.integers(0, 2, 60)
@@ -52,3 +53,31 @@ def test_processes_that_a_batch_norm_would_notice_are_told(tmp_path: Path) -> No
     assert any("batch norm sees each process's samples alone" in note for note in pair.manifest["data"]["notes"])
     alone = tw.train(recipe, out=tmp_path / "alone", quiet=True)
     assert not any("batch norm" in note for note in alone.manifest["data"]["notes"])
+
+
+WINE = {"task": "tabular_classification", "data": {"source": "embedded", "set": "wine"}, "model": {"name": "mlp"}}
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"schedule": {"name": "cosine", "warmup": 4}}, "the warm-up of 4 steps is not over when the training ends"),
+        ({"schedule": {"name": "cosine", "warmup": 3}}, ""),
+        ({"schedule": {"name": "cosine", "warmup": 0.9}}, ""),
+        ({"schedule": {"name": "step", "every": 5}}, "schedule.every is 5 steps, but the training has 4"),
+        ({"schedule": {"name": "step", "every": 2}}, ""),
+        ({"schedule": {"name": "multi_step", "at": [2, 50, 60]}}, "schedule.at: 50, 60 never come"),
+        ({"schedule": {"name": "multi_step", "at": [0.5]}}, ""),
+        ({"unfreeze": {"hidden.*": "1 epoch"}}, ""),
+        ({"unfreeze": {"hidden.*": "2 epochs"}}, "unfreeze: 'hidden.*' would awake after 2 epochs"),
+    ],
+)
+def test_what_the_training_ends_before_is_told(keys: dict[str, Any], said: str, tmp_path: Path) -> None:
+    run = tw.train({**WINE, "budget": "4 steps", **keys}, out=tmp_path / "run", quiet=True)
+    found = [note for note in run.manifest["data"]["notes"] if "steps" in note or "training" in note]
+    assert [note[: len(said)] for note in found] == ([said] if said else [])
+
+
+def test_a_change_that_nobody_waits_for_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"min_change: .* no patience; write patience"):
+        tw.train({**WINE, "budget": "4 steps", "min_change": 0.1}, out=tmp_path / "run", quiet=True)

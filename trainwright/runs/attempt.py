@@ -29,7 +29,7 @@ from trainwright.runs.final import final_scores
 from trainwright.runs.likeness import likeness
 from trainwright.runs.lock import Lock
 from trainwright.runs.manifest import manifest
-from trainwright.runs.notes import batch_statistics
+from trainwright.runs.notes import batch_statistics, out_of_reach
 from trainwright.runs.numerics import guard_of
 from trainwright.runs.observing import Audience
 from trainwright.runs.pace import seconds_per_step
@@ -164,7 +164,11 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
     first = pieces.state.counters.step
     look_ahead(pieces.schedule, first, cadence.steps)
     monitor, better = _monitor(pieces)
-    pieces.facts["notes"] = [*pieces.facts.get("notes", ()), *batch_statistics(pieces)]
+    pieces.facts["notes"] = [
+        *pieces.facts.get("notes", ()),
+        *batch_statistics(pieces),
+        *out_of_reach(pieces, cadence.steps),
+    ]
     now = datetime.now(UTC).isoformat(timespec="seconds")
     note = ""
     if runtime.first:
@@ -235,6 +239,10 @@ def _monitor(pieces: Pieces) -> tuple[str, str]:
 
 def _judge(pieces: Pieces, monitor: str, better: str) -> Judge | None:
     """The validation part decides which weights are best; without one nothing does."""
+    if pieces.config.min_change > 0 and pieces.config.patience == "none":
+        raise UserError(
+            "min_change", "says what patience waits for, and there is no patience", "write patience = 5 too"
+        )
     if "valid" not in pieces.evaluations:
         for key, asked in (("patience", pieces.config.patience != "none"), ("schedule", pieces.state.responsive)):
             if asked:

@@ -73,7 +73,11 @@ def begun(model: Stateful, spec: Mapping[str, Any]) -> Beginning:
         spec: the options of `init_from`.
     """
     asked = check(init_from, spec, "init_from")
-    theirs = {_renamed(name, asked["map"] or {}): x for name, x in _weights(asked["path"]).items()}
+    found, prefixes = _weights(asked["path"]), asked["map"] or {}
+    for prefix in prefixes:
+        if not any(name.startswith(prefix) for name in found):
+            raise UserError("init_from.map", f"no name there begins with {prefix!r}", f"there are {_listed(found)}")
+    theirs = {_renamed(name, prefixes): x for name, x in found.items()}
     own = dict(model.state_dict())
     skipped = {name for name in own if fits(name, asked["skip"])}
     for pattern in asked["skip"]:
@@ -144,7 +148,8 @@ def learnable(model: nn.Module) -> list[nn.Parameter]:
     """The weights an optimizer moves; UserError where there are none."""
     weights = [p for p in model.parameters() if p.requires_grad]
     if not weights:
-        raise UserError("model", "has no weights that can learn", "set requires_grad on some of its parameters")
+        instead = "set requires_grad on some of its parameters, or freeze fewer"
+        raise UserError("model", "has no weights that can learn", instead)
     return weights
 
 

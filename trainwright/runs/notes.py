@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from trainwright.core.config import Budget
 from trainwright.runs.assemble import Pieces
 
 
@@ -20,3 +21,25 @@ def batch_statistics(pieces: Pieces) -> list[str]:
         return []
     seen = f"{micro} samples at a time" if cut else "each process's samples alone"
     return [f"batch norm sees {seen}, not the batch of {whole}: micro_batch and ranks change what is learned"]
+
+
+def out_of_reach(pieces: Pieces, steps: int) -> list[str]:
+    """A line for what the recipe asks for only after the training has ended."""
+    config, schedule = pieces.config, pieces.config.schedule
+    said = []
+    if _beyond(warmup := schedule.get("warmup", 0), steps):
+        said.append(f"the warm-up of {warmup:g} steps is not over when the training ends, after {steps}")
+    if _beyond(every := schedule.get("every", 0), steps):
+        said.append(f"schedule.every is {every:g} steps, but the training has {steps}: it never comes")
+    late = [at for at in schedule.get("at", ()) if _beyond(at, steps)]
+    if late:
+        said.append(f"schedule.at: {', '.join(f'{at:g}' for at in late)} never come, as the training has {steps} steps")
+    for pattern, amount in config.unfreeze.items():
+        if Budget.read(amount).steps(pieces.per_epoch) >= steps:
+            said.append(f"unfreeze: {pattern!r} would awake after {amount}, which the training does not reach")
+    return said
+
+
+def _beyond(amount: object, steps: int) -> bool:
+    """Whether a number of steps (1 or more; below 1 it is a share of them) is not reached."""
+    return isinstance(amount, int | float) and amount >= 1 and amount >= steps
