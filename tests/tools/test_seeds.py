@@ -110,6 +110,10 @@ def test_what_was_interrupted_goes_on_and_what_is_finished_stays(
     monkeypatch.setattr(seeds, "train", interrupted)
     found = tw.repeat(QUICK, seeds=3, out=tmp_path / "runs", quiet=True)
     assert {seed: run.state for seed, run in found.runs.items()} == {3: "finished", 4: "interrupted"}
+    head, *rows = found.lines()
+    assert head == "1 of 3 seeds: one run tells no deviation"
+    assert rows
+    assert not any("±" in row or "over seeds" in row for row in rows)
     before = (found.folder(3) / "events.jsonl").read_bytes()
     monkeypatch.undo()
     again = tw.repeat(found.path, quiet=True)

@@ -106,9 +106,10 @@ class Repeats:
         scores = {name: s.mean for name, s in found.scores.items()}
         simple = {b: {m: s.mean for m, s in reached.items()} for b, reached in found.baselines.items()}
         sentences = verdicts(scores, simple, found.differences, monitor["name"], monitor["better"])
-        head = f"{len(done)} of {len(self.seeds)} seeds: mean ± deviation of single runs"
+        said = "mean ± deviation of single runs" if len(done) > 1 else "one run tells no deviation"
+        head = f"{len(done)} of {len(self.seeds)} seeds: {said}"
         rows = table(found.scores, found.baselines, monitor["name"], _written, width)
-        return [head, *rows, *(f"{text}, over seeds" for text, _ in sentences)]
+        return [head, *rows, *(f"{text}, over seeds" for text, _ in sentences if len(done) > 1)]
 
 
 def repeat(
@@ -245,7 +246,7 @@ def _spread(values: Sequence[float]) -> Spread:
 
 
 def _written(spread: Spread) -> str:
-    return f"{number(spread.mean)} ± {number(spread.deviation)}"
+    return f"{number(spread.mean)} ± {number(spread.deviation)}" if spread.n > 1 else number(spread.mean)
 
 
 def _last(ended: RunEnded) -> str:
