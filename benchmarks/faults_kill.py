@@ -79,7 +79,7 @@ class Series:
         child = Child(lambda: self._act(folder), self.place / "log").start()
         if kill and not child.within(self.dice.uniform(0, self.seconds * self._left(folder))):
             if self.dice.random() < _AIMED:
-                _in_a_save(folder / CHECKPOINTS, child)
+                in_a_save(folder / CHECKPOINTS, child)
             child.send(signal.SIGKILL)
         how = child.wait()
         if how.code == -signal.SIGKILL:
@@ -100,7 +100,7 @@ class Series:
             return attempt(folder)
 
 
-def _in_a_save(folder: Path, child: Child) -> None:
+def in_a_save(folder: Path, child: Child) -> None:
     """Wait until something changes in the folder of checkpoints."""
 
     def changed() -> int:
