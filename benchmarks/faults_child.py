@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -10,7 +11,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ RECIPE: dict[str, Any] = {  # everything that changes while training: moments, a
     "device": "cpu",
 }
 
+WIDE = {**RECIPE, "model": {**RECIPE["model"], "width": 512}, "save_every": "20 steps"}  # a save takes a while
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -55,20 +58,22 @@ class Child:
 
     Args:
         act: what it does; its exit code.
-        log: where its standard output and error go.
     """
 
     act: Callable[[], int]
-    log: Path
     pid: int = 0
     began: float = 0.0
+    said: int = -1  # the end of a pipe
 
     def start(self) -> Child:
         """Fork."""
         self.began = time.perf_counter()
+        self.said, out = os.pipe()
+        fcntl.fcntl(self.said, fcntl.F_SETPIPE_SZ, 1 << 20)  # more than any of them says
         self.pid = os.fork()
         if self.pid == 0:
-            self._live()
+            self._live(out)
+        os.close(out)
         return self
 
     def send(self, number: int) -> None:
@@ -86,15 +91,20 @@ class Child:
     def wait(self) -> Ended:
         """Until it has ended."""
         _, status = os.waitpid(self.pid, 0)
-        said = self.log.read_text(encoding="utf-8", errors="replace") if self.log.is_file() else ""
-        return Ended(os.waitstatus_to_exitcode(status), said, time.perf_counter() - self.began)
+        seconds = time.perf_counter() - self.began
+        os.set_blocking(self.said, False)  # its own children may hold the other end still
+        said = b""
+        with suppress(BlockingIOError):
+            while more := os.read(self.said, 1 << 16):
+                said += more
+        os.close(self.said)
+        return Ended(os.waitstatus_to_exitcode(status), said.decode(errors="replace"), seconds)
 
-    def _live(self) -> None:
+    def _live(self, out: int) -> None:
         code = 70
         try:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-            out = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
             os.dup2(out, 1)
             os.dup2(out, 2)
             os.close(out)
@@ -107,9 +117,9 @@ class Child:
             os._exit(code)
 
 
-def ended(act: Callable[[], int], log: Path) -> Ended:
+def ended(act: Callable[[], int]) -> Ended:
     """What becomes of a child that nobody disturbs."""
-    return Child(act, log).start().wait()
+    return Child(act).start().wait()
 
 
 def command(*arguments: str) -> Callable[[], int]:

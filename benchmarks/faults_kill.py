@@ -51,7 +51,7 @@ class Series:
 
     def until(self, kills: int) -> Series:
         """Kill so many times."""
-        self.seconds = ended(lambda: attempt(self.place / "timed"), self.place / "log").seconds
+        self.seconds = ended(lambda: attempt(self.place / "timed")).seconds
         shutil.rmtree(self.place / "timed")
         while self.kills < kills:
             self._one(kills - self.kills)
@@ -76,7 +76,7 @@ class Series:
 
     def _attempt(self, folder: Path, kill: bool) -> str | None:
         """None where it was killed; else how it failed, or nothing where it did not."""
-        child = Child(lambda: self._act(folder), self.place / "log").start()
+        child = Child(lambda: self._act(folder)).start()
         if kill and not child.within(self.dice.uniform(0, self.seconds * self._left(folder))):
             if self.dice.random() < _AIMED:
                 in_a_save(folder / CHECKPOINTS, child)

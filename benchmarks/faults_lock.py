@@ -78,8 +78,8 @@ def _races(folder: Path, count: int, races: int) -> Row:
 def _race(folder: Path, count: int) -> bool:
     """Whether exactly one of them got the lock, and all others were told which."""
     shot = Shot()
-    reader = Child(lambda: _ask(folder, shot), folder / "log-reader").start()
-    runners = [Child(lambda: _run(folder, shot), folder / f"log-{i}").start() for i in range(count)]
+    reader = Child(lambda: _ask(folder, shot)).start()
+    runners = [Child(lambda: _run(folder, shot)).start() for i in range(count)]
     shot.start()
     shot.all_decided(count)
     shot.close()
@@ -135,7 +135,7 @@ def _after_a_kill(folder: Path, dice: random.Random) -> bool:
 def _owner(folder: Path, dice: random.Random) -> Iterator[bool]:
     """Whether the lock of a killed owner can be had, its child being alive meanwhile."""
     shot = Shot()
-    child = Child(lambda: _own(folder, shot), folder / "log-owner").start()
+    child = Child(lambda: _own(folder, shot)).start()
     shot.start()
     shot.all_decided(1)
     child.within(dice.uniform(0, 0.01))
@@ -188,6 +188,6 @@ def _commands(place: Path, whole: Path, tries: int) -> Row:
 
 
 def _refused(folder: Path) -> bool:
-    how = ended(command("resume", str(folder), "--epochs", "20", "--quiet"), folder.parent / "log")
+    how = ended(command("resume", str(folder), "--epochs", "20", "--quiet"))
     said = f"error: {folder}: is being trained by process {os.getpid()} on {socket.gethostname()} since 20"
     return how.code == LOST and how.said.startswith(said) and how.said.count("\n") == 1

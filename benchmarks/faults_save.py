@@ -33,27 +33,27 @@ def crashes(place: Path, dice: random.Random) -> list[Row]:
 def _kills(place: Path) -> Row:
     began = time.perf_counter()
     calls: dict[int, int] = {}
-    sound, tried = 0, 0
+    held, tried = 0, 0
     for size in SIZES:
-        for act in (_next, _again):
-            calls[size] = max(calls.get(size, 0), _calls(act, place, size))
+        for act in (next_save, _again):
+            calls[size] = max(calls.get(size, 0), calls_of(act, place, size))
             for how in ("before", "within", "after"):
-                ends = [_killed(act, place, size, k, how) for k in range(1, _calls(act, place, size) + 1)]
-                sound, tried = sound + sum(ends), tried + len(ends)
-    careless = [_killed(_old_first, place, 10, k, "before") for k in range(1, _calls(_old_first, place, 10) + 1)]
+                ends = [_killed(act, place, size, k, how) for k in range(1, calls_of(act, place, size) + 1)]
+                held, tried = held + sum(ends), tried + len(ends)
+    careless = [_killed(old_first, place, 10, k, "before") for k in range(1, calls_of(old_first, place, 10) + 1)]
     lost = careless.count(False)
     control = f"old one removed first: {lost} of {len(careless)} lost"
     note = f"{', '.join(map(str, calls.values()))} calls for {', '.join(map(str, SIZES))} numbers"
     what = "kills before, within and after each call of a save"
-    return Row(what, sound, tried, control, time.perf_counter() - began, note, not lost)
+    return Row(what, held, tried, control, time.perf_counter() - began, note, not lost)
 
 
 def _cuts(place: Path, dice: random.Random) -> Row:
     began = time.perf_counter()
-    ends = [end for size in SIZES for act in (_next, _again) for end in _after_cuts(act, place, size, dice)]
+    ends = [end for size in SIZES for act in (next_save, _again) for end in _after_cuts(act, place, size, dice)]
     seconds = time.perf_counter() - began
     with mock.patch("os.fsync"):
-        careless = _after_cuts(_next, place, 10, dice, flushed=False)
+        careless = _after_cuts(next_save, place, 10, dice, flushed=False)
     lost = careless.count(False)
     control = f"nothing flushed: {lost} of {len(careless)} lost"
     return Row("power cuts after each call of a save", sum(ends), len(ends), control, seconds, blind=not lost)
@@ -61,10 +61,10 @@ def _cuts(place: Path, dice: random.Random) -> Row:
 
 def _killed(act: Act, place: Path, size: int, k: int, how: Any) -> bool:
     """Whether a sound checkpoint is left, and the next attempt can save and clear what is left over."""
-    with _begun(place, size) as folder:
+    with begun(place, size) as folder:
         with suppress(Killed), Faults(k, how).active():
             act(folder, size)
-        if not _sound(folder, size):
+        if not sound(folder, size):
             return False
         _saved(folder, size, 3)
         checkpoint.prune(folder, [3])
@@ -73,7 +73,7 @@ def _killed(act: Act, place: Path, size: int, k: int, how: Any) -> bool:
 
 def _after_cuts(act: Act, place: Path, size: int, dice: random.Random, flushed: bool = True) -> list[bool]:
     """For each state that a power cut may leave, whether a sound checkpoint is there."""
-    with _begun(place, size) as folder:
+    with begun(place, size) as folder:
         before, after = place / "before", place / "after"
         shutil.copytree(folder, before)
         with Disk(folder).recording() as trace:
@@ -83,20 +83,20 @@ def _after_cuts(act: Act, place: Path, size: int, dice: random.Random, flushed: 
         ends = []
         for kept in trace.cuts(dice):
             trace.left(kept, after, before)
-            ends.append(_sound(after, size))
+            ends.append(sound(after, size))
             shutil.rmtree(after)
         shutil.rmtree(before)
     return ends
 
 
-def _calls(act: Act, place: Path, size: int) -> int:
-    with _begun(place, size) as folder, Faults().active() as faults:
+def calls_of(act: Act, place: Path, size: int) -> int:
+    with begun(place, size) as folder, Faults().active() as faults:
         act(folder, size)
     return len(faults.calls)
 
 
 @contextmanager
-def _begun(place: Path, size: int) -> Iterator[Path]:
+def begun(place: Path, size: int) -> Iterator[Path]:
     """A folder with one checkpoint."""
     folder = place / "crash"
     folder.mkdir()
@@ -116,7 +116,7 @@ def _saved(folder: Path, size: int, step: int) -> None:
     checkpoint.save(_state(step, size), folder, step)
 
 
-def _next(folder: Path, size: int) -> None:
+def next_save(folder: Path, size: int) -> None:
     """A save as trainings do it: the new one, then the old one goes."""
     _saved(folder, size, 2)
     checkpoint.prune(folder, [2])
@@ -127,13 +127,13 @@ def _again(folder: Path, size: int) -> None:
     checkpoint.save(_state(2, size), folder, 1)
 
 
-def _old_first(folder: Path, size: int) -> None:
+def old_first(folder: Path, size: int) -> None:
     """How not to save."""
     disk.remove(folder / "step-00000001")
     _saved(folder, size, 2)
 
 
-def _sound(folder: Path, size: int) -> bool:
+def sound(folder: Path, size: int) -> bool:
     """Whether the newest checkpoint is one of those that were saved, every number of it."""
     try:
         found = checkpoint.newest(folder)

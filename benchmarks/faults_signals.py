@@ -16,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 import trainwright as tw
-from benchmarks.faults_child import RECIPE, Child, attempt, command, differences, ended
+from benchmarks.faults_child import RECIPE, WIDE, Child, attempt, command, differences, ended
 from benchmarks.faults_kill import in_a_save, saves_in_place
 from benchmarks.faults_row import Row
 from trainwright.engine import checkpoint
@@ -27,7 +27,6 @@ from trainwright.runs.signals import Interruption
 KINDS = {"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM, "SIGHUP": signal.SIGHUP}
 
 
-WIDE = {**RECIPE, "model": {**RECIPE["model"], "width": 512}, "save_every": "20 steps"}  # a save takes a while
 STEPS = int(RECIPE["budget"].split()[0])
 
 Around = Callable[[Callable[[], int]], int]  # runs a command line, perhaps sabotaged
@@ -84,7 +83,7 @@ class Trials:
     def _sent(self, folder: Path, number: int, around: Around) -> Child:
         """A child in training that has just been sent a signal."""
         train = command("train", str(self.recipe), "--out", str(folder))
-        child = Child(lambda: around(train), self.place / "log").start()
+        child = Child(lambda: around(train)).start()
         after = self.dice.randrange(1, STEPS * 2 // 3)
         while _steps(folder) < after and not child.within(0.002):
             pass
@@ -103,7 +102,7 @@ class Trials:
     def _resumed(self, folder: Path, troubles: list[str]) -> bool:
         """Whether nothing is wrong so far, and going on gives what nobody interrupted."""
         if not troubles:
-            again = ended(lambda: attempt(folder, tomllib.loads(self.recipe.read_text())), self.place / "log")
+            again = ended(lambda: attempt(folder, tomllib.loads(self.recipe.read_text())))
             troubles = [f"resume ended with {again.code}"] if again.code else differences(folder, self.whole)
         self.troubles += troubles
         for left in self.place.glob(f"{folder.name}*"):

@@ -83,7 +83,7 @@ def _measured(place: Path, steps: int, other: Callable[[Event], None]) -> Gauge:
         file.write_text(json.dumps(asdict(gauge)))
         return 0
 
-    how = ended(act, place / "log")
+    how = ended(act)
     if how.code:
         raise RuntimeError(how.said)
     shutil.rmtree(folder)

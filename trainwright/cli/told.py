@@ -21,6 +21,7 @@ from trainwright.core.errors import CannotCreateError, StorageError, Trainwright
 from trainwright.core.redaction import each_text, redacted
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
 _CANNOT_WRITE = StorageError.exit_code
 
 
@@ -97,6 +98,9 @@ def _of_the_machine(error: Exception) -> tuple[int, str] | None:
             return _CANNOT_WRITE, f"standard output: cannot be written ({error.strerror}); send it elsewhere"
         place = error.filename or "the disk"
         return _CANNOT_WRITE, f"{place}: cannot be written ({error.strerror}); free space there, and begin again"
+    if error.errno in _REFUSED and error.filename:
+        what = f"{error.filename}: {error.strerror}; give this user access to it, or choose another place"
+        return CannotCreateError.exit_code, what
     try:
         os.getcwd()
     except OSError:

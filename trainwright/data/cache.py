@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainwright.core.errors import UserError
+from trainwright.core.errors import CannotCreateError, UserError
 from trainwright.core.rows import Column
 from trainwright.core.task import Processor
 from trainwright.data.columns import shaped
@@ -167,9 +167,9 @@ def write_durably(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def unwritable(path: Path, error: OSError) -> UserError:
+def unwritable(path: Path, error: OSError) -> CannotCreateError:
     """The message for a folder that cannot be written."""
-    return UserError(
+    return CannotCreateError(
         str(path), f"cannot be written: {error.strerror or error}", "free space there or name another folder"
     )
 

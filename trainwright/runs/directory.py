@@ -59,7 +59,7 @@ def new_folder(out: str | Path | None, label: str) -> Path:
     folder = Path(out).expanduser() if out is not None else dated
     if "\0" in str(folder):
         raise UserError("out", "holds a null character", "name another folder")
-    if folder.is_dir() and any(folder.iterdir()):
+    if _taken(folder):
         if out is None:
             return new_folder(out, label)
         what, other = "exists and is not empty", "choose another folder"
@@ -84,6 +84,15 @@ def new_folder(out: str | Path | None, label: str) -> Path:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise CannotCreateError(str(folder), f"cannot be written: {why}", "choose another folder with --out") from None
     return folder
+
+
+def _taken(folder: Path) -> bool:
+    """Whether something is in it."""
+    try:
+        return folder.is_dir() and any(folder.iterdir())
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise CannotCreateError(str(folder), f"cannot be written: {why}", "choose another folder with --out") from None
 
 
 def moved_aside(out: str | Path) -> str:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trainwright.core.errors import TrainwrightError
+from trainwright.core.errors import CannotCreateError, TrainwrightError
 
 LOCK = "run.lock"
 _RANGE = "hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length, pid
@@ -36,11 +36,15 @@ class Lock:
     """One writer per run: held while the process lives, gone with it, whatever children it leaves behind.
 
     Args:
-        folder: of the run; LockedError names who writes it.
+        folder: of the run; LockedError names who writes it, CannotCreateError says why nobody can.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            self._file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            instead = "make it writable, or copy the run to a place that is"
+            raise CannotCreateError(str(folder), f"cannot be written: {error.strerror}", instead) from None
         if not _taken(self._file):
             os.close(self._file)
             told = f"{folder}: is being trained by {_owner(folder / LOCK)}"
