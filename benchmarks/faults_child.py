@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import fcntl
 import os
 import select
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import matplotlib
 import torch
 
 import trainwright as tw
@@ -39,6 +41,8 @@ RECIPE: dict[str, Any] = {  # everything that changes while training: moments, a
     "log_every": 1,
     "device": "cpu",
 }
+
+HANGS = 300.0  # seconds that no child takes
 
 WIDE = {**RECIPE, "model": {**RECIPE["model"], "width": 512}, "save_every": "20 steps"}  # a save takes a while
 
@@ -110,6 +114,7 @@ class Child:
             os.close(out)
             sys.stdout = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115 - for its life
             sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
+            faulthandler.register(signal.SIGUSR1, file=2)
             code = self.act()
         except BaseException:
             traceback.print_exc()
@@ -118,8 +123,13 @@ class Child:
 
 
 def ended(act: Callable[[], int]) -> Ended:
-    """What becomes of a child that nobody disturbs."""
-    return Child(act).start().wait()
+    """What becomes of a child that nobody disturbs; one that hangs says where, and is killed."""
+    child = Child(act).start()
+    if not child.within(HANGS):
+        child.send(signal.SIGUSR1)
+        child.within(1)
+        child.send(signal.SIGKILL)
+    return child.wait()
 
 
 def command(*arguments: str) -> Callable[[], int]:
@@ -159,6 +169,7 @@ def preloaded(base: Path | None = None) -> Iterator[tuple[Path, Path]]:
         base: where the folder is made; in memory unless given, since a killed process does not depend on the disk.
     """
     torch.set_num_threads(1)
+    matplotlib.get_cachedir()  # remembered from now on: its fonts need not be gathered again
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="faults-", dir=base or (memory if memory.is_dir() else None)) as name:
         place = Path(name)
