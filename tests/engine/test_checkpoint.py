@@ -121,7 +121,7 @@ def test_a_failed_save_leaves_the_older_one_and_nothing_else(tmp_path: Path, mon
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "serialized", full)
+    monkeypatch.setattr(checkpoint, "pieces", full)
     for step in (1, 2):
         with pytest.raises(OSError, match="No space"):
             checkpoint.save(STATE, tmp_path, step)

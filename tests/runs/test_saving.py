@@ -50,11 +50,11 @@ class Breaks:
         self.step, self.first, self.last, self.own = 0, first, last, disk.write
         monkeypatch.setattr("trainwright.engine.disk.write", self.write)
 
-    def write(self, path: Path, data: bytes) -> None:
+    def write(self, path: Path, pieces: Any) -> tuple[int, str]:
         place = path.parent.name
         if place.startswith(".writing-") and self.first <= int(place.split("-")[1]) <= self.last:
             raise OSError(errno.ENOSPC, "No space left on device")
-        self.own(path, data)
+        return self.own(path, pieces)
 
 
 def test_a_disk_that_is_full_for_a_while_costs_checkpoints_and_not_the_run(
@@ -123,4 +123,4 @@ def test_a_policy_that_makes_no_sense_is_one_message(key: str, value: Any, tmp_p
 
 def test_the_control_faults_reach_the_disk(tmp_path: Path) -> None:
     with Faults(1, "full").active(), pytest.raises(OSError, match="No space"):
-        disk.write(tmp_path / "file", b"x")
+        disk.write(tmp_path / "file", [b"x"])

@@ -13,19 +13,19 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from safetensors.torch import save as serialized
 from torch import Tensor
 
 from trainwright.core.errors import CheckpointError
 from trainwright.engine import disk
 from trainwright.engine.packing import Snapshot, pack, unpack
+from trainwright.engine.tensorfile import pieces
 
 FORMAT = 1
 _NAME = re.compile(r"step-(\d{8,})")
@@ -204,17 +204,17 @@ def _removed(path: Path, step: int) -> None:
 def _write(snapshot: Snapshot, folder: Path, step: int) -> None:
     files: dict[str, dict[str, Any]] = {}
 
-    def put(name: str, data: bytes) -> None:
-        disk.write(folder / name, data)
-        files[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    def put(name: str, content: Iterable[bytes | memoryview]) -> None:
+        size, digest = disk.write(folder / name, content)
+        files[name] = {"size": size, "sha256": digest}
 
     for part, tensors in snapshot.tensors.items():
         if tensors:
-            put(f"{part}.safetensors", serialized(dict(tensors)))
-    put("state.json", json.dumps(snapshot.tree, allow_nan=False).encode())
+            put(f"{part}.safetensors", pieces(tensors))
+    put("state.json", [json.dumps(snapshot.tree, allow_nan=False).encode()])
     parts = list(snapshot.tree)
     manifest = {"format": FORMAT, "step": step, "torch": torch.__version__, "parts": parts, "files": files}
-    disk.write(folder / "manifest.json", json.dumps({**manifest, "seal": _seal(manifest)}, indent=1).encode())
+    disk.write(folder / "manifest.json", [json.dumps({**manifest, "seal": _seal(manifest)}, indent=1).encode()])
     disk.settle(folder)
 
 

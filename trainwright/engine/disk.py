@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -18,23 +19,28 @@ _PAUSES = (0.1, 0.4, 1.6)  # seconds before each further try
 _PASSING = {errno.EIO, errno.ESTALE, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ETIMEDOUT}
 
 
-def write(path: Path, data: bytes) -> None:
-    """A new file with ``data``, on the disk when this returns; its mode is the umask's."""
+def write(path: Path, pieces: Iterable[bytes | memoryview]) -> tuple[int, str]:
+    """A new file with these bytes, on the disk when this returns; its size and sha256. Its mode is the umask's."""
+    size, digest = 0, hashlib.sha256()
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(handle, view[:_PIECE]) :]
+        for piece in pieces:
+            size += len(piece)
+            view = memoryview(piece)
+            digest.update(view)
+            while view:
+                view = view[os.write(handle, view[:_PIECE]) :]
         os.fsync(handle)
     finally:
         os.close(handle)
+    return size, digest.hexdigest()
 
 
 def put(path: Path, data: bytes) -> None:
     """A file of this name with ``data``, also where there is one: at every moment the old or the new one is there."""
     draft = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(2)}")
     try:
-        write(draft, data)
+        write(draft, [data])
         os.replace(draft, path)
         settle(path.parent)
     except OSError:

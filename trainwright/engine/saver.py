@@ -62,6 +62,11 @@ class Saver:
             self._thread.join()
             self._thread = None
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being written."""
+        return self._thread is None or not self._thread.is_alive()
+
     def finished(self) -> list[Saved | Missed]:
         """What has ended since the last call."""
         done, self._done = self._done, []

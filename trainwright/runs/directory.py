@@ -74,7 +74,7 @@ def new_folder(out: str | Path | None, label: str) -> Path:
         folder.mkdir(mode=_MINE, exist_ok=True)
         with suppress(PermissionError):  # an empty folder of somebody else, where this person may write
             folder.chmod(_MINE)  # whatever the umask
-        disk.write(probe := folder / f".probe-{os.getpid()}", b"a disk that is full takes a name and no bytes")
+        disk.write(probe := folder / f".probe-{os.getpid()}", [b"a disk that is full takes a name and no bytes"])
         probe.unlink()
         for new in made:
             disk.settle(new.parent)

@@ -9,7 +9,7 @@ from trainwright.core.errors import StorageError
 from trainwright.core.events import CheckpointSaved, Found, Observer, Stop
 from trainwright.core.finding import Advice, Finding
 from trainwright.engine import checkpoint
-from trainwright.engine.packing import pack
+from trainwright.engine.packing import Snapshot, pack
 from trainwright.engine.saver import Missed, Saver
 from trainwright.runs.assemble import Pieces, in_steps
 from trainwright.runs.directory import CHECKPOINTS, EVENTS
@@ -32,6 +32,7 @@ class Saving:
         every = pieces.config.keep_every
         self.every = 0 if every == "none" else in_steps(every, pieces.per_epoch, None)
         self.saver = Saver(folder / CHECKPOINTS, self._kept, folder / EVENTS)
+        self._snapshot: Snapshot | None = None
         self._missed: Missed | None = None  # the newest attempt to save, where it failed
 
     def __call__(self) -> None:
@@ -41,7 +42,8 @@ class Saving:
         if self.pieces.runtime.first:
             self.saver.wait()  # before the best of the snapshot that is being written is forgotten
             self.best, self.home = state.best.step, state.counters.home
-            self.saver.save(pack(content), state.counters.step)
+            self._snapshot = pack(content, self._snapshot)  # nobody reads the old one any more
+            self.saver.save(self._snapshot, state.counters.step)
 
     def begin_again(self) -> None:
         """Save the state that the run has gone back to at once, and take away what came after it.
