@@ -88,7 +88,9 @@ class RunConfig(BaseModel):
         64, description="samples per optimizer step over all ranks; 'all' is batch gradient descent, 1 stochastic"
     )
     micro_batch: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
-        "all", description="samples a rank computes at once; smaller saves memory and changes nothing else"
+        "all",
+        description="samples a rank computes at once; smaller saves memory and changes nothing else; halved by itself "
+        "where memory runs out",
     )
     budget: str = Field("10 epochs", description="how long to train: '10 epochs', '500 steps', '30 minutes'")
     eval_every: str = Field("1 epoch", description="how often the validation part is evaluated")

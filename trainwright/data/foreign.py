@@ -68,6 +68,7 @@ class ForeignLoader:
         self._drawn: list[Tensor] | None = None  # from them, before the epoch that is under way
         self._steps: int | None = None
         self._stream: _Stream | None = None
+        self._latest: tuple[Named, Named, Tensor] | None = None  # the last batch, whole
 
     @property
     def steps_per_epoch(self) -> int:
@@ -81,12 +82,31 @@ class ForeignLoader:
 
     def __next__(self) -> list[Batch]:
         """The next step's micro-batches, on the device."""
-        began = time.perf_counter()
+        began, self._latest = time.perf_counter(), None
         inputs, targets, ids, last = self._popped()
         self.waited += time.perf_counter() - began
         self.index += 1
         if last:
             self._stream, self._drawn, self.epoch, self.index = None, None, self.epoch + 1, 0
+        self._latest = inputs, targets, ids
+        return self.again()
+
+    @property
+    def largest(self) -> int:
+        """Samples of the largest micro-batch of the last group, on any rank."""
+        if self._latest is None:
+            return 1
+        return max(stop - start for start, stop in shares(len(self._latest[2]), 0, self.world, self.micro))
+
+    def limit(self, micro: int | Literal["all"]) -> None:
+        """Samples per micro-batch from the next group on, or from the last one if it is asked for again."""
+        self.micro = micro
+
+    def again(self) -> list[Batch]:
+        """The last group once more, also where it could not be handed out."""
+        if self._latest is None:
+            return next(self)
+        inputs, targets, ids = self._latest
         cuts = shares(len(ids), self.rank, self.world, self.micro)
         return [cut_out(inputs, targets, ids, cut, self.device, self.weigh) for cut in cuts]
 
@@ -159,6 +179,7 @@ def loader_batches(
     weigh: Weigh | None = None,
     seed: int = 0,
     timeout: float = TIMEOUT,
+    micro: int | Literal["all"] = "all",
 ) -> Iterator[Batch]:
     """One pass through a DataLoader for evaluation: each rank its share of every batch, fillers where none is left.
 
@@ -170,7 +191,7 @@ def loader_batches(
             stream = _Stream(loader, unpack, seed_of(seed, EVALUATION, "foreign"))
         while not stream.empty:
             inputs, targets, ids = stream.pop()
-            for cut in shares(len(ids), rank, world, "all"):
+            for cut in shares(len(ids), rank, world, micro):
                 yield cut_out(inputs, targets, ids, cut, device or torch.device("cpu"), weigh)
 
 

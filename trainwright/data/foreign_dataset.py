@@ -72,6 +72,7 @@ class DatasetLoader:
         self.batch_size = self.samples if batch_size == "all" else min(batch_size, self.samples)
         self.steps_per_epoch = -(-self.samples // self.batch_size)
         self.epoch, self.index, self.waited = 0, 0, 0.0
+        self._latest = (0, 0)  # epoch and index of the last group
         self._fetched: Iterator[tuple[Any, Tensor, bool]] | None = None
 
     def __iter__(self) -> Iterator[list[Batch]]:
@@ -79,6 +80,7 @@ class DatasetLoader:
 
     def __next__(self) -> list[Batch]:
         """The next step's micro-batches, on the device."""
+        self._latest = (self.epoch, self.index)
         if self._fetched is None:
             pieces = self._pieces(self.epoch, self.index)
             items = _Items(self.dataset, self.seed, self.collate or default_collate)
@@ -94,6 +96,23 @@ class DatasetLoader:
         if self.index == self.steps_per_epoch:
             self.epoch, self.index = self.epoch + 1, 0
         return group
+
+    @property
+    def largest(self) -> int:
+        """Samples of the largest micro-batch of the last group, on any rank."""
+        count = min(self.batch_size, self.samples - self._latest[1] * self.batch_size)
+        return max(stop - start for start, stop in shares(count, 0, self.world, self.micro))
+
+    def limit(self, micro: int | Literal["all"]) -> None:
+        """Samples per micro-batch from the next group on, or from the last one if it is asked for again."""
+        self.close()
+        self.micro = micro
+
+    def again(self) -> list[Batch]:
+        """The last group once more, also where it could not be handed out."""
+        self.close()
+        self.epoch, self.index = self._latest
+        return next(self)
 
     def state_dict(self) -> dict[str, int]:
         """The position: epoch, and groups handed out in it."""

@@ -69,6 +69,7 @@ class Loader:
         self.epoch = 0  # of the next group; as many are complete
         self.index = 0  # of the next group in its epoch
         self.waited = 0.0  # seconds that __next__ stood waiting for rows
+        self._latest = (0, 0)  # epoch and index of the last group
         self._plan: tuple[int, Tensor, Tensor] | None = None
         self._ahead = _Ahead(self._gathered, threaded=part.store.waits)
 
@@ -78,6 +79,7 @@ class Loader:
     def __next__(self) -> list[Batch]:
         """The next step's micro-batches, on the device. Raises what gathering or `Processor.batch` raised."""
         epoch, began = self.epoch, time.perf_counter()
+        self._latest = (epoch, self.index)
         gathered = self._ahead.take((epoch, self.index))
         self.waited += time.perf_counter() - began
         following = (epoch, self.index + 1) if self.index + 1 < self.steps_per_epoch else (epoch + 1, 0)
@@ -89,6 +91,22 @@ class Loader:
             group.append(batch if real else batch.filler())
         self.epoch, self.index = following
         return group
+
+    @property
+    def largest(self) -> int:
+        """Samples of the largest micro-batch of the last group, on any rank."""
+        count = min(self.batch_size, self.samples - self._latest[1] * self.batch_size)
+        return max(stop - start for start, stop in shares(count, 0, self.world, self.micro))
+
+    def limit(self, micro: int | Literal["all"]) -> None:
+        """Samples per micro-batch from the next group on, or from the last one if it is asked for again."""
+        self.micro = micro
+        self._ahead.forget()
+
+    def again(self) -> list[Batch]:
+        """The last group once more, also where it could not be handed out."""
+        self.epoch, self.index = self._latest
+        return next(self)
 
     def state_dict(self) -> dict[str, int]:
         """The position: epoch, and groups handed out in it."""
@@ -220,10 +238,14 @@ class _Ahead(Generic[K, V]):
         if self._thread is not None and self._pending is None:
             self._pending = (key, self._thread.submit(self._work, key))
 
-    def close(self) -> None:
-        """Wait for the thread and end it."""
+    def forget(self) -> None:
+        """Throw away what was begun."""
         pending, self._pending = self._pending, None
         self._drop(pending)
+
+    def close(self) -> None:
+        """Wait for the thread and end it."""
+        self.forget()
         if self._thread is not None:
             self._thread.shutdown(wait=True)
             self._thread = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -16,13 +17,14 @@ from trainwright.core.events import EvalDone, Observer, StepDone, Stop
 from trainwright.core.task import Progress, Task
 from trainwright.engine.before import Dice
 from trainwright.engine.guard import Guard, trouble_of
+from trainwright.engine.memory import Cut, Memory, Shortage
 from trainwright.engine.multiplier import multiplier
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState
 from trainwright.engine.step import Step, StepFn, train_step
 
 
-class Groups(Protocol):
+class Groups(Cut, Protocol):
     """What the loop asks of a loader: groups of micro-batches without end, one group per step."""
 
     epoch: int  # complete ones
@@ -35,10 +37,6 @@ class Groups(Protocol):
 
     def __iter__(self) -> Iterator[list[Batch]]:
         """Itself."""
-        ...
-
-    def __next__(self) -> list[Batch]:
-        """The micro-batches of the next step."""
         ...
 
     def state_dict(self) -> Mapping[str, Any]:
@@ -87,6 +85,7 @@ def fit(
     asked: Callable[[], Stop | None] = lambda: None,
     step_fn: StepFn = train_step,
     guard: Guard | None = None,
+    shortage: Callable[[Shortage], None] = lambda shortage: None,
 ) -> Stop | None:
     """Train until the budget is spent (None) or somebody asked to stop; the state tells how far it came.
 
@@ -106,19 +105,24 @@ def fit(
         asked: polled between steps: a person's wish to stop.
         step_fn: the step itself.
         guard: counts the steps that are not taken, and may go back to an earlier state.
+        shortage: is told when memory ran out, and less is computed at once from then on.
     """
     counters, guard = state.counters, guard or Guard(state, runtime, cadence.steps)
     log, dice = _Log(runtime, train), Dice(runtime.device)
+    memory = Memory(state, train, runtime, dice.put_back, shortage)
+
+    def taken(group: list[Batch], step: int, share: float) -> Step:
+        progress = Progress(step, cadence.steps, train.epoch)
+        return step_fn(state, task, group, runtime, clip=clip, multiplier=share, progress=progress)
+
     end = min(cadence.steps, cadence.until or cadence.steps)
     stop: Stop | None = None
     state.model.train()
     while counters.step < end and stop is None:
         dice.keep()
-        group = next(train)
-        progress = Progress(counters.step, cadence.steps, train.epoch)
         share = multiplier(schedule, counters.step, cadence.steps) * counters.share
         before, skipped = counters.step, counters.skipped
-        done = step_fn(state, task, group, runtime, clip=clip, multiplier=share, progress=progress)
+        group, done = memory.step(partial(taken, step=before, share=share))
         _must_be_step(done, counters.step - before)
         counters.epoch = train.epoch
         log.add(done, group)
@@ -127,6 +131,7 @@ def fit(
             dice.put_back()
         elif state.ema:
             state.ema.update()
+        progress = Progress(before, cadence.steps, train.epoch)
         if not sound and guard.after(trouble_of(state, done, group, runtime, share, progress)):
             log = _Log(runtime, train)
             continue
@@ -137,7 +142,7 @@ def fit(
         if pausing or judged or stop or due or _due(counters.step, cadence.log):
             wish = observe(log.event(state))
             if judge is not None and judged:
-                wish = _judge(state, judge, observe, last) or wish
+                wish = _judge(state, judge, observe, memory, last) or wish
             stop = stop or _agreed(wish, runtime)
         planned = (due or _just_best(state, judge)) and not counters.streak  # what follows a skipped step may be lost
         if save is not None and (pausing or stop or planned):
@@ -167,11 +172,15 @@ def _just_best(state: TrainState, judge: Judge | None) -> bool:
     return judge is not None and state.best.step == state.counters.step
 
 
-def _judge(state: TrainState, judge: Judge, observe: Observer, last: bool) -> Stop | None:
+def _judge(state: TrainState, judge: Judge, observe: Observer, memory: Memory, last: bool) -> Stop | None:
     """Evaluate aside, remember the best, and tell those whom it concerns; asks to stop where patience is at its end."""
     began = time.perf_counter()
-    with state.aside(), state.served():
-        metrics = judge.evaluate()
+
+    def evaluated() -> dict[str, float]:
+        with state.aside(), state.served():
+            return judge.evaluate()
+
+    metrics = memory.evaluate(evaluated)
     step, value = state.counters.step, metrics[judge.monitor]
     best = state.best.improves(value, metrics["loss"], judge.better)
     if best:

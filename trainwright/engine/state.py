@@ -51,11 +51,14 @@ class Counters:
     streak: int = 0  # the latest steps that were skipped, without one in between that was not
     rollbacks: int = 0  # how often the run went back to an earlier state
     back: int = 0  # the step it last went back to
+    micro: int = 0  # samples computed at once since memory ran out; 0 is as the recipe asks
+    asked: int = 0  # what the recipe asked for then; 0 is all
+    halvings: int = 0  # of what is computed at once
     home: int = 0  # the step of the newest checkpoint that the recipe asked for and that follows a step that was taken
     share: float = 1.0  # of the rates that schedule and recipe say, since it went back
 
     def state_dict(self) -> dict[str, Any]:
-        """Ten numbers."""
+        """Thirteen numbers."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -137,6 +140,8 @@ class TrainState:
     def __init__(self, parts: Mapping[str, Stateful]) -> None:
         self.parts: dict[str, Stateful] = dict(parts)
         self.frozen: Frozen | None = None  # which weights rest; a part of the configuration, so it is not saved
+        self.moves = 0  # of any optimizer, since the process began
+        self.short = False  # memory ran out in the last step, which has left no trace
         self._buffers: tuple[int, Buffers] | None = None
 
     @classmethod

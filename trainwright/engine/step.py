@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -14,6 +15,7 @@ from torch.optim import Optimizer
 from trainwright.core.batch import Batch
 from trainwright.core.kinds import steps
 from trainwright.core.task import Loss, Progress, Task
+from trainwright.engine.memory import ShortTogether, ran_out
 from trainwright.engine.parts import StatePart
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState
@@ -129,10 +131,12 @@ def train_step(
     if state.frozen:
         state.frozen.settle(state.counters.step)
     state.buffers.keep()
+    state.short = False
     up = state.scaler.scale if state.scaler else 1.0
     try:
         mean, parts = _passes(state, moved, objective, group, runtime, progress, up)
-    except BaseException:  # memory ran out, or code of the user's failed: as if the step had not begun
+    except BaseException as error:  # memory ran out, or code of the user's failed: as if the step had not begun
+        state.short = ran_out(error)
         state.buffers.put_back()
         mover.zero_grad(set_to_none=True)
         raise
@@ -160,17 +164,29 @@ def _passes(
     scale = runtime.ranks.world / torch.where(total > 0, total, torch.ones_like(total))
     sums: list[Tensor] = []
     parts: dict[str, Tensor] = {}
+    short = ShortTogether(runtime)
     for i, batch in enumerate(group):
-        counts = float(batch.size > 0)
-        with runtime.ranks.sync(module, last=i == len(group) - 1):
-            with runtime.autocast():
-                found = objective(module, runtime.take(batch), progress)
-            (_full(found.sum) * (scale * (counts * up))).backward()
+        counts, last = float(batch.size > 0), i == len(group) - 1
+        if last and i:
+            short.agree()
+        with runtime.ranks.sync(module, last=last):
+            found = short.tried(partial(_forward, objective, module, batch, progress, runtime))
+            if last:
+                short.agree(module)
+            if found is None:
+                continue
+            loss = _full(found.sum) * (scale * (counts * up))
+            loss.backward() if last else short.tried(loss.backward)
         sums.append(found.sum.detach().to(runtime.wide) * counts)
         for name, part in found.parts.items():
             parts[name] = parts.get(name, 0.0) + part.detach().to(runtime.wide) * counts
     mean = scale / runtime.ranks.world
     return torch.stack(sums).sum() * mean, {k: v * mean for k, v in parts.items()}
+
+
+def _forward(objective: Objective, module: nn.Module, batch: Batch, progress: Progress, runtime: Runtime) -> Loss:
+    with runtime.autocast():
+        return objective(module, runtime.take(batch), progress)
 
 
 @steps.add("standard")
@@ -238,6 +254,7 @@ def _move(
     whole = runtime.ranks.total(loss.detach().clone())
     sound, good = torch.stack([whole.isfinite(), whole.isfinite() & norm.isfinite()]).tolist()  # the wait: free on the
     if good:  # CPU; on an accelerator the price of never moving by NaN
+        state.moves += 1
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     counters, scaler = state.counters, state.scaler

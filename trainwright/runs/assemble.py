@@ -27,6 +27,7 @@ from trainwright.data.loader import Loader, batches
 from trainwright.engine.average import Average
 from trainwright.engine.evaluate import evaluate
 from trainwright.engine.loop import Groups
+from trainwright.engine.memory import ran_out
 from trainwright.engine.multiplier import look_ahead
 from trainwright.engine.parts import StatePart, add_parts
 from trainwright.engine.randomness import randomness_kept
@@ -123,17 +124,23 @@ def joined(
         world=world,
         device=device,
     )
-    size = evaluation_size(config, len(data.parts["train"]), runtime)
+
+    state = state_of(config, runtime, model, optimizer, schedule, loader)
 
     def over(name: str) -> Callable[[], Iterable[Batch]]:
-        part = data.parts[name]
-        return lambda: batches(part, task.processor, batch_size=size, rank=rank, world=world, device=device)
+        part, samples = data.parts[name], len(data.parts["train"])
+
+        def given() -> Iterable[Batch]:
+            size = state.counters.micro or evaluation_size(config, samples)
+            return batches(part, task.processor, batch_size=size, rank=rank, world=world, device=device)
+
+        return given
 
     return Pieces(
         config=config,
         runtime=runtime,
         task=task,
-        state=state_of(config, runtime, model, optimizer, schedule, loader),
+        state=state,
         groups=loader,
         schedule=schedule,
         evaluations={name: over(name) for name in data.parts if name != "train"},
@@ -214,6 +221,8 @@ def try_first(pieces: Pieces) -> None:
         except TrainwrightError:
             raise
         except Exception as error:
+            if ran_out(error):  # fewer at once may do: the first step finds out
+                return
             shapes = ", ".join(f"{name} {str(t.dtype)[6:]} {tuple(t.shape)}" for name, t in batch.inputs.items())
             what = f"cannot compute the first batch: {type(error).__name__}: {error}"
             raise UserError("model", what, f"it was given {shapes}") from error
@@ -253,7 +262,7 @@ def build_model(recipe: Recipe, task: Task[Any]) -> nn.Module:
             raise UserError("model", "does not fit into memory", "make it smaller") from error
 
 
-def evaluation_size(config: RunConfig, samples: int, runtime: Runtime) -> int:
+def evaluation_size(config: RunConfig, samples: int) -> int:
     """Samples of an evaluation batch per rank: as many as a training step computes at once, without gradients."""
     whole = samples if config.batch_size == "all" else config.batch_size
     micro = whole if config.micro_batch == "all" else min(config.micro_batch, whole)

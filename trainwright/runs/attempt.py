@@ -38,6 +38,7 @@ from trainwright.runs.recorder import Recorder, write_bad
 from trainwright.runs.recover import Recovery
 from trainwright.runs.saving import Saving
 from trainwright.runs.score import Scores
+from trainwright.runs.shortage import go_on, teller
 from trainwright.runs.signals import Interruption
 from trainwright.runs.sound import refuse_broken
 
@@ -85,6 +86,7 @@ def attempt(a: Attempt) -> RunEnded:
             asked=interruption.asked,
             step_fn=pieces.step,
             guard=guard_of(pieces, cadence.steps, story.tell, recovery),
+            shortage=teller(pieces, story.tell),
         )
         saving.settle(story.tell)
         if stop:
@@ -215,6 +217,7 @@ def restore(pieces: Pieces, folder: Path) -> int:
     for trouble in troubles:
         pieces.facts.setdefault("damaged", []).append(trouble)
     pieces.state.load_state_dict(state)
+    go_on(pieces)
     counters, moments = pieces.state.counters, pieces.state.parts["optimizer"]
     if counters.share < 1 and isinstance(moments, Moments) and moments.asked_anew(state["optimizer"]):
         counters.share = 1.0  # a person who sets the rate means it

@@ -12,7 +12,7 @@ from trainwright.runs.assemble import Pieces
 def batch_statistics(pieces: Pieces) -> list[str]:
     """A line where a batch norm sees less than the batch, so that micro-batches and ranks change what is learned."""
     config, ranks = pieces.config, pieces.runtime.ranks
-    norms = [m for m in ranks.bare(pieces.state.model).modules() if isinstance(m, _BatchNorm)]
+    norms = batch_norms(pieces)
     alone = [m for m in norms if not isinstance(m, nn.SyncBatchNorm)]
     whole, micro = config.batch_size, config.micro_batch
     share = whole if whole == "all" else -(-whole // ranks.world)  # a rank's
@@ -43,3 +43,8 @@ def out_of_reach(pieces: Pieces, steps: int) -> list[str]:
 def _beyond(amount: object, steps: int) -> bool:
     """Whether a number of steps (1 or more; below 1 it is a share of them) is not reached."""
     return isinstance(amount, int | float) and amount >= 1 and amount >= steps
+
+
+def batch_norms(pieces: Pieces) -> list[_BatchNorm]:
+    """Layers that depend on what else is computed at once."""
+    return [m for m in pieces.runtime.ranks.bare(pieces.state.model).modules() if isinstance(m, _BatchNorm)]

@@ -86,29 +86,24 @@ def foreign_pieces(data: Any, asked: Asked, *, unpack: Callable[[Any], tuple[Any
     else:
         task.processor.load_state_dict(asked.learned)
     weigh = task.processor.weigh if targets else None
-    size = evaluation_size(config, 1024, runtime)
     if isinstance(data, DataLoader) and data.batch_size:
         config = config.model_copy(update={"batch_size": data.batch_size})
     groups = _groups(data, config, runtime, unpack, workers, weigh)
 
+    state = state_of(config, runtime, asked.model, asked.optimizer, asked.schedule, groups)
+
     def over(other: Any) -> Callable[[], Iterable[Batch]]:
         place: dict[str, Any] = {"rank": runtime.ranks.rank, "world": runtime.ranks.world, "device": runtime.device}
-        if _is_map(other):
-            return lambda: dataset_batches(
-                other,
-                unpack,
-                batch_size=size,
-                workers=workers,
-                timeout=config.worker_timeout,
-                weigh=weigh,
-                seed=config.seed,
-                **place,
-            )
-        return lambda: loader_batches(
-            _loader(other), unpack, weigh=weigh, seed=config.seed, timeout=config.worker_timeout, **place
-        )
+        more: dict[str, Any] = {"weigh": weigh, "seed": config.seed, "timeout": config.worker_timeout, **place}
+        if not _is_map(other):
+            return lambda: loader_batches(_loader(other), unpack, micro=state.counters.micro or "all", **more)
 
-    state = state_of(config, runtime, asked.model, asked.optimizer, asked.schedule, groups)
+        def given() -> Iterable[Batch]:
+            size = state.counters.micro or evaluation_size(config, 1024)
+            return dataset_batches(other, unpack, batch_size=size, workers=workers, **more)
+
+        return given
+
     others = {part: over(_batched(other, part)) for part, other in given.items() if _is_data(other)}
     facts: dict[str, Any] = {"fingerprint": "", "split": "given", "samples": {}}
     facts["resume"] = "exact" if groups.exact else f"approximate: {groups.why}"

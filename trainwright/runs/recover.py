@@ -64,6 +64,7 @@ class Recovery:
         state, ranks = self.pieces.state, self.pieces.runtime.ranks
         counters = state.counters
         now, rollbacks, share = counters.step, counters.rollbacks + 1, counters.share * _CUT
+        memory = counters.micro, counters.asked, counters.halvings  # what ran short then runs short again
         self.saving.saver.wait()
         ranks.barrier()
         step, content = self._target(why)
@@ -71,6 +72,7 @@ class Recovery:
         state.load_state_dict(content)
         counters.streak = counters.in_a_row = counters.skipped = 0
         counters.rollbacks, counters.share, counters.back = rollbacks, share, step
+        counters.micro, counters.asked, counters.halvings = memory
         self.saving.begin_again()
         note = f"went back from step {now:,} with {share:g} of the learning rate: {why}"
         attempt = self._written(step, note) if self.pieces.runtime.first else 0

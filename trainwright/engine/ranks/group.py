@@ -39,6 +39,9 @@ class Single:
         """Exchange gradients only in the last micro-batch of a step."""
         return nullcontext()
 
+    def abandon(self, model: nn.Module) -> None:
+        """After a forward pass whose gradients were to be exchanged and never will be; every rank must call it."""
+
     def total(self, x: Tensor) -> Tensor:
         """Sum over ranks, in place, without waiting for the host."""
         return x
@@ -156,6 +159,15 @@ class Ranks(Single):
         if isinstance(model, FSDPModule):
             model.set_requires_gradient_sync(last)
         return nullcontext()
+
+    @override
+    def abandon(self, model: nn.Module) -> None:
+        from torch.nn.parallel import DistributedDataParallel
+
+        if isinstance(model, DistributedDataParallel):  # it waits for these gradients, and would mix up the next ones
+            model.reducer.prepare_for_backward([])  # on ranks whose forward pass failed it does not wait yet
+            torch.stack([p.sum() * 0 for p in model.parameters() if p.requires_grad]).sum().backward()
+            model.zero_grad(set_to_none=True)
 
     @override
     def total(self, x: Tensor) -> Tensor:
