@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, cast
 
 import torch
 from torch import nn
@@ -83,14 +83,14 @@ class Memory:
         fetch = self.train.__next__
         while True:
             group, trouble = self._tried(fetch)
-            if self._short(trouble) or group is None:
+            if self._any(trouble) or group is None:
                 self._less("a step", trouble)
                 fetch = self.train.again
                 continue
             before = self.state.moves
             done, trouble = self._tried(partial(take, group))
-            if done is not None:
-                return group, done
+            if not trouble:
+                return group, cast(T, done)
             if not self.state.short or self.state.moves != before:
                 raise _unmoved(trouble)
             del group
@@ -102,8 +102,8 @@ class Memory:
         """What an evaluation gives; where memory runs out it is begun anew with half the samples at once."""
         while True:
             found, trouble = self._tried(judge)
-            if found is not None:
-                return found
+            if not trouble:
+                return cast(T, found)
             if self.runtime.ranks.world > 1:
                 raise _unmoved(trouble)  # the other ranks wait for this one's sums
             self._less("an evaluation", trouble)
@@ -121,8 +121,9 @@ class Memory:
             torch.cuda.empty_cache()
         return None, trouble
 
-    def _short(self, trouble: str) -> bool:
-        return self.runtime.ranks.world > 1 and self.runtime.ranks.agree(bool(trouble))
+    def _any(self, trouble: str) -> bool:
+        """Whether a rank could not even get its group."""
+        return self.runtime.ranks.agree(bool(trouble))
 
     def _less(self, where: str, trouble: str) -> None:
         """Half as many samples at once from here on."""
