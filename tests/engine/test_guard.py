@@ -22,7 +22,7 @@ from trainwright.engine.before import Buffers, Dice
 from trainwright.engine.guard import Guard, Policy, Trouble
 from trainwright.engine.loop import Cadence, Judge, fit
 from trainwright.engine.runtime import Runtime
-from trainwright.engine.state import Best, Counters, TrainState
+from trainwright.engine.state import Best, TrainState
 from trainwright.engine.step import Step, train_step
 
 NAN, INF = math.nan, math.inf
@@ -360,11 +360,3 @@ def test_buffers_and_dice_are_put_back_bit_for_bit() -> None:
         assert torch.equal(net(torch.ones(5, 4)), drawn)
         buffers.put_back()
         torch.rand(1), random.random(), np.random.rand()
-
-
-def test_counters_of_an_earlier_version_are_read() -> None:
-    counters = Counters(rollbacks=2, share=0.25)
-    counters.load_state_dict({"step": 5, "epoch": 1, "samples": 9, "skipped": 1, "in_a_row": 0})
-    assert counters == Counters(step=5, epoch=1, samples=9, skipped=1)
-    with pytest.raises(KeyError):
-        counters.load_state_dict({"step": 5})

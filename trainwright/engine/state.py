@@ -36,9 +36,6 @@ class Stateful(Protocol):
         ...
 
 
-_FIRST = ("step", "epoch", "samples", "skipped", "in_a_row")  # counters that every checkpoint has
-
-
 @dataclass(slots=True)
 class Counters:
     """How far the training is."""
@@ -62,11 +59,10 @@ class Counters:
         return {name: getattr(self, name) for name in self.__slots__}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `state_dict`; what a checkpoint of an earlier version does not know has not happened."""
+        """The inverse of `state_dict`."""
         fresh = Counters()
         for name in self.__slots__:
-            kind = type(getattr(fresh, name))
-            setattr(self, name, kind(state[name] if name in _FIRST else state.get(name, getattr(fresh, name))))
+            setattr(self, name, type(getattr(fresh, name))(state[name]))
 
 
 @dataclass(slots=True)
