@@ -1,7 +1,7 @@
 """One training of `resume_peers` in one system: python -m benchmarks.resume_peers_child SYSTEM WHAT FOLDER.
 
-WHAT is ``straight`` (four epochs), ``begin`` (two), ``go-on`` (to four, from what FOLDER holds), or ``killed`` (four, but
-the process is killed in the middle of the third). Every system goes on by the way that its documentation tells.
+WHAT is ``straight`` (four epochs), ``begin`` (two), ``go-on`` (to four, from what FOLDER holds), or ``killed`` (four,
+but the process is killed in the middle of the third). Every system goes on by the way that its documentation tells.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from trainwright.cli.grammar import Settable, Verbs
 from trainwright.cli.outcome import go_on, of_several_seeds, repeated, trained, unattended
 from trainwright.cli.told import failed, forget_stdout, print_json, stdout_for_json
 from trainwright.cli.typed import in_epochs, run_folder, settings_of, value_of
-from trainwright.core.errors import NumericsError, UserError
+from trainwright.core.errors import CheckpointError, NumericsError, UserError
 
 if TYPE_CHECKING:
     from trainwright.runs.run import Run
@@ -349,5 +349,5 @@ def _described(run: Run) -> dict[str, Any]:
             "score": key,
             "value": scores.get(key),
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, CheckpointError) as error:
         return {"run": str(run.path), "state": "unreadable", "why": f"{type(error).__name__}: {error}"}

@@ -24,10 +24,10 @@ from torch import Tensor
 
 from trainwright.core.errors import CheckpointError
 from trainwright.engine import disk
+from trainwright.engine.migrations import FORMAT, migrated, must_be_known
 from trainwright.engine.packing import Snapshot, pack, unpack
 from trainwright.engine.tensorfile import pieces
 
-FORMAT = 1
 _NAME = re.compile(r"step-(\d{8,})")
 _REPLACED = re.compile(r"\.replaced-(\d{8,})")
 _LEFT = (".writing-", ".removing-")  # of interrupted writers
@@ -86,7 +86,7 @@ def load(path: Path) -> dict[str, Any]:
     state: dict[str, Any] = {}
     for part in manifest["parts"]:
         state[part] = unpack(tree[part], _tensors(path, part, manifest))
-    return state
+    return migrated(state, manifest["format"])
 
 
 def load_part(path: Path, part: str) -> Any:
@@ -95,7 +95,7 @@ def load_part(path: Path, part: str) -> Any:
     if part not in manifest["parts"]:
         raise CheckpointError(f"{path} has no part '{part}'; it has {', '.join(manifest['parts'])}")
     tree = json.loads((path / "state.json").read_text())[part]
-    return unpack(tree, _tensors(path, part, manifest))
+    return migrated({part: unpack(tree, _tensors(path, part, manifest))}, manifest["format"])[part]
 
 
 def verify(path: Path) -> dict[str, Any]:
@@ -105,8 +105,7 @@ def verify(path: Path) -> dict[str, Any]:
         version, files, seal = manifest["format"], manifest["files"], manifest.pop("seal")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is not a whole checkpoint: {error}") from error
-    if version != FORMAT:
-        raise CheckpointError(f"{path} is of format {version}; this version reads format {FORMAT}")
+    must_be_known(version, str(path))
     if seal != _seal(manifest):
         raise CheckpointError(f"{path} is damaged: manifest.json is not what was written")
     for name, promised in files.items():

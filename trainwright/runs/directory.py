@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from trainwright.core.errors import CannotCreateError, UserError
+from trainwright.core.errors import CannotCreateError, CheckpointError, UserError
 from trainwright.core.events import Event, RunStarted, View, advance, load
 from trainwright.engine import disk
 from trainwright.runs.lock import LOCK, LockedError, locked
@@ -26,11 +26,16 @@ SEEDS = "seeds.json"  # of a folder of runs, one for each of several seeds
 BAD = "bad_samples.csv"
 _MINE = 0o700  # data, scores and weights are their owner's alone, who may open the folder to others
 METRICS = "metrics.csv"
+FORMAT = 1  # of the folder, as its manifest tells
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Versions, hardware, plan, data and weights of the run."""
     content: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    version = content.get("format", FORMAT)
+    if isinstance(version, int) and version > FORMAT:
+        what = f"is of format {version}, which a newer version of Trainwright wrote; this one reads format {FORMAT}"
+        raise CheckpointError(f"{folder} {what}: install that one")
     return content
 
 

@@ -29,6 +29,7 @@ from trainwright.data.source import Source, source_of
 from trainwright.data.split import Split, split, split_options
 from trainwright.engine.runtime import Runtime
 from trainwright.runs.directory import BAD
+from trainwright.runs.learned import put_back
 from trainwright.runs.private import must_be_given
 from trainwright.runs.recipe import Recipe
 
@@ -147,7 +148,7 @@ def encoded(
     if learned is None:
         learn(task, source, division.parts["train"], skipped)
     else:
-        task.processor.load_state_dict(learned)
+        put_back(task.processor, learned)
     if skipped is not None:
         skipped.like = division.parts["train"].tolist()
     with runtime.ranks.first_then_others():  # who comes later finds the cache

@@ -15,10 +15,9 @@ import torch
 from trainwright import __version__
 from trainwright.engine.loop import Cadence
 from trainwright.runs.assemble import Pieces
+from trainwright.runs.directory import FORMAT
 from trainwright.runs.keras import original
 from trainwright.runs.summary import parameters
-
-FORMAT = 1
 
 
 def manifest(pieces: Pieces, cadence: Cadence, monitor: str, better: str, facts: Mapping[str, Any]) -> dict[str, Any]:

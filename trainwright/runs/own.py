@@ -27,6 +27,7 @@ from trainwright.data.source import Source
 from trainwright.engine.runtime import Runtime
 from trainwright.runs.assemble import Pieces, evaluation_size, joined, state_of
 from trainwright.runs.gathered import Report, divided, encoded
+from trainwright.runs.learned import put_back
 
 _SHARE = 0.1  # of arrays, held out for validation unless the caller says otherwise
 
@@ -84,7 +85,7 @@ def foreign_pieces(data: Any, asked: Asked, *, unpack: Callable[[Any], tuple[Any
     if asked.learned is None:
         task.processor.learn(inputs, targets)
     else:
-        task.processor.load_state_dict(asked.learned)
+        put_back(task.processor, asked.learned)
     weigh = task.processor.weigh if targets else None
     if isinstance(data, DataLoader) and data.batch_size:
         config = config.model_copy(update={"batch_size": data.batch_size})

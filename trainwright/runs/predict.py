@@ -21,6 +21,7 @@ from trainwright.runs.assemble import build_model
 from trainwright.runs.begin import served, served_weights
 from trainwright.runs.directory import PROCESSOR, read_manifest
 from trainwright.runs.keras import adapted
+from trainwright.runs.learned import put_back
 from trainwright.runs.recipe import read
 
 
@@ -79,11 +80,11 @@ def reopened(folder: Path, own: nn.Module | None, loss: Any = None) -> tuple[Tas
             )
         options = manifest["supervised"]
         task = tasks["supervised"](**{**options, "loss": options["loss"] or loss or _unknown})
-        task.processor.load_state_dict(learned)
+        put_back(task.processor, learned)
         return task, adapted(own)
     recipe = read(folder)
     task = tasks.make(recipe.config.task["name"], recipe.task)
-    task.processor.load_state_dict(learned)
+    put_back(task.processor, learned)
     return task, build_model(recipe, task)
 
 
