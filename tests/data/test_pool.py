@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import random
 import signal
@@ -32,9 +33,14 @@ def endless() -> None:
         time.sleep(0.01)
 
 
+def fault() -> None:
+    faulthandler.disable()  # the trace of a fault that is meant would hide those that are not
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
 ENDS: dict[str, Callable[[], Any]] = {
     "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "SIGSEGV": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "SIGSEGV": fault,
     "exit": lambda: os._exit(3),
     "hang": endless,
 }
