@@ -45,7 +45,7 @@ PARTS: dict[str, Part] = {
     "crashes": lambda place, whole, dice, asked: crashes(place, dice),
     "corruptions": lambda place, whole, dice, asked: corruptions(place, whole, dice, asked.kills * 2, asked.kills // 2),
     "signals": lambda place, whole, dice, asked: signals(place, whole, dice, asked.kills // 5, asked.kills // 10),
-    "disks": lambda place, whole, dice, asked: disks(place, whole, dice, max(12, asked.kills // 12)),
+    "disks": lambda place, whole, dice, asked: disks(place, whole, dice, max(5, asked.kills // 12)),
     "places": lambda place, whole, dice, asked: places(place, whole, dice),
     "locks": lambda place, whole, dice, asked: locks(place, whole, dice, asked.kills * 2 // 5, asked.kills // 10),
     "soak": lambda place, whole, dice, asked: soak(place, whole, dice, asked.steps),

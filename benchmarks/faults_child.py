@@ -145,8 +145,13 @@ def command(*arguments: str) -> Callable[[], int]:
 
 def attempt(folder: Path, recipe: dict[str, Any] = RECIPE) -> int:
     """Go on with the run where it has a checkpoint, else begin it anew; 0 once it is finished."""
-    with mock.patch("trainwright.runs.train._drawn"):  # a picture of the curves is no part of what must survive
-        return _attempt(folder, recipe)
+    return undrawn(lambda: _attempt(folder, recipe))
+
+
+def undrawn(act: Callable[[], int]) -> int:
+    """Without the picture of the curves: it takes as long as all else, and is no part of what must survive."""
+    with mock.patch("trainwright.runs.train._drawn"):
+        return act()
 
 
 def _attempt(folder: Path, recipe: dict[str, Any]) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from unittest import mock
 
 import trainwright as tw
-from benchmarks.faults_child import RECIPE, WIDE, Ended, attempt, command, differences, ended
+from benchmarks.faults_child import WIDE, Ended, attempt, command, differences, ended
 from benchmarks.faults_kill import saves_in_place
 from benchmarks.faults_row import Row
 from benchmarks.faults_save import Act, begun, calls_of, next_save, old_first, sound
@@ -29,21 +29,19 @@ from trainwright.runs.recipe import write
 Around = Callable[[Callable[[], int]], int]  # runs a command line, perhaps sabotaged
 
 CODES = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES, errno.EDQUOT)
-ROOM = 6 << 20  # bytes of the small disk
+ROOM = 32 << 20  # bytes of the small disk
 
 
 def disks(place: Path, whole: Path, dice: random.Random, points: int = 40) -> list[Row]:
     """Errors at each call, a disk with a little room left, and files that must not grow."""
-    recipe = place / "disks.toml"
-    write(RECIPE, recipe)
+    recipe, wide = place / "disks.toml", place / "wide"
+    write(WIDE, recipe)
+    tw.train(WIDE, out=wide, quiet=True)
     rows = [_each_call(place)]
     if mountable(place):
-        rows.append(_rooms(place, whole, recipe, dice, points))
+        rows.append(_rooms(place, wide, recipe, dice, points))
     else:
         rows.append(Row("a disk with a little room left", 0, 0, "not tried", 0, "needs the right to mount a disk"))
-    wide = place / "wide"
-    tw.train(WIDE, out=wide, quiet=True)
-    write(WIDE, recipe)
     rows.append(_limits(place, wide, recipe))
     shutil.rmtree(wide)
     return rows
@@ -124,12 +122,12 @@ def mountable(place: Path) -> bool:
 def _rooms(place: Path, whole: Path, recipe: Path, dice: random.Random, points: int) -> Row:
     """Train where the room runs out at any write; then there is room, and the run goes on to the same end."""
     began = time.perf_counter()
-    took_up = ROOM // 8  # more than a run takes: the last of these find enough
+    took_up = min(ROOM, 2 * sum(file.stat().st_size for file in whole.rglob("*")))  # the last of these find enough
     with Small.mounted(place / "small") as small:
-        rooms = sorted(dice.randrange(0, took_up) for _ in range(points - 3)) + [0, 4096, 8192]
+        rooms = sorted([0, 8192, *(dice.randrange(0, took_up) for _ in range(points - 2))])
         troubles = [_filled(small, whole, recipe, room) for room in rooms]
         took = time.perf_counter() - began
-        bad = [_filled(small, whole, recipe, room, _careless) for room in rooms[:: max(1, points // 8)]]
+        bad = [_filled(small, whole, recipe, room, _careless) for room in rooms[: points // 2 : max(1, points // 16)]]
     fine = [trouble.endswith("|") for trouble in troubles]
     lost = [trouble.endswith("|") for trouble in bad]
     control = f"saved in place: {lost.count(False)} of {len(lost)} fail"

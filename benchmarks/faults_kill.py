@@ -43,6 +43,7 @@ class Series:
     dice: random.Random
     sabotage: Sabotage | None = None
     kills: int = 0
+    resumed: int = 0  # attempts that went on in mid-run
     in_saves: int = 0  # of them, those that left a checkpoint half written
     survived: int = 0  # kills of runs that ended equal
     runs: int = 0
@@ -53,8 +54,8 @@ class Series:
         """Kill so many times."""
         self.seconds = ended(lambda: attempt(self.place / "timed")).seconds
         shutil.rmtree(self.place / "timed")
-        while self.kills < kills:
-            self._one(kills - self.kills)
+        while self.kills < kills or not self.resumed:
+            self._one(max(1, kills - self.kills))
         return self
 
     def _one(self, most: int) -> None:
@@ -76,8 +77,9 @@ class Series:
 
     def _attempt(self, folder: Path, kill: bool) -> str | None:
         """None where it was killed; else how it failed, or nothing where it did not."""
+        self.resumed += any(checkpoint.steps(folder / CHECKPOINTS)) and self._left(folder) > 0
         child = Child(lambda: self._act(folder)).start()
-        if kill and not child.within(self.dice.uniform(0, self.seconds * self._left(folder))):
+        if kill and not child.within(self.dice.uniform(0, self.seconds * max(0.3, self._left(folder)))):
             if self.dice.random() < _AIMED:
                 in_a_save(folder / CHECKPOINTS, child)
             child.send(signal.SIGKILL)
@@ -89,9 +91,9 @@ class Series:
         return f"{how.code}: {how.said.strip().splitlines()[-1:]}" if how.code else ""
 
     def _left(self, folder: Path) -> float:
-        """The share of a whole attempt that the next one will take; never less than what it does beside its steps."""
+        """The share of the steps that is still to be done."""
         done = checkpoint.steps(folder / CHECKPOINTS)
-        return max(0.3, 1 - (done[-1] if done else 0) / int(RECIPE["budget"].split()[0]))
+        return 1 - (done[-1] if done else 0) / int(RECIPE["budget"].split()[0])
 
     def _act(self, folder: Path) -> int:
         if self.sabotage is None:
@@ -123,7 +125,7 @@ def kills(place: Path, whole: Path, wanted: int, dice: random.Random, controls: 
         f"moments forgotten: {forgetful.kills - forgetful.survived} of {forgetful.kills} lost",
     ]
     blind = not careless.lost or not forgetful.lost
-    note = f"{found.runs} runs, {found.in_saves} kills left a half-written checkpoint; saved every step"
+    note = f"{found.runs} runs, saved every step; {found.in_saves} kills left a half-written checkpoint"
     worst = [f"{n} x {what}" for what, n in Counter(found.lost).most_common(3)]
     what = "random SIGKILLs, resumed bit for bit"
     return [Row(what, found.survived, found.kills, "; ".join(told), seconds, "; ".join([note, *worst]), blind)]

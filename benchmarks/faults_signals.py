@@ -16,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 import trainwright as tw
-from benchmarks.faults_child import RECIPE, WIDE, Child, attempt, command, differences, ended
+from benchmarks.faults_child import RECIPE, WIDE, Child, attempt, command, differences, ended, undrawn
 from benchmarks.faults_kill import in_a_save, saves_in_place
 from benchmarks.faults_row import Row
 from trainwright.engine import checkpoint
@@ -83,7 +83,7 @@ class Trials:
     def _sent(self, folder: Path, number: int, around: Around) -> Child:
         """A child in training that has just been sent a signal."""
         train = command("train", str(self.recipe), "--out", str(folder))
-        child = Child(lambda: around(train)).start()
+        child = Child(lambda: around(lambda: undrawn(train))).start()
         after = self.dice.randrange(1, STEPS * 2 // 3)
         while _steps(folder) < after and not child.within(0.002):
             pass
@@ -144,7 +144,7 @@ def _double(ours: Trials, count: int) -> Row:
     held = [ours.two(names[i % 2]) for i in range(count)]
     took = time.perf_counter() - began
     note = "; ".join(filter(None, [f"{ours.in_saves} left a half-written checkpoint", _note(ours)]))
-    careless = [ours.two(names[i % 2], _careless) for i in range(max(10, count // 3))]
+    careless = [ours.two(names[i % 2], _careless) for i in range(max(5, count // 3))]
     control = f"saved in place: {careless.count(False)} of {len(careless)} lost"
     what = "a second signal during a save: the last checkpoint intact, resumed bit for bit"
     return Row(what, sum(held), count, control, took, note, all(careless))

@@ -18,11 +18,12 @@ from benchmarks.faults_row import Row
 from trainwright.core.events import Event, StepDone
 
 LIMIT = 1.0  # MB in 1,000 steps
+WARM = 1_000  # steps until the libraries have what they keep
 
 
 @dataclass(slots=True)
 class Gauge:
-    """An observer that reads its process's meters, every ``every`` steps after the first tenth."""
+    """An observer that reads its process's meters, every ``every`` steps once it is warm."""
 
     steps: int
     every: int
@@ -33,7 +34,7 @@ class Gauge:
 
     def __call__(self, event: Event) -> None:
         """Read."""
-        if isinstance(event, StepDone) and event.step % self.every == 0 and event.step > self.steps // 10:
+        if isinstance(event, StepDone) and event.step % self.every == 0 and event.step > min(WARM, self.steps // 2):
             self.at.append(event.step)
             self.megabytes.append(
                 int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6

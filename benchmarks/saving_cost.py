@@ -46,17 +46,21 @@ class Cost:
     plain: list[float] = field(default_factory=list)  # steps without a save
     beside: list[float] = field(default_factory=list)  # steps while one is being written
     added: list[float] = field(default_factory=list)  # by one checkpoint, pair by pair
+    computed: list[float] = field(default_factory=list)  # the same in processor time, of all threads
 
     def lines(self) -> list[str]:
         """In words, with the spread."""
         share = [seconds / MINUTE for seconds in self.added]
         low, high = interval(share)
+        busy = [seconds / MINUTE for seconds in self.computed]
+        least, most = interval(busy)
         mean, late = statistics.fmean(share), quantile(self.stalls, 0.95)
         alone, beside = (1e3 * statistics.median(steps) for steps in (self.plain, self.beside or self.plain))
         return [
             f"state       {self.megabytes:.0f} MB, {len(self.added)} pairs of blocks",
             f"cost        {mean:.3%} of the time [{low:.3%}, {high:.3%}] for one checkpoint a minute; at most "
             f"{SHARE:.0%}: {'yes' if mean <= SHARE else 'no'}",
+            f"            {statistics.fmean(busy):.3%} [{least:.3%}, {most:.3%}] in processor time, of all threads",
             f"stall       {_spread(self.stalls)}; at most {1e3 * STALL:.0f} ms: {'yes' if late <= STALL else 'no'}",
             f"            {_spread(self.processor)} of it computing, the rest waiting for a core",
             f"durable     after {statistics.median(self.written):.2f} s (median)",
@@ -96,14 +100,15 @@ def measured(megabytes: float, pairs: int, steps: int, folder: Path | None = Non
             found = Cost(cost.megabytes) if pair == 0 else cost
             order = [True, False] if dice.random() < 0.5 else [False, True]
             took = {saves: _block(pieces, saving if saves else None, steps, found) for saves in order}
-            found.added.append(took[True] - took[False])
+            found.added.append(took[True][0] - took[False][0])
+            found.computed.append(took[True][1] - took[False][1])
         pieces.close()
     return cost
 
 
-def _block(pieces: Pieces, saving: Saving | None, steps: int, cost: Cost) -> float:
-    """Seconds of some steps, and of the save before them, until it is durable."""
-    began = time.perf_counter()
+def _block(pieces: Pieces, saving: Saving | None, steps: int, cost: Cost) -> tuple[float, float]:
+    """Seconds of some steps, and of the save before them, until it is durable; and processor time."""
+    began, busy = time.perf_counter(), time.process_time()
     if saving is not None:
         own, start = time.thread_time(), time.perf_counter()
         saving()
@@ -117,7 +122,7 @@ def _block(pieces: Pieces, saving: Saving | None, steps: int, cost: Cost) -> flo
     if saving is not None:
         saving.saver.wait()
         saving.tell(lambda event: _note(event, cost))
-    return time.perf_counter() - began
+    return time.perf_counter() - began, time.process_time() - busy
 
 
 def _step(pieces: Pieces) -> None:

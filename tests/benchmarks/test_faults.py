@@ -14,11 +14,11 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks trainings
 PARTS = {  # arguments of each part, and how much at least is to be done
     "kills": (["--kills", "50"], 50),
     "corruptions": (["--kills", "50"], 120),
-    "signals": (["--kills", "20"], 8),
+    "signals": (["--kills", "15"], 7),
     "disks": (["--kills", "60"], 300),
     "places": ([], 12),
     "locks": (["--kills", "25"], 20),
-    "soak": (["--steps", "1500"], 3),
+    "soak": (["--steps", "2500"], 3),
 }
 
 
