@@ -94,7 +94,7 @@ def test_a_folder_without_films_of_classes_is_told_in_one_message(tmp_path: Path
     [
         ("film,label\na,x\n", "no column 'video'"),
         ("video,class\na,x\n", "no column 'label'"),
-        ("video,label\nnowhere.mp4,x\n", "row 2: nothing is at .*nowhere.mp4"),
+        ("video,label\nnowhere.mp4,x\n", "line 2: nothing is at .*nowhere.mp4"),
     ],
 )
 def test_a_table_that_lists_no_films_is_told_in_one_message(tmp_path: Path, text: str, what: str) -> None:

@@ -282,4 +282,4 @@ def test_the_command_line_replays_a_recipe_and_says_the_row(tmp_path: Path, caps
     told = json.loads(capsys.readouterr().out)
     assert told["same_state"] is True
     assert told["rows"]
-    assert all("t.csv, row" in place for place in told["places"])
+    assert all("t.csv, line" in place for place in told["places"])

@@ -90,7 +90,7 @@ def tell_finding(finding: Finding, out: Surface) -> None:
 
 
 def skipped_line(event: StepSkipped) -> str:
-    """``step 31 was skipped: the loss was NaN; its records 3, 17 (t.csv, row 4); see incidents/0001``."""
+    """``step 31 was skipped: the loss was NaN; its records 3, 17 (t.csv, line 4); see incidents/0001``."""
     places = f" ({'; '.join(event.places)})" if event.places else ""
     records = f"records {few(event.suspects or event.records, 5)}{places}"
     which = f"not finite in themselves: {records}" if event.suspects else f"its {records}"
