@@ -122,17 +122,23 @@ def mountable(place: Path) -> bool:
 def _rooms(place: Path, whole: Path, recipe: Path, dice: random.Random, points: int) -> Row:
     """Train where the room runs out at any write; then there is room, and the run goes on to the same end."""
     began = time.perf_counter()
-    took_up = min(ROOM, 2 * sum(file.stat().st_size for file in whole.rglob("*")))  # the last of these find enough
+    took_up = min(ROOM, 2 * _size(whole))  # the last of these find enough
+    saved = max(_size(one) for one in (whole / "checkpoints").iterdir())  # its parts end within a save
     with Small.mounted(place / "small") as small:
         rooms = sorted([0, 8192, *(dice.randrange(0, took_up) for _ in range(points - 2))])
         troubles = [_filled(small, whole, recipe, room) for room in rooms]
         took = time.perf_counter() - began
-        bad = [_filled(small, whole, recipe, room, _careless) for room in rooms[: points // 2 : max(1, points // 16)]]
+        bad = [_filled(small, whole, recipe, saved * part // 8, _careless) for part in (3, 5, 7)]
     fine = [trouble.endswith("|") for trouble in troubles]
     lost = [trouble.endswith("|") for trouble in bad]
     control = f"saved in place: {lost.count(False)} of {len(lost)} fail"
     what = "a disk with a little room: told in one message, resumed bit for bit"
     return Row(what, sum(fine), len(fine), control, took, _codes(troubles), all(lost))
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files in it."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _filled(small: Small, whole: Path, recipe: Path, room: int, around: Around = lambda act: act()) -> str:
