@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import stat
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainwright.core.errors import DataError
+from trainwright.data.unpacked import plausible
 
 LARGEST = 1 << 28  # bytes of one member: 256 MiB; a declared size above it is no image but an accident or an attack
 _LOCAL = 30  # bytes of a local header before its name; PKWARE APPNOTE 4.3.7
@@ -73,6 +75,11 @@ def _member(path: Path, info: zipfile.ZipInfo) -> Member:
         raise DataError(place, "is encrypted", "unpack the archive and name the folder")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(place, "is packed in a way this does not read", "unpack the archive and name the folder")
+    steps = info.filename.replace("\\", "/").split("/")
+    if info.filename.startswith("/") or ".." in steps or ":" in steps[0] or stat.S_ISLNK(info.external_attr >> 16):
+        what = "leads out of the archive" if not stat.S_ISLNK(info.external_attr >> 16) else "is a link, no file"
+        raise DataError(place, what, "pack the files themselves, without '..' and links")
+    plausible(info.file_size, info.compress_size, place)
     if info.file_size > LARGEST:
         what = f"declares {info.file_size:,} bytes, more than {LARGEST:,}"
         raise DataError(place, what, "an image is smaller: leave the file out of the archive")

@@ -20,6 +20,7 @@ from trainwright.core.task import Record
 from trainwright.data import paths
 from trainwright.data.fingerprint import digest
 from trainwright.data.source import Source
+from trainwright.data.unpacked import plausible
 
 # The third byte of the magic number; http://yann.lecun.com/exdb/mnist (the page that defines the format)
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -171,12 +172,12 @@ def read(path: Path) -> NDArray[Any]:
     """One IDX file, gzipped or not, in the machine's byte order; `DataError` unless it is whole."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            return _array(file, path.name)
+            return _array(file, path.name, path.stat().st_size)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(path.name, f"cannot be read ({error})", "get the file again") from None
 
 
-def _array(file: BufferedIOBase, name: str) -> NDArray[Any]:
+def _array(file: BufferedIOBase, name: str, packed: int) -> NDArray[Any]:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or not 1 <= magic[3] <= 4:
         raise DataError(name, f"not an IDX file (it begins with {magic.hex(' ') or 'nothing'})", "check the path")
@@ -185,6 +186,7 @@ def _array(file: BufferedIOBase, name: str) -> NDArray[Any]:
         raise DataError(name, "the file ends within its header", "get the file again")
     shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, len(sizes), 4))
     kind = np.dtype(_TYPES[magic[2]])
+    plausible(prod(shape) * kind.itemsize, packed, name)
     data = _exactly(file, prod(shape) * kind.itemsize, name)
     array = np.frombuffer(data, kind).reshape(shape)
     return array.astype(kind.newbyteorder("="), copy=False)

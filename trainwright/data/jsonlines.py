@@ -54,7 +54,7 @@ def _row(line: bytes, where: str) -> dict[str, Any]:
         row = json.loads(line)
     except UnicodeDecodeError as error:
         raise DataError(where, f"not UTF-8 (byte 0x{line[error.start]:02x})", "save the file as UTF-8") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(where, f"not JSON ({error})", 'write one object per line, such as {"x": 1, "y": "a"}') from None
     if not isinstance(row, dict):
         what = f"{type(row).__name__} where an object of named values should be"

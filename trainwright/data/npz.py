@@ -18,6 +18,7 @@ from trainwright.core.task import Record
 from trainwright.data import paths
 from trainwright.data.fingerprint import digest
 from trainwright.data.source import Source
+from trainwright.data.unpacked import plausible
 
 Array: TypeAlias = NDArray[Any]
 _PAIRS = (("x", "y"), ("images", "labels"), ("data", "target"), ("features", "labels"))  # names that go without saying
@@ -127,8 +128,12 @@ def _arrays(path: Path) -> dict[str, Array]:
     if not zipfile.is_zipfile(path):
         raise DataError(path.name, "not an NPZ file", "save arrays with np.savez(path, x=…, y=…)")
     try:
+        with zipfile.ZipFile(path) as archive:
+            plausible(sum(entry.file_size for entry in archive.infolist()), path.stat().st_size, path.name)
         with np.load(path, allow_pickle=False) as file:
             return {name.lower(): np.asarray(file[name]) for name in file.files}
+    except DataError:
+        raise
     except (OSError, EOFError, ValueError, MemoryError, zlib.error, zipfile.BadZipFile) as error:
         what = "holds objects, which only unpickling reads" if "pickle" in str(error) else f"cannot be read ({error})"
         raise DataError(path.name, what, "save arrays of numbers or text with np.savez(path, x=…, y=…)") from None

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import lzma
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -15,7 +13,7 @@ import numpy as np
 from trainwright.core.errors import DataError, UserError, did_you_mean
 from trainwright.core.kinds import sources
 from trainwright.core.task import Record
-from trainwright.data import delimited, jsonlines, paths
+from trainwright.data import delimited, jsonlines, paths, unpacked
 from trainwright.data.cells import Cells, Kind, of_series
 from trainwright.data.fingerprint import digest
 from trainwright.data.source import Source
@@ -23,11 +21,7 @@ from trainwright.data.source import Source
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _LINES = (".jsonl", ".ndjson")
 _PARQUET = (".parquet", ".pq")
-PACKED: Mapping[str, Callable[[bytes], bytes]] = {
-    ".gz": gzip.decompress,
-    ".bz2": bz2.decompress,
-    ".xz": lzma.decompress,
-}
+PACKED = tuple(unpacked.OPENED)
 
 
 @sources.add("table")
@@ -185,8 +179,8 @@ def _read(
 def _bytes(path: Path, encoding: str) -> bytes:
     """The file's text as UTF-8 without a byte-order mark. Text said to be UTF-8 is checked where it is parsed."""
     try:
-        data = PACKED.get(path.suffix.lower(), bytes)(path.read_bytes())
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        data = unpacked.contents(path)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise DataError(path.name, f"cannot be read ({error})", "check the file and its permissions") from None
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) and "16" not in encoding:
         raise DataError(path.name, "the text is UTF-16", 'write encoding = "utf-16"')

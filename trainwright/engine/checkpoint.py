@@ -13,7 +13,8 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from trainwright.engine.tensorfile import pieces
 
 _NAME = re.compile(r"step-(\d{8,})")
 _REPLACED = re.compile(r"\.replaced-(\d{8,})")
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")  # a file's name: no folder, nothing hidden
 _LEFT = (".writing-", ".removing-")  # of interrupted writers
 
 
@@ -82,11 +84,10 @@ def _replace(final: Path, draft: Path, aside: Path) -> None:
 def load(path: Path) -> dict[str, Any]:
     """The state of a checkpoint folder, verified; CheckpointError says what is wrong with it."""
     manifest = verify(path)
-    tree = json.loads((path / "state.json").read_text())
-    state: dict[str, Any] = {}
-    for part in manifest["parts"]:
-        state[part] = unpack(tree[part], _tensors(path, part, manifest))
-    return migrated(state, manifest["format"])
+    with _sound(path):
+        tree = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        state = {part: unpack(tree[part], _tensors(path, part, manifest)) for part in manifest["parts"]}
+        return migrated(state, manifest["format"])
 
 
 def load_part(path: Path, part: str) -> Any:
@@ -94,27 +95,53 @@ def load_part(path: Path, part: str) -> Any:
     manifest = verify(path)
     if part not in manifest["parts"]:
         raise CheckpointError(f"{path} has no part '{part}'; it has {', '.join(manifest['parts'])}")
-    tree = json.loads((path / "state.json").read_text())[part]
-    return migrated({part: unpack(tree, _tensors(path, part, manifest))}, manifest["format"])[part]
+    with _sound(path):
+        tree = json.loads((path / "state.json").read_text(encoding="utf-8"))[part]
+        return migrated({part: unpack(tree, _tensors(path, part, manifest))}, manifest["format"])[part]
 
 
 def verify(path: Path) -> dict[str, Any]:
     """The manifest, after every file's size and sha256 were compared with it."""
     try:
-        manifest = json.loads((path / "manifest.json").read_text())
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
         version, files, seal = manifest["format"], manifest["files"], manifest.pop("seal")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} is not a whole checkpoint: {error}") from error
     must_be_known(version, str(path))
     if seal != _seal(manifest):
         raise CheckpointError(f"{path} is damaged: manifest.json is not what was written")
+    _well_formed(path, manifest)
     for name, promised in files.items():
         file = path / name
+        if file.is_symlink():
+            raise CheckpointError(f"{path} is damaged: {name} is a link to a file elsewhere")
         if not file.is_file():
             raise CheckpointError(f"{path} is damaged: {name} is missing")
         if file.stat().st_size != promised["size"] or _digest(file) != promised["sha256"]:
             raise CheckpointError(f"{path} is damaged: {name} is not what was written")
     return dict(manifest)
+
+
+def _well_formed(path: Path, manifest: Mapping[str, Any]) -> None:
+    """CheckpointError unless every name is one of a file right here: a manifest may have been made by anybody."""
+    files, parts = manifest["files"], manifest.get("parts")
+    sized = isinstance(files, dict) and all(
+        isinstance(f, dict) and {"size", "sha256"} <= f.keys() for f in files.values()
+    )
+    if not sized or not isinstance(parts, list) or not all(isinstance(p, str) for p in parts):
+        raise CheckpointError(f"{path} is damaged: manifest.json does not say what a checkpoint holds")
+    if strange := [name for name in (*files, *parts) if not _PLAIN.fullmatch(name)]:
+        raise CheckpointError(f"{path} is damaged: its manifest names {strange[0]!r}, which is no file of a checkpoint")
+
+
+@contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    """What goes wrong with a state that is not of the form that `pack` makes, as CheckpointError."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path} is damaged: state.json holds no state ({what[:200]})") from error
 
 
 def steps(folder: Path) -> list[int]:

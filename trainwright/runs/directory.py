@@ -18,6 +18,7 @@ from trainwright.core.errors import CannotCreateError, CheckpointError, UserErro
 from trainwright.core.events import Event, RunStarted, View, advance, load
 from trainwright.engine import disk
 from trainwright.runs.lock import LOCK, LockedError, locked
+from trainwright.runs.stored import stored_json, stored_manifest
 
 CONFIG, MANIFEST, EVENTS, PROCESSOR = "config.toml", "manifest.json", "events.jsonl", "processor.json"
 CHECKPOINTS = "checkpoints"
@@ -31,12 +32,12 @@ FORMAT = 1  # of the folder, as its manifest tells
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Versions, hardware, plan, data and weights of the run."""
-    content: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    content = stored_json(folder / MANIFEST)
     version = content.get("format", FORMAT)
     if isinstance(version, int) and version > FORMAT:
         what = f"is of format {version}, which a newer version of Trainwright wrote; this one reads format {FORMAT}"
         raise CheckpointError(f"{folder} {what}: install that one")
-    return content
+    return stored_manifest(folder / MANIFEST)
 
 
 def read_view(folder: Path) -> View:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from inspect import Parameter, signature
@@ -43,6 +42,7 @@ from trainwright.runs.recipe import plain, write
 from trainwright.runs.run import Run, open_run
 from trainwright.runs.scheduling import ScheduleSpec, schedule_of
 from trainwright.runs.scheduling import written as schedule_written
+from trainwright.runs.stored import stored_json
 from trainwright.runs.train import agreed_folder, finished, rewrite, silent, spent
 
 Plain: TypeAlias = Any  # a NumPy array, a tensor, or a tuple or dict of them
@@ -215,7 +215,7 @@ def fit(
     folder = open_run(resume).path if resume is not None else None
     if folder:
         same_parts(Run(folder), config, _named(loss))
-    learned = json.loads((folder / PROCESSOR).read_text(encoding="utf-8")) if folder else None
+    learned = stored_json(folder / PROCESSOR) if folder else None
     console = None if quiet or not runtime.first else Console()
     report: Report = console.progress if console else silent
 

@@ -13,7 +13,7 @@ def put_back(processor: Processor, learned: Mapping[str, Any]) -> None:
     """CheckpointError where it does not fit: it is of another version of the task, or damaged."""
     try:
         processor.load_state_dict(learned)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         what = (
             "what this run learned from its data (processor.json) does not fit this version of the task, or is damaged"

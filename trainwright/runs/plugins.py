@@ -21,6 +21,9 @@ def load_plugins(files: Sequence[str], folder: Path | None = None) -> list[str]:
     """
     for entry in entry_points(group="trainwright.plugins"):
         entry.load()
+    if folder is not None and (folder / "manifest.json").is_file():
+        for name in files:
+            _named_by_its_owner(name, folder)
     paths = [_found(name, folder) for name in files]
     for path, name in zip(paths, files, strict=True):
         _load(path, name)
@@ -32,6 +35,17 @@ def _found(name: str, folder: Path | None) -> Path:
         if base is not None and (base / name).is_file():
             return (base / name).resolve()
     raise UserError("plugins", f"'{name}' is not a file", "write the path of a Python file, relative to the recipe")
+
+
+def _named_by_its_owner(name: str, run: Path) -> None:
+    """UserError for a file that a run's config.toml brings along: a run only names those of whoever trained it here.
+
+    A folder that somebody sent can hold any file, and would otherwise run it when it is looked at.
+    """
+    path = Path(name)
+    if not path.is_absolute() or path != path.resolve() or path.is_relative_to(run.resolve()):
+        what = f"'{name}' is a program that came with the run"
+        raise UserError("plugins", what, "read it, put it elsewhere, and write its whole path into config.toml")
 
 
 def _load(path: Path, name: str) -> None:

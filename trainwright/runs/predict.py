@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +13,17 @@ from torch import nn
 
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import tasks
+from trainwright.core.schema import check
 from trainwright.core.task import Answer, Record, Task
 from trainwright.data.encode import encode_records
 from trainwright.data.source import Source
 from trainwright.runs.assemble import build_model
 from trainwright.runs.begin import served, served_weights
-from trainwright.runs.directory import PROCESSOR, read_manifest
+from trainwright.runs.directory import MANIFEST, PROCESSOR, read_manifest
 from trainwright.runs.keras import adapted
 from trainwright.runs.learned import put_back
 from trainwright.runs.recipe import read
+from trainwright.runs.stored import damaged, stored_json
 
 
 class Predictor:
@@ -70,7 +71,7 @@ class Predictor:
 def reopened(folder: Path, own: nn.Module | None, loss: Any = None) -> tuple[Task[Any], nn.Module]:
     """The task with its fitted processor, and the model with fresh weights; ``loss`` where it was a function."""
     manifest = read_manifest(folder)
-    learned = json.loads((folder / PROCESSOR).read_text(encoding="utf-8"))
+    learned = stored_json(folder / PROCESSOR)
     if manifest["kind"] == "own":
         if own is None:
             raise UserError(
@@ -78,14 +79,21 @@ def reopened(folder: Path, own: nn.Module | None, loss: Any = None) -> tuple[Tas
                 f"this run trained a module of your own ({manifest['model']['class']}), which its files cannot name",
                 f'in Python, write tw.open("{folder}", model=net) with net built as it was',
             )
-        options = manifest["supervised"]
-        task = tasks["supervised"](**{**options, "loss": options["loss"] or loss or _unknown})
+        task = _supervised(manifest, folder, loss)
         put_back(task.processor, learned)
         return task, adapted(own)
     recipe = read(folder)
     task = tasks.make(recipe.config.task["name"], recipe.task)
     put_back(task.processor, learned)
     return task, build_model(recipe, task)
+
+
+def _supervised(manifest: Mapping[str, Any], folder: Path, loss: Any) -> Task[Any]:
+    options = manifest.get("supervised")
+    if not isinstance(options, dict):
+        raise damaged(folder / MANIFEST, ValueError("it does not say how the module was called"))
+    checked = check(tasks["supervised"], {k: v for k, v in options.items() if k != "loss"}, "supervised", ("loss",))
+    return tasks["supervised"](**checked, loss=options.get("loss") or loss or _unknown)
 
 
 def _unknown(output: Any, target: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from trainwright.runs.keras import original
 from trainwright.runs.lock import locked
 from trainwright.runs.plot import curves
 from trainwright.runs.predict import Predictor
+from trainwright.runs.stored import stored_config
 from trainwright.runs.summary import summary
 
 
@@ -40,7 +40,7 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """The recipe with every default spelled out."""
-        return tomllib.loads((self.path / CONFIG).read_text(encoding="utf-8"))
+        return stored_config(self.path / CONFIG)
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from trainwright.runs.observing import named
 from trainwright.runs.private import hidden_keys, hiding, must_be_given, safe
 from trainwright.runs.recipe import Recipe, plain, read, write
 from trainwright.runs.run import Run, open_run
+from trainwright.runs.stored import stored_config, stored_json
 from trainwright.runs.understood import in_our_words
 
 _FOR_GOOD = (
@@ -127,7 +126,7 @@ def resume(
     if config.ranks > 1 and launched() is None:
         _tell(said, quiet)
         return _relaunch(run, changes, quiet)
-    learned = json.loads((run.path / PROCESSOR).read_text(encoding="utf-8"))
+    learned = stored_json(run.path / PROCESSOR)
     Lock(run.path).release()
     runtime = Runtime.start(config.device, config.precision, config.parallel)
     console = None if quiet or not runtime.first else Console(stderr=to_stderr, hide=hiding(config.model_dump()))
@@ -183,7 +182,7 @@ def _drawn(run: Run, a: Attempt) -> None:
 
 def may_change(changes: Mapping[str, Any], folder: Path) -> None:
     """A run goes on with the task, data, model and seed it began with; UserError for a change of these."""
-    again = hidden_keys(tomllib.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    again = hidden_keys(stored_config(folder / CONFIG))
     for key in changes:
         top = key.partition(".")[0]
         if key not in again and (top in _FOR_GOOD or key in ("optimizer", "optimizer.name")):

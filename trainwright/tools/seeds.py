@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from trainwright.runs.figures import number
 from trainwright.runs.private import safe
 from trainwright.runs.recipe import plain, read, write
 from trainwright.runs.run import Run
+from trainwright.runs.stored import damaged, stored_json
 from trainwright.runs.train import resume, train
 from trainwright.runs.verdict import table, verdicts
 
@@ -229,7 +229,9 @@ def _run(repeats: Repeats, recipe: Path | Mapping[str, Any], seed: int, told: Ma
 def _noted(folder: Path) -> dict[str, Any]:
     if not (folder / SEEDS).is_file():
         raise UserError(str(folder), f"holds no runs of several seeds (no {SEEDS})", "train with --seeds 5 first")
-    content: dict[str, Any] = json.loads((folder / SEEDS).read_text(encoding="utf-8"))
+    content: dict[str, Any] = stored_json(folder / SEEDS)
+    if not (isinstance(content.get("seeds"), list) and isinstance(content.get("failed"), dict) and "format" in content):
+        raise damaged(folder / SEEDS, ValueError("it does not say which seeds were asked for"))
     return {key: content[key] for key in ("format", "seeds", "failed")}
 
 

@@ -15,6 +15,7 @@ from trainwright.data import paths
 from trainwright.data.joined import Joined
 from trainwright.data.source import Source
 from trainwright.data.table import PACKED
+from trainwright.data.unpacked import contents
 
 _KINDS = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson")
 TABLES = (*_KINDS, *(kind + packed for kind in _KINDS for packed in PACKED), ".parquet", ".pq")
@@ -124,7 +125,7 @@ def _cure(trouble: str, path: Path, options: Mapping[str, Any]) -> dict[str, Any
 def _separator(path: Path, options: Mapping[str, Any]) -> str | None:
     """The mark that stands equally often in each of the first lines."""
     real = paths.find(str(path), "PATH")
-    data = PACKED.get(real.suffix.lower(), bytes)(real.read_bytes())
+    data = contents(real)
     head = data[:_HEAD].decode(options.get("encoding", "utf-8"), "replace")
     lines = [line for line in head.splitlines()[:-1] if line.strip()] or head.splitlines()
     counts = {mark: {line.count(mark) for line in lines} for mark in (";", "\t", "|", ",")}
