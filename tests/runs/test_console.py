@@ -68,8 +68,11 @@ def folder(tmp_path: Path) -> Path:
     }
     manifest = {
         "kind": "recipe",
+        "written": "2026-11-20T10:00:00+00:00",
+        "versions": {},
+        "attempts": [{"from_step": 0}],
         "plan": {"precision": "float32", "ranks": 1, "parallel": "single", "steps_per_epoch": 20},
-        "data": {"split": "stratified", "samples": {"train": 1280, "valid": 100, "test": 200}},
+        "data": {"fingerprint": "", "split": "stratified", "samples": {"train": 1280, "valid": 100, "test": 200}},
         "model": {"class": "Sequential", "parameters": 53002},
         "machine": {"device": "cpu", "device_name": ""},
         "monitor": {"name": "accuracy", "better": "higher"},

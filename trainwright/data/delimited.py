@@ -61,6 +61,8 @@ def read(data: bytes, dialect: Dialect, name: str) -> tuple[dict[str, Cells], Ar
     begin = 1 if dialect.header else 0
     if len(layout.starts) == begin:
         raise DataError(name, "the file has a header and no records", "give a file with records")
+    if len(layout.starts) == begin + len(broken):
+        raise DataError(name, "the file has no record that can be used", "repair its lines")
     frame = _parsed(data, _without(layout, broken), begin, names, dialect, name)
     lines = layout.lines[begin:]
     if frame.height != len(lines) - len(broken):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Mapping, Sequence
-from io import BufferedIOBase
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any, final
+from typing import IO, Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,13 +170,13 @@ def _ranges(sizes: Mapping[str, int]) -> dict[str, range]:
 def read(path: Path) -> NDArray[Any]:
     """One IDX file, gzipped or not, in the machine's byte order; `DataError` unless it is whole."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            return _array(file, path.name, path.stat().st_size)
+        with path.open("rb") as packed, gzip.open(packed) if path.suffix == ".gz" else packed as file:
+            return _array(file, path.name, packed.tell)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(path.name, f"cannot be read ({error})", "get the file again") from None
 
 
-def _array(file: BufferedIOBase, name: str, packed: int) -> NDArray[Any]:
+def _array(file: IO[bytes] | gzip.GzipFile, name: str, taken: Callable[[], int]) -> NDArray[Any]:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or not 1 <= magic[3] <= 4:
         raise DataError(name, f"not an IDX file (it begins with {magic.hex(' ') or 'nothing'})", "check the path")
@@ -186,16 +185,16 @@ def _array(file: BufferedIOBase, name: str, packed: int) -> NDArray[Any]:
         raise DataError(name, "the file ends within its header", "get the file again")
     shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, len(sizes), 4))
     kind = np.dtype(_TYPES[magic[2]])
-    plausible(prod(shape) * kind.itemsize, packed, name)
-    data = _exactly(file, prod(shape) * kind.itemsize, name)
+    data = _exactly(file, prod(shape) * kind.itemsize, name, taken)
     array = np.frombuffer(data, kind).reshape(shape)
     return array.astype(kind.newbyteorder("="), copy=False)
 
 
-def _exactly(file: BufferedIOBase, size: int, name: str) -> bytearray:
+def _exactly(file: IO[bytes] | gzip.GzipFile, size: int, name: str, taken: Callable[[], int]) -> bytearray:
     data = bytearray()
     while len(data) < size and (piece := file.read(min(_PIECE, size - len(data)))):
         data += piece
+        plausible(len(data), taken(), name)
     if len(data) < size:
         raise DataError(name, f"truncated: {len(data)} of {size} bytes are there", "get the file again")
     if file.read(1):

@@ -113,6 +113,10 @@ class Stream(Film):
                 yield container, _video(container)
         except av.error.FFmpegError as error:
             raise _damaged(f"FFmpeg says: {error.strerror}") from None
+        except (ValueError, OverflowError, EOFError) as error:  # names and times that are no text or number
+            if isinstance(error, DataError):
+                raise
+            raise _damaged(f"its head cannot be read: {error}") from None
 
 
 def _av() -> Any:

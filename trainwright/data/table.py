@@ -197,8 +197,8 @@ def _parquet(path: Path, missing: Sequence[str]) -> tuple[dict[str, Cells], np.n
 
     try:
         frame = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        what = f"is not a Parquet file that can be read ({str(error).splitlines()[0]})"
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        what = f"is not a Parquet file that can be read ({(str(error).splitlines() or ['damaged'])[0]})"
         raise DataError(path.name, what, "write it again") from None
     if not frame.height:
         raise DataError(path.name, "the file has no records", "give a file with records")

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from trainwright.core.errors import DataError
 
-ALWAYS = 64 << 20  # bytes that may be unpacked whatever they were packed into
+ALWAYS = 32 << 20  # bytes that may be unpacked whatever they were packed into
 RATIO = 500  # beyond that: bytes unpacked of one packed. Tables of text reach 5 to 50; zeros, by deflate, 1,030
 _PIECE = 1 << 20
 OPENED: Mapping[str, Callable[..., IO[Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}

@@ -76,6 +76,8 @@ def read(recipe: str | Path | Mapping[str, Any], changes: Mapping[str, Any] | No
     raw, where, folder = _raw(recipe)
     if not isinstance(raw, Mapping):
         raise UserError(where, "a recipe is a table of keys", "see `trainwright explain recipe`")
+    if odd := [key for key in raw if not isinstance(key, str)]:
+        raise UserError(where, f"the key {odd[0]!r} is no text", "write it in quotes")
     if isinstance(raw.get("model"), Mapping) and raw["model"].get("name") == "own":
         what = f"this run trained a module of your own ({raw['model'].get('class', '')}), which no file can name"
         raise UserError(where, what, "call tw.fit(net, data, …) again in Python")
@@ -278,6 +280,8 @@ def _small(value: Any) -> Any:
         if not left:
             return value
         node = left.pop()
+        if isinstance(node, Mapping) and (odd := [key for key in node if not isinstance(key, str)]):
+            raise ValueError(f"the key {odd[0]!r} is no text; write it in quotes")
         left += node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
     raise ValueError(f"its aliases unfold to more than {_NODES:,} values")
 
