@@ -40,8 +40,13 @@ class Found:
     faults: dict[str, str] = field(default_factory=dict)  # what was raised and where -> the case that raised it
 
 
-def cases(name: str, number: int, seed: int, place: Path, first: int = 0) -> Iterator[tuple[int, Found]]:
-    """In this process: change files and read them; after each case, its number and all that was found so far."""
+def cases(
+    name: str, number: int, seed: int, place: Path, first: int = 0, alone: bool = True
+) -> Iterator[tuple[int, Found]]:
+    """In this process: change files and read them; after each case, its number and all that was found so far.
+
+    A process that is not there for this ``alone`` keeps its memory.
+    """
     from benchmarks.fuzz_readers import GROUPS
 
     place.mkdir(parents=True, exist_ok=True)
@@ -49,7 +54,8 @@ def cases(name: str, number: int, seed: int, place: Path, first: int = 0) -> Ite
     found = Found(name)
     for data in seeds:  # loads what is needed, and says that the seeds are sound
         act(data)
-    _limit()
+    if alone:
+        _limit()
     for case in range(first, number):
         dice = random.Random(f"{seed}-{name}-{case}")
         data = mutate(dice.choice(list(seeds)), dice)

@@ -251,7 +251,6 @@ def _warm(door: str, sound: Path, room: Path) -> None:
             file.write_bytes(b"a,b\n1,2\n3,4\n" * 20 if suffix == ".csv" else b"nothing")
             with contextlib.suppress(Exception):
                 act(sound if door in RUN_DOORS and door not in FILE_DOORS else file, room / suffix)
-    import pickle  # noqa: F401, TID251 - loaded by torch anyway
 
 
 def _listing(place: Path) -> set[str]:

@@ -59,6 +59,13 @@ ALLOWED = {
     ("trainwright/tools/confined.py", "torch.load"): 1,
     # its warming up, in memory, before it is closed in
     ("trainwright/tools/confined.py", "torch.save"): 1,
+    # hostile files are written, and a careless reader shows that they work
+    ("benchmarks/hostile_files.py", "pickle"): 1,
+    ("benchmarks/hostile_files.py", "torch.save"): 1,
+    ("benchmarks/hostile.py", "pickle"): 1,
+    ("benchmarks/hostile.py", "torch.save"): 1,
+    ("benchmarks/hostile.py", "torch.load"): 2,
+    ("benchmarks/hostile.py", "numpy.load"): 3,
 }
 
 
