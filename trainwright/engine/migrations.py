@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainwright.core.errors import CheckpointError
 
-FORMAT = 2  # of what is written
+FORMAT = 3  # of what is written
 Part = Mapping[str, Any]
 State = Mapping[str, Part]
 
@@ -44,6 +44,13 @@ def _from_1(state: State) -> State:
     return {"schedule": {}, **now} if "optimizer" in now else now
 
 
+def _from_2(state: State) -> State:
+    """The layout of before memory that ran out was remembered."""
+    if "counters" not in state:
+        return state
+    return {**state, "counters": {"micro": 0, "asked": 0, "halvings": 0, **state["counters"]}}
+
+
 _COUNTED = {"streak": 0, "rollbacks": 0, "back": 0, "home": 0, "share": 1.0}
 
 
@@ -59,4 +66,4 @@ def _moments(part: Part) -> Part:
     return {**part, "given": given}
 
 
-_TO_NEXT: Mapping[int, Callable[[State], State]] = {1: _from_1}
+_TO_NEXT: Mapping[int, Callable[[State], State]] = {1: _from_1, 2: _from_2}
