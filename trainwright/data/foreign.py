@@ -135,26 +135,22 @@ class ForeignLoader:
                 if self._stream is None:
                     self._stream = self._begun()
                 inputs, targets, ids = self._stream.pop()
-            except RuntimeError as error:
+            except Exception as error:
                 self._stream = None  # it may stand anywhere now
                 if not lost(error):
                     raise
                 self._must_begin_anew(error, left)
-            except Exception:
-                self._stream = None
-                raise
             else:
                 return inputs, targets, ids, self._stream.empty
         raise AssertionError
 
-    def _must_begin_anew(self, error: RuntimeError, left: int) -> None:
+    def _must_begin_anew(self, error: Exception, left: int) -> None:
         """UserError where workers were lost too often, or the epoch would not be the same again."""
         if self.exact and left:
             return
         often = f"{_TRIES + 1} times in a row" if self.exact else f"and the epoch cannot be repeated: {self.why}"
-        what = (
-            f"lost its workers at batch {self.index} of an epoch, {often} ({str(error).splitlines()[0].rstrip('. ')})"
-        )
+        why = (str(error) or type(error).__name__).splitlines()[0].rstrip(". ")
+        what = f"lost its workers at batch {self.index} of an epoch, {often} ({why})"
         raise UserError("the DataLoader", what, "fetch in this process with num_workers = 0 to see why") from error
 
     def _begun(self) -> _Stream:
@@ -185,14 +181,12 @@ def loader_batches(
 
     It is the same pass each time, also where the loader has a generator of its own.
     """
-    _check_loader(loader, world)
+    ranks = {"rank": rank, "world": world}
+    whole = ForeignLoader(loader, unpack, micro=micro, device=device, weigh=weigh, seed=seed, timeout=timeout, **ranks)
+    whole.epoch = EVALUATION
     with kept(loader):
-        with watched(loader, timeout):
-            stream = _Stream(loader, unpack, seed_of(seed, EVALUATION, "foreign"))
-        while not stream.empty:
-            inputs, targets, ids = stream.pop()
-            for cut in shares(len(ids), rank, world, micro):
-                yield cut_out(inputs, targets, ids, cut, device or torch.device("cpu"), weigh)
+        while whole.epoch == EVALUATION:
+            yield from next(whole)
 
 
 class _Stream:

@@ -8,18 +8,28 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from traceback import walk_tb
 from typing import Any
 
 from torch.utils.data import DataLoader
 
 from trainwright.data.pool import die_with
 
-_SIGNS = ("DataLoader worker (pid", "DataLoader timed out")  # how torch tells that one died, or is silent
+# how torch tells that one died, or is silent, or (where tensors travel as files) left nothing behind
+_SIGNS = ("DataLoader worker (pid", "DataLoader timed out", "unable to open shared memory object")
 
 
-def lost(error: RuntimeError) -> bool:
-    """Whether an error of torch tells of a worker that died or hangs, and not of a mistake in the user's code."""
-    return str(error).startswith(_SIGNS)
+def lost(error: Exception) -> bool:
+    """Whether an error tells of a worker that died or hangs, and not of a mistake in the user's code.
+
+    A batch comes as a message that says where the worker keeps its memory. A worker that dies between the two leaves a
+    message whose memory is gone: then the error is one of the system, raised where processes talk to each other.
+    """
+    if isinstance(error, RuntimeError):
+        return str(error).startswith(_SIGNS)
+    return isinstance(error, (EOFError, OSError)) and any(
+        frame.f_globals.get("__name__", "").startswith("multiprocessing.") for frame, _ in walk_tb(error.__traceback__)
+    )
 
 
 @contextmanager
