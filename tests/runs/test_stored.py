@@ -69,9 +69,23 @@ def test_a_manifest_must_say_what_is_read_of_it(keys: dict[str, Any], where: str
 
 def test_a_processor_must_have_learned_what_it_learns(run: Path) -> None:
     assert tw.open(run).predict([RECORD])
-    (run / "processor.json").write_text('{"labels": 3}')
+    path = run / "processor.json"
+    path.write_text(path.read_text().replace("1.", "2.", 1))
+    with pytest.raises(CheckpointError, match=r"processor\.json is damaged: it is not what was written"):
+        tw.open(run).predict([RECORD])
+    path.write_text('{"labels": 3}')
     with pytest.raises(CheckpointError, match=r"\(processor\.json\) does not fit"):
         tw.open(run).predict([RECORD])
+
+
+def test_what_an_earlier_version_learned_is_read_without_a_seal(run: Path) -> None:
+    expected, path = tw.open(run).predict([RECORD]), run / "processor.json"
+    content = json.loads(path.read_text())
+    assert content.pop("$seal")
+    path.write_text(json.dumps(content))
+    assert tw.open(run).predict([RECORD]) == expected
+    assert tw.resume(run, {"budget": "8 steps"}, quiet=True).view.step == 8
+    assert json.loads(path.read_text())["$seal"]
 
 
 @pytest.mark.parametrize("way", ["beside", "absolute", "link", "dots"])

@@ -26,6 +26,7 @@ from trainwright.runs.changed import Changes
 from trainwright.runs.changed import told as told_changes
 from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, read_manifest, write_json
 from trainwright.runs.final import final_scores
+from trainwright.runs.learned import write_learned
 from trainwright.runs.likeness import likeness
 from trainwright.runs.lock import Lock
 from trainwright.runs.manifest import manifest
@@ -181,7 +182,7 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
         note = "; ".join(part for part in (alike, told_changes(a.changed)) if part)
         told["attempts"] = _lineage(a, first, now, alike)
         write_json(each_text(told, hide), a.folder / MANIFEST)
-        write_json(pieces.task.processor.state_dict(), a.folder / PROCESSOR)
+        write_learned(pieces.task.processor, a.folder / PROCESSOR)
         if any(pieces.bad.values()) and not a.resumed:
             write_bad(pieces.bad, a.folder / BAD, hide)
         if a.console:

@@ -131,16 +131,16 @@ def _barely_begun(folder: Path) -> bool:
 
 def write_json(value: Mapping[str, Any], path: Path) -> None:
     """JSON for people, put in place at once and for good; NaN and infinity as text."""
-    text = json.dumps(_spelled(value), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(spelled(value), indent=1, ensure_ascii=False, allow_nan=False)
     disk.put(path, text.encode())
 
 
-def _spelled(value: Any) -> Any:
+def spelled(value: Any) -> Any:
     """JSON has no NaN: what is not finite becomes text."""
     if isinstance(value, Mapping):
-        return {k: _spelled(v) for k, v in value.items()}
+        return {k: spelled(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_spelled(v) for v in value]
+        return [spelled(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value

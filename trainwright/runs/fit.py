@@ -33,6 +33,7 @@ from trainwright.runs.directory import CONFIG, PROCESSOR
 from trainwright.runs.gathered import Report, same_data
 from trainwright.runs.initial import InitSpec, begin, remember, rule_of, take, written
 from trainwright.runs.keras import adapted, original
+from trainwright.runs.learned import read_learned
 from trainwright.runs.measures import MetricSpecs, by_label, is_own, metrics_of
 from trainwright.runs.measures import written as metrics_written
 from trainwright.runs.mine import own_parts, same_parts
@@ -42,7 +43,6 @@ from trainwright.runs.recipe import plain, write
 from trainwright.runs.run import Run, open_run
 from trainwright.runs.scheduling import ScheduleSpec, schedule_of
 from trainwright.runs.scheduling import written as schedule_written
-from trainwright.runs.stored import stored_json
 from trainwright.runs.train import agreed_folder, finished, rewrite, silent, spent
 
 Plain: TypeAlias = Any  # a NumPy array, a tensor, or a tuple or dict of them
@@ -215,7 +215,7 @@ def fit(
     folder = open_run(resume).path if resume is not None else None
     if folder:
         same_parts(Run(folder), config, _named(loss))
-    learned = stored_json(folder / PROCESSOR) if folder else None
+    learned = read_learned(folder / PROCESSOR) if folder else None
     console = None if quiet or not runtime.first else Console()
     report: Report = console.progress if console else silent
 

@@ -21,9 +21,9 @@ from trainwright.runs.assemble import build_model
 from trainwright.runs.begin import served, served_weights
 from trainwright.runs.directory import MANIFEST, PROCESSOR, read_manifest
 from trainwright.runs.keras import adapted
-from trainwright.runs.learned import put_back
+from trainwright.runs.learned import put_back, read_learned
 from trainwright.runs.recipe import read
-from trainwright.runs.stored import damaged, stored_json
+from trainwright.runs.stored import damaged
 
 
 class Predictor:
@@ -71,7 +71,7 @@ class Predictor:
 def reopened(folder: Path, own: nn.Module | None, loss: Any = None) -> tuple[Task[Any], nn.Module]:
     """The task with its fitted processor, and the model with fresh weights; ``loss`` where it was a function."""
     manifest = read_manifest(folder)
-    learned = stored_json(folder / PROCESSOR)
+    learned = read_learned(folder / PROCESSOR)
     if manifest["kind"] == "own":
         if own is None:
             raise UserError(

@@ -24,13 +24,14 @@ from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, moved_aside, new_folder
 from trainwright.runs.gathered import same_data
 from trainwright.runs.initial import begin, remember, rule_of, take
+from trainwright.runs.learned import read_learned
 from trainwright.runs.lock import Lock
 from trainwright.runs.mine import also
 from trainwright.runs.observing import named
 from trainwright.runs.private import hidden_keys, hiding, must_be_given, safe
 from trainwright.runs.recipe import Recipe, plain, read, write
 from trainwright.runs.run import Run, open_run
-from trainwright.runs.stored import stored_config, stored_json
+from trainwright.runs.stored import stored_config
 from trainwright.runs.understood import in_our_words
 
 _FOR_GOOD = (
@@ -126,7 +127,7 @@ def resume(
     if config.ranks > 1 and launched() is None:
         _tell(said, quiet)
         return _relaunch(run, changes, quiet)
-    learned = stored_json(run.path / PROCESSOR)
+    learned = read_learned(run.path / PROCESSOR)
     Lock(run.path).release()
     runtime = Runtime.start(config.device, config.precision, config.parallel)
     console = None if quiet or not runtime.first else Console(stderr=to_stderr, hide=hiding(config.model_dump()))
