@@ -154,6 +154,19 @@ def test_a_lie_about_the_size_does_not_fill_the_memory(tmp_path: Path) -> None:
         archive.read(tmp_path / "a.zip", lie)
 
 
+@pytest.mark.parametrize("at", [16, 20, 42])  # from the end of the directory; of its entry: packed bytes, offset
+def test_a_directory_that_points_outside_the_archive_is_damage(at: int, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("a.png", bytes(1000))
+    whole = bytearray((tmp_path / "a.zip").read_bytes())
+    place = at + (whole.rfind(b"PK\5\6") if at == 16 else whole.rfind(b"PK\1\2"))
+    assert archive.members(tmp_path / "a.zip")
+    whole[place : place + 4] = (int.from_bytes(whole[place : place + 4], "little") + 100).to_bytes(4, "little")
+    (tmp_path / "a.zip").write_bytes(whole)
+    with pytest.raises(DataError, match=r"a\.zip/a\.png: the archive is damaged: it is too short to hold this file"):
+        archive.members(tmp_path / "a.zip")
+
+
 def test_what_is_no_zip_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_text("x")
     (tmp_path / "a.rar").write_text("x")

@@ -111,6 +111,15 @@ def test_a_mistake_gives_one_message(
         npz(tmp_path, options, **arrays)
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_text_of_numbers_that_are_no_characters_is_refused(order: str, tmp_path: Path) -> None:
+    labels = np.array(["a", "b"] * 3, dtype=f"{order}U1")
+    assert npz(tmp_path, x=X, y=labels)[1]["y"] == "b"
+    labels.view(f"{order}u4")[1] = 0x110000
+    with pytest.raises(DataError, match=r"a\.npz: cannot be read \(its text holds numbers that are no characters\)"):
+        npz(tmp_path, x=X, y=labels)
+
+
 def test_what_is_no_npz_file_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", X)
     (tmp_path / "text.npz").write_text("hello")

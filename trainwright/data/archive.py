@@ -32,9 +32,22 @@ def members(path: Path) -> list[Member]:
     """Every file of the archive in the order of its directory; folders are left out."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return [_member(path, info) for info in archive.infolist() if not info.is_dir()]
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+            found = [_member(path, info) for info in archive.infolist() if not info.is_dir()]
+        return _within(path, found)
+    except DataError:
+        raise
+    except (OSError, EOFError, ValueError, IndexError, zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(path.name, f"not a zip file that can be read ({error})", "pack it again") from None
+
+
+def _within(path: Path, found: list[Member]) -> list[Member]:
+    """The same; `DataError` for one that would begin before the archive or end behind it."""
+    size = path.stat().st_size
+    for member in found:
+        if member.offset < 0 or member.offset + _LOCAL + member.packed > size:
+            what = "the archive is damaged: it is too short to hold this file"
+            raise DataError(f"{path.name}/{member.name}", what, "pack it again")
+    return found
 
 
 def read(path: Path, member: Member) -> bytes:

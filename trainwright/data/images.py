@@ -174,7 +174,7 @@ def _upright(image: Image) -> Image:
     """Turned as the camera says it was held."""
     from PIL import ImageOps
 
-    return ImageOps.exif_transpose(image)
+    return ImageOps.exif_transpose(image, in_place=False) if image.getexif().get(_ORIENTATION, 1) != 1 else image
 
 
 def _coloured(image: Image, channels: int) -> Image:

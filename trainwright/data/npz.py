@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -130,7 +131,7 @@ def _arrays(path: Path) -> dict[str, Array]:
         with zipfile.ZipFile(path) as archive:
             plausible(sum(entry.file_size for entry in archive.infolist()), path.stat().st_size, path.name)
         with np.load(path, allow_pickle=False) as file:
-            return {name.lower(): np.asarray(file[name]) for name in file.files}
+            return {name.lower(): _legible(np.asarray(file[name])) for name in file.files}
     except DataError:
         raise
     except (
@@ -138,6 +139,15 @@ def _arrays(path: Path) -> dict[str, Array]:
     ) as error:  # NumPy reads the head of an array as Python's own text, and meets a bad one in many ways
         what = "holds objects, which only unpickling reads" if "pickle" in str(error) else f"cannot be read ({error})"
         raise DataError(path.name, what, "save arrays of numbers or text with np.savez(path, x=…, y=…)") from None
+
+
+def _legible(array: Array) -> Array:
+    """The same; ValueError for text with numbers that are no characters, which Python cannot even show."""
+    if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
+        number = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
+        if np.ascontiguousarray(array).reshape(-1).view(number).max() > sys.maxunicode:
+            raise ValueError("its text holds numbers that are no characters")
+    return array
 
 
 def _chosen(
