@@ -255,7 +255,7 @@ class TrainState:
         for name, part in self.parts.items():
             try:
                 part.load_state_dict(state[name])
-            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
                 raise CheckpointError(f"the checkpoint's '{name}' does not fit this run: {error}") from error
 
     @contextmanager
