@@ -428,7 +428,7 @@ def _(place: Path, canary: Path) -> Path:
     return _written(place / "null.toml", text.encode())
 
 
-@hostile("run that brings a plugin along", "run", runs=True)
+@hostile("run that brings a plugin along", "run", runs=True, harmless=("init_from",))
 def _(run: Path, canary: Path) -> Path:
     _written(run / "evil.py", f"open({str(canary)!r}, 'w').close()".encode())
     config = run / "config.toml"
@@ -461,28 +461,29 @@ def _(run: Path, canary: Path) -> Path:
     return run
 
 
-@hostile("run whose processor.json is a pickle", "run", runs=True, harmless=("init_from",))
+@hostile("run whose processor.json is a pickle", "run", runs=True, harmless=("init_from", "verify"))
 def _(run: Path, canary: Path) -> Path:
     _written(run / "processor.json", pickle.dumps(_touch(canary)))
     return run
 
 
-@hostile("checkpoint whose manifest climbs out", "run")
+# verify begins from the seed where no checkpoint is sound
+@hostile("checkpoint whose manifest climbs out", "run", harmless=("verify",))
 def _(run: Path, canary: Path) -> Path:
     return _manifest(run, lambda m: m["files"].update({"../../../../etc/passwd": m["files"]["state.json"]}), inner=True)
 
 
-@hostile("checkpoint whose manifest names an absolute file", "run")
+@hostile("checkpoint whose manifest names an absolute file", "run", harmless=("verify",))
 def _(run: Path, canary: Path) -> Path:
     return _manifest(run, lambda m: m["files"].update({"/etc/passwd": m["files"]["state.json"]}), inner=True)
 
 
-@hostile("checkpoint with a null character in a name", "run")
+@hostile("checkpoint with a null character in a name", "run", harmless=("verify",))
 def _(run: Path, canary: Path) -> Path:
     return _manifest(run, lambda m: m["files"].update({"a\0b": m["files"]["state.json"]}), inner=True)
 
 
-@hostile("checkpoint whose state is a link", "run")
+@hostile("checkpoint whose state is a link", "run", harmless=("verify",))
 def _(run: Path, canary: Path) -> Path:
     for path in (run / "checkpoints").iterdir():
         (path / "state.json").rename(run / f"{path.name}.json")
@@ -506,7 +507,7 @@ def _state(run: Path, act: Callable[[dict[str, Any]], Any]) -> Path:
     return run
 
 
-@hostile("checkpoint whose state names a class and a file", "run")
+@hostile("checkpoint whose state names a class and a file", "run", harmless=("verify",))
 def _(run: Path, canary: Path) -> Path:
     code = {"$": "object", "class": "os.system", "args": [f"touch {canary}"]}
     return _state(
@@ -514,7 +515,7 @@ def _(run: Path, canary: Path) -> Path:
     )
 
 
-@hostile("checkpoint whose tensors file is a pickle", "run", runs=True)
+@hostile("checkpoint whose tensors file is a pickle", "run", runs=True, harmless=("verify",))
 def _(run: Path, canary: Path) -> Path:
     for path in (run / "checkpoints").iterdir():
         _written(path / "model.safetensors", pickle.dumps(_touch(canary)))
