@@ -106,9 +106,9 @@ def words(data: bytes, dice: random.Random) -> bytes:
 def tree(data: bytes, dice: random.Random) -> bytes:
     """One to three nodes of a JSON document replaced, removed, renamed, wrapped or doubled; it stays JSON."""
     whole = [json.loads(data)]
-    for _ in range(dice.choice((1, 1, 2, 3))):
-        _node(whole, dice)
     try:
+        for _ in range(dice.choice((1, 1, 2, 3))):
+            _node(whole, dice)
         return json.dumps(whole[0]).encode()
     except (ValueError, RecursionError):
         return data
@@ -162,9 +162,14 @@ def _node(whole: list[Any], dice: random.Random) -> None:
                 return
             node[key] = json.loads(json.dumps(other[place]))
         case _:
-            value = node[key]
-            factors = (-1, 0, 2, 1e9, 2**40)
-            node[key] = value * dice.choice(factors) if isinstance(value, int | float) else dice.choice(VALUES)
+            node[key] = _scaled(node[key], dice) if isinstance(node[key], int | float) else dice.choice(VALUES)
+
+
+def _scaled(value: float, dice: random.Random) -> float:
+    try:
+        return value * dice.choice((-1, 0, 2, 1e9, 2**40))
+    except OverflowError:  # a whole number that no float can hold
+        return 0
 
 
 def safetensors(data: bytes, dice: random.Random) -> bytes:
