@@ -15,16 +15,28 @@ Cache: TypeAlias = Any  # what a decoder remembers between steps; only its model
 class TokenModel(Protocol):
     """Writes a sequence token by token."""
 
+    @property
+    def context(self) -> int | None:
+        """Tokens of a sequence at most; None for any number."""
+        ...
+
     def start(self, **inputs: Tensor) -> Cache:
-        """A fresh cache for N sequences, with whatever they are conditioned on (a source sentence, a prompt)."""
+        """A cache for N sequences, with whatever they are conditioned on.
+
+        A language model is given ``tokens`` (N, T), padded behind, and their ``lengths`` (N,), all but the last token
+        of each prompt; T is 0 where there is nothing before that. A translator is given the source sentences.
+        """
         ...
 
     def step(self, token: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
-        """(N,) the newest tokens -> (N, vocab) logits of the next ones, and the cache that now knows them."""
+        """(N,) the newest tokens -> (N, vocab) logits of the next ones, and the cache that now knows them.
+
+        The cache that was given may be changed in place, and is used no more. No gradient is kept.
+        """
         ...
 
     def reorder(self, cache: Cache, rows: Tensor) -> Cache:
-        """The cache with its sequences picked by ``rows`` (M,), as beam search does."""
+        """Another cache with the sequences ``rows`` (M,) of it, as beam search picks them."""
         ...
 
 
