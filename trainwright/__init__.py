@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trainwright.core.events import Stop
     from trainwright.core.finding import Finding
     from trainwright.core.task import Loss, Metric, Processor, Progress, Task
+    from trainwright.core.tokenizer import Tokenizer
     from trainwright.engine.runtime import Runtime
     from trainwright.engine.state import TrainState
     from trainwright.engine.step import Step, WholeStep, train_step
@@ -45,6 +46,7 @@ _HOMES = {
     "Step": "engine.step",
     "Stop": "core.events",
     "Task": "core.task",
+    "Tokenizer": "core.tokenizer",
     "TrainState": "engine.state",
     "TrainwrightError": "core.errors",
     "UserError": "core.errors",
@@ -79,6 +81,7 @@ __all__ = [
     "Step",
     "Stop",
     "Task",
+    "Tokenizer",
     "TrainState",
     "TrainwrightError",
     "UserError",

@@ -28,6 +28,7 @@ _KINDS = {
     "schedule": "How the learning rate changes over the budget.",
     "observer": "Who is told every event of the training, and may ask to stop: observers = [{ name = NAME, … }].",
     "step": "What a training step does, whole; a plugin can bring another.",
+    "tokenizer": 'How text is cut into numbered pieces, in the task: tokenizer = "bpe" or { name = "bpe", … }.',
     "source": "Where records come from: data = { source = NAME, … }.",
     "set": 'A public data set by its name: data = "mnist".',
     "rule": "What the doctor looks for.",

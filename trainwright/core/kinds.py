@@ -14,6 +14,7 @@ from trainwright.core.criterion import Criterion
 from trainwright.core.events import Observer
 from trainwright.core.registry import Registry
 from trainwright.core.task import Metric, Task
+from trainwright.core.tokenizer import Tokenizer
 
 Schedule = Callable[[int, int], float]  # (step, steps of the whole budget) -> multiplier of the base rates
 
@@ -69,11 +70,15 @@ inits: Registry[Callable[..., Init | None]] = Registry(
 observers: Registry[Callable[..., Observer]] = Registry(
     "observer", "trainwright.observers", "a function (event) -> tw.Stop or None", callable
 )
+# a factory's first argument is the special pieces that the task needs
+tokenizers: Registry[Callable[..., Tokenizer]] = Registry(
+    "tokenizer", "trainwright.data.tokenizers", "a tw.Tokenizer", lambda made: isinstance(made, Tokenizer)
+)
 sources: Registry[Callable[..., Any]] = Registry("source", "trainwright.data")
 sets: Registry[Callable[[], Any]] = Registry("set", "trainwright.data.sets")
 
 _ALL = (
     *(tasks, models, layers, losses, metrics, augmentations, optimizers, schedules, steps, inits, observers),
-    *(sources, sets),
+    *(tokenizers, sources, sets),
 )
 KINDS: Mapping[str, Registry[Any]] = {r.kind: r for r in _ALL}

@@ -1,0 +1,1 @@
+"""The tokenizers; each file here is found by itself."""
