@@ -207,6 +207,10 @@ def test_two_processes_train_what_one_would(tmp_path: Path) -> None:
     for name, span in alone.intervals.items():
         assert pair.intervals[name] == pytest.approx(span), name
     assert pair.differences.keys() & alone.differences.keys() >= {"constant", "linear"}  # boosting where time allows
+    for again in (tw.train, tw.resume):  # an observer that nobody would tell anything is refused, not forgotten
+        where = {"recipe": QUICK | {"ranks": 2}} if again is tw.train else {"folder": pair.path}
+        with pytest.raises(tw.UserError, match="functions cannot be sent to other processes"):
+            again(**where, changes={"budget": "9 epochs"}, observers=[lambda event: None])
 
 
 def test_one_writer_holds_a_run(tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def resume(
     config = checked.config
     must_be_given(config.model_dump(), "the run")
     if config.ranks > 1 and launched() is None:
+        _only_here(observers)
         _tell(said, quiet)
         return _relaunch(run, changes, quiet)
     learned = read_learned(run.path / PROCESSOR)
@@ -268,8 +269,7 @@ def _tell(said: Sequence[str], quiet: bool) -> None:
 
 def _launch(recipe: Recipe, out: str | Path | None, observers: Sequence[Observer], quiet: bool, exist_ok: bool) -> Run:
     """Start the ranks as processes of this machine, wait for them, and open the run they made."""
-    if observers:
-        raise UserError("observers", "functions cannot be sent to other processes", "start the script with torchrun")
+    _only_here(observers)
     moved = moved_aside(out) if exist_ok and out is not None else ""
     _tell([*recipe.said, *([moved] if moved else [])], quiet)
     folder = new_folder(out, recipe.config.name or recipe.config.task["name"])
@@ -279,6 +279,11 @@ def _launch(recipe: Recipe, out: str | Path | None, observers: Sequence[Observer
         arguments = ["train", str(file), "--out", str(folder)] + (["--quiet"] if quiet else [])
         code = run_ranks(recipe.config.ranks, [sys.executable, "-m", "trainwright", *arguments])
     return _opened(folder, code)
+
+
+def _only_here(observers: Sequence[Observer]) -> None:
+    if observers:
+        raise UserError("observers", "functions cannot be sent to other processes", "start the script with torchrun")
 
 
 def _relaunch(run: Run, changes: Mapping[str, Any] | None, quiet: bool) -> Run:
