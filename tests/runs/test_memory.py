@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import trainwright as tw
 from trainwright.core.errors import UserError
-from trainwright.core.events import Event, StepDone
+from trainwright.core.events import EvalDone, Event, StepDone
 from trainwright.engine import checkpoint
 from trainwright.engine.memory import ran_out
 
@@ -150,6 +150,25 @@ def test_whatever_says_that_memory_ran_out_and_wherever(
     assert where in run.findings[0].what
     for a, b in zip(whole.view.evals, run.view.evals, strict=True):
         assert dict(a.metrics) == pytest.approx(dict(b.metrics), rel=1e-4)
+
+
+def test_final_scores_are_taken_in_smaller_pieces(tmp_path: Path) -> None:
+    """Other people's programs take memory while a run trains: it has less when the test part comes."""
+
+    def trained_in(room: int) -> tw.Run:
+        model = Limited(1000, where="evaluation")
+
+        def shrink(event: Event) -> None:
+            if isinstance(event, EvalDone) and event.step == 50:
+                model.room = room
+
+        return trained(tmp_path / str(room), model, valid=arrays(40), test=arrays(200), observers=[shrink])
+
+    whole, run = trained_in(1000), trained_in(10)
+    assert (run.state, apart(whole, run)) == ("finished", 0)
+    assert halvings(run), "the control: memory ran out"
+    assert {k.partition("/")[0] for k in run.metrics} == {"valid", "test"}
+    assert run.metrics == pytest.approx(whole.metrics, rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["dataset", "loader", "recipe loader"])

@@ -95,7 +95,7 @@ class ForeignLoader:
     def largest(self) -> int:
         """Samples of the largest micro-batch of the last group, on any rank."""
         if self._latest is None:
-            return 1
+            return 1 if self.micro == "all" else self.micro
         return max(stop - start for start, stop in shares(len(self._latest[2]), 0, self.world, self.micro))
 
     def limit(self, micro: int | Literal["all"]) -> None:

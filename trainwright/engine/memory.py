@@ -72,7 +72,7 @@ class Memory:
     state: TrainState
     train: Cut
     runtime: Runtime
-    put_back: Callable[[], None]
+    put_back: Callable[[], None] = lambda: None
     tell: Callable[[Shortage], None] = lambda shortage: None
 
     def step(self, take: Callable[[list[Batch]], T]) -> tuple[list[Batch], T]:

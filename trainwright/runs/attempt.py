@@ -94,7 +94,7 @@ def attempt(a: Attempt) -> RunEnded:
             recovery.keep()
         story.outcome, story.reason = (stop.outcome, stop.reason) if stop else ("finished", "the budget is spent")
         if story.outcome != "interrupted":
-            story.scores = final_scores(pieces, a.folder)
+            story.scores = final_scores(pieces, a.folder, teller(pieces, story.tell))
             refuse_broken(story.scores.trouble)
     return story.ended()
 

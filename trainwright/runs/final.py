@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from trainwright.engine import checkpoint
 from trainwright.engine.average import averaged_weights
 from trainwright.engine.guard import broken_weights
+from trainwright.engine.memory import Memory, Shortage
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.begin import served_weights
 from trainwright.runs.confusion import FILE as CONFUSION
@@ -16,10 +18,15 @@ from trainwright.runs.score import Scores, compared, judged
 from trainwright.runs.sound import broken_scores
 
 
-def final_scores(pieces: Pieces, folder: Path) -> Scores:
+def final_scores(pieces: Pieces, folder: Path, shortage: Callable[[Shortage], None]) -> Scores:
     """The scores of the best weights, which the model then holds, beside the baselines'; the first rank's are whole.
 
     ``trouble`` of a broken model is known to every rank.
+
+    Args:
+        pieces: of the run.
+        folder: of the run.
+        shortage: is told where memory runs out, and fewer samples are scored at once.
     """
     state, ranks = pieces.state, pieces.runtime.ranks
     ranks.barrier()
@@ -29,7 +36,9 @@ def final_scores(pieces: Pieces, folder: Path) -> Scores:
         state.parts["model"].load_state_dict(served_weights(checkpoint.at(folder / CHECKPOINTS, best)))
     elif state.ema:
         state.parts["model"].load_state_dict(averaged_weights(state.ema.state_dict()))
-    found, confusion = judged(pieces, [p for p in ("valid", "test") if p in pieces.evaluations])
+    parts = [p for p in ("valid", "test") if p in pieces.evaluations]
+    memory = Memory(state, pieces.groups, pieces.runtime, tell=shortage)
+    found, confusion = memory.evaluate(lambda: judged(pieces, parts))
     unmoved = state.counters.in_a_row if not state.scaler else 0  # a float16 scale may take steps to settle
     trouble = trouble or broken_weights(state.model, ranks) or broken_scores(found)
     if not trouble and not found and unmoved:
