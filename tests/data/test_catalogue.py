@@ -32,6 +32,8 @@ RECORDS = {
     "wine_quality_red": (1599, {}),
     "wine_quality_white": (4898, {}),
     "telco_churn": (7043, {}),
+    "sst2": (9613, {"train": 6920, "valid": 872, "test": 1821}),
+    "rotten_tomatoes": (10662, {}),
 }
 
 

@@ -308,3 +308,14 @@ def test_marks_between_thousands_do_not_count(
     mark = options.get("separator", ",")
     source = table(tmp_path, f"x{mark}y\n" + "".join(f"{c}{mark}1\n" for c in cells), **options)
     assert source.values("x") == read_as
+
+
+def test_columns_without_a_header_can_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.tsv"
+    path.write_text('a "good" film\t1\n42\t0\n')
+    source = Table(path=str(path), names=("text", "label"), text=("text",), quote="")
+    assert [source[i] for i in range(2)] == [{"text": 'a "good" film', "label": 1}, {"text": "42", "label": 0}]
+    with pytest.raises(DataError, match=r"data\.names: 1 names for the 2 columns of reviews\.tsv"):
+        Table(path=str(path), names=("text",), quote="")
+    with pytest.raises(UserError, match=r"data\.names"):
+        Table(path=str(path), names=("text", "text"), quote="")

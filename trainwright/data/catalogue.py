@@ -39,10 +39,12 @@ def opened(name: str, report: Report = lambda what, done, total: None) -> Source
     public = known(name)
     folder = provided(name, report)
     factory = sources[public.source]
-    first: Source = factory(**reading(public, folder))
-    if not public.tests:
+    options = reading(public, folder)
+    first: Source = factory(**options)
+    others = {part: name for part, name in (("valid", public.valids), ("test", public.tests)) if name}
+    if not others:
         return first
-    return Joined({"train": first, "test": factory(**{**reading(public, folder), "path": str(folder / public.tests)})})
+    return Joined({"train": first, **{p: factory(**{**options, "path": str(folder / n)}) for p, n in others.items()}})
 
 
 def known(name: str) -> PublicSet:

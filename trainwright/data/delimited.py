@@ -32,6 +32,7 @@ class Dialect:
     missing: Sequence[str]
     decimal: str
     text: Sequence[str] = ()  # columns that are text whatever they look like
+    names: Sequence[str] = ()  # of the columns, where no header has them
     lenient: bool = False  # a line with another number of cells is a record that cannot be used, no mistake of the file
 
 
@@ -55,7 +56,7 @@ def read(data: bytes, dialect: Dialect, name: str) -> tuple[dict[str, Cells], Ar
         raise DataError(name, "the file is empty", "give a file with records")
     first = data[layout.starts[0] : layout.stops[0]]
     broken = _rectangular(layout, dialect, name)
-    names = [f"column_{i}" for i in range(1, int(layout.cells[0]) + 1)]
+    names = _given(int(layout.cells[0]), dialect, name)
     if dialect.header:
         names = _header(first, int(layout.lines[0]), dialect, name)
     begin = 1 if dialect.header else 0
@@ -130,6 +131,16 @@ def _misplaced(raw: Array, at: Array, opens: Array, separator: int, quote: int) 
     border = (neighbour == separator) | (neighbour == _NEWLINE) | (neighbour == quote)
     wrong: Array = inside & ~border & (opens | (neighbour != ord("\r")))
     return wrong
+
+
+def _given(columns: int, dialect: Dialect, name: str) -> list[str]:
+    """The names a person gave to the columns of a file without a header, else column_1 and so on."""
+    if not dialect.names:
+        return [f"column_{i}" for i in range(1, columns + 1)]
+    if len(dialect.names) != columns:
+        what = f"{len(dialect.names)} names for the {columns} columns of {name}"
+        raise DataError("data.names", what, "give each column one")
+    return list(dialect.names)
 
 
 def _header(first: bytes, line: int, dialect: Dialect, name: str) -> list[str]:

@@ -14,6 +14,7 @@ from trainwright.data import archive
 
 _PARTS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid"}
 _PARTS |= {"dev": "valid", "test": "test", "testing": "test"}
+_ORDER = {"": 0, "train": 0, "valid": 1, "test": 2}
 Steps: TypeAlias = tuple[str, ...]  # a path as its names
 Found: TypeAlias = Mapping[Steps, "archive.Member | None"]
 
@@ -74,8 +75,15 @@ def classified(found: Found, place: str, what: str) -> tuple[list[File], int]:
     if not files:
         trouble = f"the {loose} {what} of {place} lie in no folder of a class"
         raise DataError("data.path", trouble, "put each in a folder named after its class")
-    order = {"": 0, "train": 0, "valid": 1, "test": 2}
-    return sorted(files, key=lambda f: (order[f.part], f.label, f.path)), loose
+    return sorted(files, key=lambda f: (_ORDER[f.part], f.label, f.path)), loose
+
+
+def documents(found: Found, place: str) -> list[File]:
+    """Every file with its part and no class, in order."""
+    parts = _part_folders({s[0] for s in found if len(s) > 1}, place)
+    part = {steps: _PARTS[steps[0].lower()] if len(steps) > 1 and steps[0] in parts else "" for steps in found}
+    files = [File(part[steps], "", "/".join(steps), member) for steps, member in found.items()]
+    return sorted(files, key=lambda f: (_ORDER[f.part], f.path))
 
 
 def _stepped_into(found: Iterable[Steps], outer: int) -> bool:

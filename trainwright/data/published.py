@@ -37,6 +37,7 @@ class PublicSet:
     source: str  # the kind of source that reads it
     files: tuple[File, ...]
     options: Mapping[str, Any] = field(default_factory=dict)  # of that source; without path, it is the set's folder
+    valids: str = ""  # the file of the validation part, where it is one of its own
     tests: str = ""  # the file of the test part, where it is one of its own
     split: Mapping[str, Any] = field(default_factory=dict)  # of the data section, where a recipe says nothing else
     target: str | None = None  # the column to predict, where the recipe's task names none

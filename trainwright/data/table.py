@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, final
@@ -13,7 +11,7 @@ import numpy as np
 from trainwright.core.errors import DataError, UserError, did_you_mean
 from trainwright.core.kinds import sources
 from trainwright.core.task import Record
-from trainwright.data import delimited, jsonlines, paths, unpacked
+from trainwright.data import delimited, encodings, jsonlines, paths, unpacked
 from trainwright.data.cells import Cells, Kind, of_series
 from trainwright.data.fingerprint import digest
 from trainwright.data.source import Source
@@ -38,6 +36,7 @@ class Table(Source):
         path: the file; a relative path is also looked up under $TRAINWRIGHT_DATA.
         separator: the character between cells; left out, a comma in .csv and a tab in .tsv files.
         header: whether the first line of a CSV or TSV file names the columns; without, they are column_1, column_2, …
+        names: of the columns of a CSV or TSV file whose first line is a record already, such as ["text", "label"].
         quote: the character around cells that hold separators or line ends; "" when none does.
         missing: texts that stand for a missing value in any column; left out, in CSV and TSV files the usual ones:
             an empty cell, ?, NA, N/A, n/a, #N/A, <NA>, NaN, nan, null, NULL. Empty cells of those are always missing.
@@ -58,6 +57,7 @@ class Table(Source):
         path: str,
         separator: str | None = None,
         header: bool = True,
+        names: tuple[str, ...] = (),
         quote: str = '"',
         missing: tuple[str, ...] | None = None,
         decimal: Literal[".", ","] = ".",
@@ -73,14 +73,16 @@ class Table(Source):
         suffix = _suffix(self.path, separator)
         markers = delimited.MISSING if missing is None else (*missing, "")
         mark = _SEPARATORS.get(suffix, ",") if separator is None else separator
-        dialect = delimited.Dialect(mark, quote, header, markers, decimal, text, broken == "record")
+        dialect = delimited.Dialect(
+            mark, quote, header and not names, markers, decimal, text, names, broken == "record"
+        )
         _check(dialect, suffix, encoding, separator)
         cells, self._lines, self._broken = _read(self.path, suffix, dialect, missing, encoding)
         if separator is None and suffix in _SEPARATORS:
             _separated(list(cells), mark, self.path.name)
         _known("text", text, cells, self.path.name)
         self._cells = _kept(cells, columns, drop, self.path.name)
-        self._options = (separator, header, quote, missing, decimal, encoding, text, columns, drop, broken)
+        self._options = (separator, header, quote, missing, decimal, encoding, text, columns, drop, broken, *names)
         there = np.ones(len(self._lines), np.int64)
         there[list(self._broken)] = 0
         self._rows = np.cumsum(there) - 1  # where each one's cells are
@@ -144,21 +146,22 @@ def _check(dialect: delimited.Dialect, suffix: str, encoding: str, separator: st
     mark, quote = dialect.separator, dialect.quote
     if len(mark) != 1 or not mark.isascii() or mark in ("\n", "\r", quote):
         raise UserError("data.separator", f"{mark!r} cannot separate cells", 'write one character, such as ";"')
+    if len(set(dialect.names)) < len(dialect.names) or not all(n.strip() for n in dialect.names):
+        raise UserError("data.names", "two of them are the same, or one is empty", "give every column its own")
     if len(quote) > 1 or not quote.isascii() or quote in ("\n", "\r"):
         raise UserError("data.quote", f"{quote!r} cannot quote a cell", 'write one character, or "" for none')
     if dialect.decimal == mark and suffix in _SEPARATORS:
         instead = 'name another separator, such as ";"'
         raise UserError("data.decimal", f"{mark!r} also separates the cells", instead)
-    try:
-        b" ".decode(encoding)
-    except UnicodeError:  # it exists, and one byte is no character of it
-        pass
-    except LookupError:
-        raise UserError("data.encoding", f"no encoding is named {encoding!r}", 'write "utf-8" or "latin-1"') from None
+    encodings.known(encoding)
     if suffix in _SEPARATORS:
         return
-    told = {"separator": separator is not None, "header": not dialect.header, "quote": quote != '"'}
-    told |= {"decimal": dialect.decimal != ".", "text": bool(dialect.text)}
+    told = {
+        "separator": separator is not None,
+        "header": not dialect.header and not dialect.names,
+        "quote": quote != '"',
+    }
+    told |= {"names": bool(dialect.names), "decimal": dialect.decimal != ".", "text": bool(dialect.text)}
     told["encoding"] = suffix in _PARQUET and encoding != "utf-8"
     for name in [n for n, given in told.items() if given]:
         raise UserError(f"data.{name}", f"says nothing about a {suffix} file", "leave it out")
@@ -170,26 +173,10 @@ def _read(
     """The columns, the line of each record, and what is wrong with those that cannot be used."""
     if suffix in _PARQUET:
         return *_parquet(path, missing or ()), {}
-    data = _bytes(path, encoding)
+    data = encodings.utf8(path, encoding)
     if suffix in _LINES:
         return jsonlines.read(data, missing or (), path.name, dialect.lenient)
     return delimited.read(data, dialect, path.name)
-
-
-def _bytes(path: Path, encoding: str) -> bytes:
-    """The file's text as UTF-8 without a byte-order mark. Text said to be UTF-8 is checked where it is parsed."""
-    try:
-        data = unpacked.contents(path)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(path.name, f"cannot be read ({error})", "check the file and its permissions") from None
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) and "16" not in encoding:
-        raise DataError(path.name, "the text is UTF-16", 'write encoding = "utf-16"')
-    if encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig"):
-        try:
-            data = data.decode(encoding).encode()
-        except UnicodeError as error:
-            raise DataError(path.name, f"the text is not {encoding} ({error})", "name its encoding") from None
-    return data.removeprefix(b"\xef\xbb\xbf")
 
 
 def _parquet(path: Path, missing: Sequence[str]) -> tuple[dict[str, Cells], np.ndarray[Any, Any]]:
