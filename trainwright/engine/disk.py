@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 T = TypeVar("T")
 
@@ -49,6 +49,12 @@ def put(path: Path, data: bytes) -> None:
         raise
 
 
+def anew(path: Path) -> TextIO:
+    """A new text file to write into; one of this name is removed first, so that nothing is written through a link."""
+    path.unlink(missing_ok=True)
+    return path.open("x", newline="", encoding="utf-8")
+
+
 def flush(path: Path) -> None:
     """What was appended to a file so far is on the disk."""
     handle = os.open(path, os.O_RDWR)
@@ -71,8 +77,14 @@ def settle(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """A folder with the files in it; what is gone already is no trouble, what cannot be removed stays."""
+    """A folder with the files in it; what is gone already is no trouble, what cannot be removed stays.
+
+    Of a link only the link: what it leads to is somebody else's.
+    """
     try:
+        if folder.is_symlink():
+            os.unlink(folder)
+            return
         for name in os.listdir(folder):
             os.unlink(folder / name)
         os.rmdir(folder)

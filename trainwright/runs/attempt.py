@@ -24,7 +24,7 @@ from trainwright.engine.state import TrainState
 from trainwright.runs.assemble import Pieces, in_steps
 from trainwright.runs.changed import Changes
 from trainwright.runs.changed import told as told_changes
-from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, read_manifest, write_json
+from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, must_be_whole, read_manifest, write_json
 from trainwright.runs.final import final_scores
 from trainwright.runs.learned import write_learned
 from trainwright.runs.likeness import likeness
@@ -136,6 +136,7 @@ class _Story:
 def _story(a: Attempt) -> Iterator[_Story]:
     """One writer holds the folder; whatever happens, the end is told, and lock, loader and randomness are freed."""
     pieces = a.pieces
+    must_be_whole(a.folder)
     lock = Lock(a.folder) if pieces.runtime.first else None
     try:
         with randomness_kept(pieces.runtime.device):

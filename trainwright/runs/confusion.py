@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainwright.core.task import Classes, Metric, Task
+from trainwright.engine import disk
 from trainwright.engine.evaluate import Judged
 from trainwright.metrics.classes import confusion, pairs
 from trainwright.runs.figures import aligned
@@ -33,7 +34,7 @@ class Confusion:
     def write(self, path: Path) -> None:
         """As CSV, put in place at once: a row for each true class, a column for each said one."""
         draft = path.with_name(f".{path.name}")
-        with draft.open("w", newline="", encoding="utf-8") as file:
+        with disk.anew(draft) as file:
             writer = csv.writer(file)
             writer.writerow(["true", *self.labels])
             writer.writerows([label, *row] for label, row in zip(self.labels, self.counts, strict=True))

@@ -101,6 +101,15 @@ def _taken(folder: Path) -> bool:
         raise CannotCreateError(str(folder), f"cannot be written: {why}", "choose another folder with --out") from None
 
 
+def must_be_whole(folder: Path) -> None:
+    """UserError where what a run writes into, or removes from, is a link: it would change files that are elsewhere."""
+    for name in (LOCK, EVENTS, CHECKPOINTS, INCIDENTS):
+        if (folder / name).is_symlink():
+            where = os.path.realpath(folder / name)
+            instead = "put what it leads to in its place; the run folder itself may be a link"
+            raise UserError(str(folder / name), f"is a link to {where}, where a run must not write", instead)
+
+
 def moved_aside(out: str | Path) -> str:
     """Rename the folder of a run to the next free ``OUT.1``, ``OUT.2``, …; says so, or nothing where there is no run.
 

@@ -15,6 +15,7 @@ from trainwright.core.errors import StorageError
 from trainwright.core.events import EvalDone, Event, RunEnded, RunStarted, StepDone, View, advance, dump
 from trainwright.core.redaction import Hide, each_text, redacted
 from trainwright.data.bad import Bad
+from trainwright.engine import disk
 from trainwright.runs.directory import EVENTS, METRICS, read_view
 
 
@@ -83,7 +84,7 @@ class Recorder:
     def _anew(self, rows: list[dict[str, Any]]) -> list[str]:
         columns = list(dict.fromkeys(key for row in rows for key in row))
         draft = self.folder / ".metrics.csv"
-        with draft.open("w", newline="", encoding="utf-8") as file:
+        with disk.anew(draft) as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(rows)
@@ -103,7 +104,7 @@ class Recorder:
 def write_bad(bad: Mapping[str, Sequence[Bad]], path: Path, hide: Hide = redacted) -> None:
     """The samples that are passed over, one a row: part, record, its place in the data, and why."""
     draft = path.with_name(f".{path.name}")
-    with draft.open("w", newline="", encoding="utf-8") as file:
+    with disk.anew(draft) as file:
         writer = csv.writer(file)
         writer.writerow(["part", "record", "where", "why"])
         rows = ((part, each) for part, found in bad.items() for each in found)

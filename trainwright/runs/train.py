@@ -21,7 +21,7 @@ from trainwright.runs.assemble import Pieces, assemble, try_first
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.changed import changed
 from trainwright.runs.console import Console
-from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, moved_aside, new_folder
+from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, moved_aside, must_be_whole, new_folder
 from trainwright.runs.gathered import same_data
 from trainwright.runs.initial import begin, remember, rule_of, take
 from trainwright.runs.learned import read_learned
@@ -129,6 +129,7 @@ def resume(
         _tell(said, quiet)
         return _relaunch(run, changes, quiet)
     learned = read_learned(run.path / PROCESSOR)
+    must_be_whole(run.path)
     Lock(run.path).release()
     runtime = Runtime.start(config.device, config.precision, config.parallel)
     console = None if quiet or not runtime.first else Console(stderr=to_stderr, hide=hiding(config.model_dump()))
