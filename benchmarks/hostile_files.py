@@ -461,7 +461,7 @@ def _(run: Path, canary: Path) -> Path:
     return run
 
 
-@hostile("run whose processor.json is a pickle", "run", runs=True, harmless=("init_from", "verify"))
+@hostile("run whose processor.json is a pickle", "run", runs=True, harmless=("init_from",))
 def _(run: Path, canary: Path) -> Path:
     _written(run / "processor.json", pickle.dumps(_touch(canary)))
     return run

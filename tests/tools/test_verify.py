@@ -15,7 +15,7 @@ import torch
 
 import trainwright as tw
 from trainwright.cli import main
-from trainwright.core.errors import UserError
+from trainwright.core.errors import CheckpointError, UserError
 from trainwright.core.events import Event, StepDone
 from trainwright.engine import checkpoint
 
@@ -157,6 +157,12 @@ def test_a_damaged_checkpoint_is_passed_over(run: Path) -> None:
     found = tw.verify(run)
     assert found.exact
     assert found.last == 28
+
+
+def test_a_changed_processor_is_no_run_to_be_proven(run: Path) -> None:
+    (run / "processor.json").write_text((run / "processor.json").read_text().replace("1", "2", 1))
+    with pytest.raises(CheckpointError, match=r"processor\.json is damaged: it is not what was written"):
+        tw.verify(run)
 
 
 def test_what_cannot_be_repeated_from_its_files_says_so(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from trainwright.core.events import Event, StepDone, Stop, View
 from trainwright.engine import checkpoint
 from trainwright.runs.directory import CHECKPOINTS, CONFIG, MANIFEST, PROCESSOR
 from trainwright.runs.gathered import same_data
+from trainwright.runs.learned import read_learned
 from trainwright.runs.likeness import reasons
 from trainwright.runs.recipe import read
 from trainwright.runs.run import Run, open_run
@@ -93,6 +94,7 @@ def verify(run: str | Path | Run, *, steps: int | None = None, start: int | None
     """
     opened = run if isinstance(run, Run) else open_run(run)
     _must_be_repeatable(opened)
+    read_learned(opened.path / PROCESSOR)
     view, manifest = opened.view, opened.manifest
     stretch = _stretch(opened.path, view, steps, start)
     with tempfile.TemporaryDirectory(prefix="trainwright-verify-") as place:
