@@ -121,6 +121,13 @@ def test_a_file_that_would_run_a_program_is_refused_and_runs_nothing(new: bool, 
     assert canary.exists()
 
 
+@pytest.mark.parametrize("new", [True, False], ids=["zip", "legacy"])
+def test_a_file_of_a_later_protocol_is_no_attack_but_must_be_saved_anew(new: bool, tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(2)}, tmp_path / "x.pt", pickle_protocol=4, _use_new_zipfile_serialization=new)  # noqa: TID251
+    with pytest.raises(DataError, match=r"x\.pt: is pickled in protocol 4 or later.*; save its state_dict\(\) with"):
+        convert(tmp_path / "x.pt", tmp_path / "x.safetensors")
+
+
 def test_plain_objects_are_left_out_where_the_person_says_so(tmp_path: Path) -> None:
     content = {"model": net().state_dict(), "args": argparse.Namespace(lr=0.1, deep={"a": [1]})}
     with pytest.raises(DataError, match=r"argparse\.Namespace.*; .* --leave-out argparse\.Namespace"):

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any, NamedTuple
@@ -25,6 +26,7 @@ _ROOM = 128 << 20  # bytes of memory beside twice the file
 _DEEPEST = 20  # mappings within mappings
 _MOST = 100_000  # tensors, and values beside them
 _PIECE = 8 << 20
+_LATE = range(0x8C, 0x99)  # operands that came with pickle's protocols 4 and 5 (Lib/pickletools.py)
 _NAMES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32",
     "int16": "I16", "int8": "I8", "uint8": "U8", "bool": "BOOL", "uint16": "U16", "uint32": "U32", "uint64": "U64",
@@ -87,6 +89,7 @@ def _warmed() -> Reader:
     from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
     torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # to show one, Python opens the source it comes from; torch warns of protocol 4
     samples = (torch.zeros(2), torch.zeros(2, dtype=torch.bfloat16), torch.eye(2).to_sparse())
 
     def read(file: IO[bytes], inert: Sequence[str]) -> Any:
@@ -171,8 +174,12 @@ def _reason(text: str, kind: str, names: Sequence[str]) -> tuple[str, str]:
         return "is in torch's oldest format (.tar, before 2017), which is not read", "save it anew with a newer torch"
     if "PytorchStreamReader" in text or "zip" in text or "central directory" in text:
         return "is damaged: not a whole zip archive of torch.save", "take a sound copy"
+    operand = re.search(r"Unsupported operand (\d+)", text)
+    if operand and int(operand.group(1)) in _LATE:
+        what = "is pickled in protocol 4 or later, which torch does not use and its reader for weights only cannot read"
+        return what, "save its state_dict() with torch.save, without pickle_protocol"
     if "Unsupported operand" in text or "Unsupported class" in text or "Weights only load failed" in text:
-        short = text.split("WeightsUnpickler error:")[-1].split("Please file")[0].strip()
+        short = text.split("WeightsUnpickler error:")[-1].split("Please file")[0].split("Check the doc")[0].strip()
         what = f"holds more than tensors and plain values ({short[:160]}), and nothing in a file is ever run here"
         return what, "save its state_dict() alone"
     return f"cannot be read ({kind}: {text[:200]})", "save its state_dict() with torch.save"
