@@ -98,6 +98,9 @@ MISTAKES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"x": np.array([None, {}]), "y": Y[:2]}, {}, "holds objects"),
     ({"x": X, "y": Y, "class_names": ["a", "b"]}, {}, "labels run from 0 to 2, but class_names has 2"),
     ({"x": X, "y": Y, "feature_names": ["a", "b"]}, {"rows": "columns"}, "3 columns need as many"),
+    ({"x": X, "y": Y, "class_names": "abc"}, {}, "labels run from 0 to 2, but class_names has 1"),
+    ({"x": X, "y": Y, "feature_names": list("abcc")}, {"rows": "columns"}, "3 columns need as many different"),
+    ({"x": X, "y": Y, "feature_names": "abc"}, {"rows": "columns"}, "3 columns need as many different"),
     ({"x": X.reshape(6, 3, 1), "y": Y}, {"rows": "columns"}, r"data\.rows"),
     ({"x": X.astype("datetime64[s]"), "y": Y}, {}, "is of type datetime64"),
 ]

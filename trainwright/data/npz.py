@@ -227,10 +227,10 @@ def _labels(y: Array, names: Array | None, name: str) -> list[Any]:
     if names is None or y.dtype.kind not in "iu":
         plain: list[Any] = y.tolist()
         return plain
-    if y.min() < 0 or y.max() >= len(names):
-        what = f"labels run from {y.min()} to {y.max()}, but class_names has {len(names)}"
+    words = [str(n) for n in names.reshape(-1).tolist()]
+    if y.min() < 0 or y.max() >= len(words):
+        what = f"labels run from {y.min()} to {y.max()}, but class_names has {len(words)}"
         raise DataError(name, what, "save one name per class")
-    words = [str(n) for n in names.tolist()]
     return [words[i] for i in y.tolist()]
 
 
@@ -241,7 +241,7 @@ def _names(x: Array, names: Array | None, name: str) -> list[str]:
         )
     if names is None:
         return [f"x_{i}" for i in range(1, x.shape[1] + 1)]
-    words = [str(n) for n in names.tolist()]
-    if len(set(words)) != x.shape[1] or "y" in words:
+    words = [str(n) for n in names.reshape(-1).tolist()]
+    if not len(words) == len(set(words)) == x.shape[1] or "y" in words:
         raise DataError(name, f"{x.shape[1]} columns need as many different feature_names", "save one name per column")
     return words
