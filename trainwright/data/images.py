@@ -149,7 +149,8 @@ def _reading() -> Iterator[None]:
     except UnidentifiedImageError:
         raise DataError(_WHERE, "the file is no image that can be read", "replace it, or take it out") from None
     except Image.DecompressionBombError as error:
-        raise DataError(_WHERE, f"the image is too large: {error}", "make it smaller, or take it out") from None
+        told = str(error).partition(", could be")[0]  # and Pillow's guess of why
+        raise DataError(_WHERE, f"the image is too large: {told}", "make it smaller, or take it out") from None
     except (DataError, MemoryError):
         raise
     except Exception as error:  # decoders meet damaged files with exceptions of every kind
