@@ -126,7 +126,9 @@ def _unexpected(error: Exception, folder: Path | None) -> dict[str, str]:
     written = ""
     for place in [*folders, Path(tempfile.gettempdir())]:
         with contextlib.suppress(OSError):
-            (place / name).write_text(story, encoding="utf-8")
+            handle = os.open(place / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # others may read the folder
+            with open(handle, "w", encoding="utf-8") as file:
+                file.write(story)
             written = str(place / name)
             break
     said = redacted(" ".join(str(error).split()))
