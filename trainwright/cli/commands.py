@@ -35,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code. Mistakes are one message on standard error.
 
     Exit codes: 0 done; 1 `verify` found a difference; 2 a mistake of the user's; 3 a checkpoint that cannot be used;
-    69 a public data set that cannot be downloaded; 70 a fault of ours; 73 a file or folder that cannot be made; 74 a
-    full disk; 75 the run is being trained elsewhere; 76 too many bad samples; 77 NaN ended the training; 128 + n ended
-    by signal n (130 for Ctrl-C).
+    69 a public data set that cannot be downloaded; 70 a fault of ours; 71 another process of the
+    training is gone; 73 a file or folder that cannot be made; 74 a full disk; 75 the run is being trained elsewhere; 76
+    too many bad samples; 77 NaN ended the training; 128 + n ended by signal n (130 for Ctrl-C).
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     place = _Place()

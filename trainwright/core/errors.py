@@ -65,6 +65,21 @@ class CheckpointError(TrainwrightError):
     exit_code = 3
 
 
+class RanksError(TrainwrightError):
+    """Processes that train together ended, or one of them did.
+
+    Args:
+        message: what is known.
+        code: the exit code of the one that ended first.
+    """
+
+    exit_code = 71
+
+    def __init__(self, message: str, code: int = exit_code) -> None:
+        super().__init__(message)
+        self.exit_code = code
+
+
 class NumericsError(TrainwrightError):
     """The training produced NaN or infinity and could not go on."""
 

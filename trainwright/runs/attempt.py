@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trainwright.core.errors import CheckpointError, UserError
+from trainwright.core.errors import CheckpointError, RanksError, UserError
 from trainwright.core.events import Event, Found, Observer, RunEnded, RunStarted, StepDone, Stop
 from trainwright.core.redaction import each_text
 from trainwright.engine import checkpoint
@@ -143,7 +143,8 @@ def _story(a: Attempt) -> Iterator[_Story]:
             tell, close = _teller(a)
             story = _Story(pieces.state, tell, close)
             try:
-                yield story
+                with _together(a):
+                    yield story
             except BaseException as error:
                 story.reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
                 story.outcome = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -157,6 +158,20 @@ def _story(a: Attempt) -> Iterator[_Story]:
         pieces.close()
         if lock:
             lock.release()
+
+
+@contextmanager
+def _together(a: Attempt) -> Iterator[None]:
+    """RanksError in the words of a person where another rank is gone."""
+    try:
+        yield
+    except Exception as error:
+        if not a.pieces.runtime.ranks.left_alone(error):
+            raise
+        what = " ".join(str(error).split()).rpartition(" This is")[0] or str(error)
+        raise RanksError(
+            f"another process of this training is gone ({what.rpartition('] ')[2][:160]}), and this one ends too"
+        ) from None
 
 
 def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:

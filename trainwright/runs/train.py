@@ -12,7 +12,7 @@ import tomli_w
 from torch import nn
 
 from trainwright.core.config import Budget
-from trainwright.core.errors import TrainwrightError, UserError
+from trainwright.core.errors import RanksError, TrainwrightError, UserError
 from trainwright.core.events import Observer
 from trainwright.engine import disk
 from trainwright.engine.ranks import launched, run_ranks
@@ -292,27 +292,30 @@ def _relaunch(run: Run, changes: Mapping[str, Any] | None, quiet: bool) -> Run:
     arguments = ["resume", str(run.path), *settings] + (["--quiet"] if quiet else [])
     ranks = int(read(run.path, changes).config.ranks)
     code = run_ranks(ranks, [sys.executable, "-m", "trainwright", *arguments])
-    return _opened(run.path, code)
+    return _opened(run.path, code, len(run.view.attempts))
 
 
 def _toml(value: Any) -> str:
     return tomli_w.dumps({"value": value}).partition("=")[2].strip()
 
 
-class RanksError(TrainwrightError):
-    """The processes that were started failed; they have said why."""
+def _opened(folder: Path, code: int, attempts: int = 0) -> Run:
+    """The run that other processes made or took up; RanksError where they ended otherwise than it tells.
 
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.exit_code = code
-
-
-def _opened(folder: Path, code: int) -> Run:
-    if not (folder / MANIFEST).is_file():
-        if not any(folder.iterdir()):
-            folder.rmdir()
+    Args:
+        folder: of the run.
+        code: of the processes.
+        attempts: that there were before.
+    """
+    run = Run(folder) if (folder / MANIFEST).is_file() else None
+    begun = run is not None and len(run.view.attempts) > attempts
+    if run is None and not any(folder.iterdir()):
+        folder.rmdir()
+    if run is None or (code and not begun):
         raise RanksError("the ranks ended before the first step; their message is above", code)
-    run = Run(folder)
-    if code and run.state == "failed":
-        raise RanksError(f"the ranks failed, their message is above; {folder} tells how far they came", code)
+    ended = run.view.ended
+    if code and (ended is None or ended.outcome != "interrupted"):
+        told = f"the ranks failed, their message is above; {folder} tells how far they came"
+        more = f"; go on from the last checkpoint: trainwright resume {folder}" if run.view.checkpoints else ""
+        raise RanksError(told + more, code)
     return run

@@ -69,6 +69,10 @@ class Single:
     def barrier(self) -> None:
         """Wait for all ranks."""
 
+    def left_alone(self, error: Exception) -> bool:
+        """Whether an error says that another rank is gone."""
+        return False
+
     @contextmanager
     def first_then_others(self) -> Iterator[None]:
         """The first rank runs the block, then all others."""
@@ -219,6 +223,12 @@ class Ranks(Single):
     @override
     def barrier(self) -> None:
         self.agree(False)
+
+    @override
+    def left_alone(self, error: Exception) -> bool:
+        import torch.distributed as dist
+
+        return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo/transport" in str(error))
 
     @override
     def close(self) -> None:

@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
+from trainwright.core.errors import RanksError
+
 _PARENT = "TRAINWRIGHT_LAUNCHER"  # the process that started the ranks
 _HERE = "127.0.0.1"
 _GRACE = 30.0  # seconds that the others get to end by themselves once one has failed
@@ -31,7 +33,8 @@ def run_ranks(ranks: int, command: Sequence[str]) -> int:
     """Run ``command`` as ``ranks`` processes that find each other on the loopback interface; the exit code of all.
 
     The first rank speaks for all: what others write to standard error is passed on only where the first did not fail
-    itself. Signals reach every rank; when one rank fails, the others are ended.
+    by itself. Signals reach every rank; when one rank fails, the others are ended. The code is that of the rank that
+    ended first with another than 0, which is the cause: 128 + n where that was signal n.
     """
     place = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": _HERE, "MASTER_PORT": str(free_port())}
     place[_PARENT] = str(os.getpid())
@@ -46,12 +49,25 @@ def run_ranks(ranks: int, command: Sequence[str]) -> int:
             environment = {**os.environ, **threads, **place, **own}
             children.append(subprocess.Popen(command, env=environment, stdout=out, stderr=err))
         with _forwarding(children):
-            codes = _waited(children)
-        failed = next((rank for rank, code in enumerate(codes) if code), None)
-        if codes[0] in (0, -signal.SIGTERM) and failed is not None:
-            logs[failed].seek(0)
-            sys.stderr.write(f"rank {failed} failed:\n{logs[failed].read().decode(errors='replace')[-5000:]}\n")
-    return codes[0] or max((abs(c) for c in codes), default=0)
+            cause = _waited(children)
+        if cause is None:
+            return 0
+        code, speaker = children[cause].returncode, children[0].returncode
+        if speaker in (0, -signal.SIGTERM, RanksError.exit_code) and cause:
+            logs[cause].seek(0)
+            sys.stderr.write(f"rank {cause} failed:\n{logs[cause].read().decode(errors='replace')[-5000:]}\n")
+        if code < 0:
+            sys.stderr.write(f"rank {cause} was ended by {_signal(-code)}\n")
+    return code if code > 0 else 128 - code
+
+
+def _signal(number: int) -> str:
+    """Its name, and who sends it without being asked."""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        name = f"signal {number}"
+    return f"{name}; the system does that when memory is used up" if name == "SIGKILL" else name
 
 
 def orphaned() -> bool:
@@ -81,18 +97,23 @@ def _loopback() -> str:
     return next((name for name in names if name in ("lo", "lo0")), "lo")
 
 
-def _waited(children: Sequence[subprocess.Popen[bytes]]) -> list[int]:
-    """Exit codes, in order; once one has failed the others get some time to follow, and are then ended."""
+def _waited(children: Sequence[subprocess.Popen[bytes]]) -> int | None:
+    """The rank that failed first, if any; the others then get some time to follow, and are ended."""
     deadline: float | None = None
-    while any(child.poll() is None for child in children):
-        if deadline is None and any(child.returncode for child in children):
-            deadline = time.monotonic() + (2.0 if children[0].returncode is None else _GRACE)
+    cause: int | None = None
+    while True:
+        codes = [child.poll() for child in children]
+        if cause is None and any(codes):
+            failed = [rank for rank, code in enumerate(codes) if code]
+            cause = min(failed, key=lambda rank: codes[rank] == RanksError.exit_code)  # which names another
+            deadline = time.monotonic() + (2.0 if codes[0] is None else _GRACE)
+        if None not in codes:
+            return cause
         if deadline is not None and time.monotonic() > deadline:
             for child in children:
                 child.terminate()
             deadline = time.monotonic() + _GRACE
         time.sleep(0.05)
-    return [child.wait() for child in children]
 
 
 @contextlib.contextmanager
