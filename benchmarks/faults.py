@@ -1,12 +1,14 @@
 """Everything a machine, a disk or a person does to a run, done to real ones, in one table.
 
-script/bench faults                                      all of it, 500 kills: about half an hour on one core
+script/bench faults                                      all of it, 500 kills: less than half an hour on two cores
 script/bench faults --short                              a tenth of each
-script/bench faults kills locks --kills 50 --json faults.json
+script/bench faults kills locks --kills 50 --rows found
+script/bench faults --table found                        what is there already, as a table
 
 Every figure comes from this run. The control is the same check of a program without the protection (saves in place,
 nothing flushed, nothing verified, nobody listens, the lock off, …): where it finds nothing, the check could not have
-failed, and the command says so. The exit code is 1 unless everything held.
+failed, and the command says so. Each row is a file as soon as it is found, so a run that is stopped keeps what it has.
+The exit code is 1 unless everything held.
 """
 
 from __future__ import annotations
@@ -16,16 +18,13 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a process with several threads cannot be forked whole
 
 import argparse
-import json
-import random
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from importlib import import_module
-from importlib.util import find_spec
+import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from benchmarks.faults_beside import fuzz_cases, hostile_files
 from benchmarks.faults_bits import corruptions
 from benchmarks.faults_child import preloaded
 from benchmarks.faults_disk import disks
@@ -33,77 +32,82 @@ from benchmarks.faults_kill import kills
 from benchmarks.faults_lock import locks
 from benchmarks.faults_place import places
 from benchmarks.faults_row import Row
+from benchmarks.faults_run import Part, ends_by_itself, kept, run
 from benchmarks.faults_save import crashes
 from benchmarks.faults_signals import signals
 from benchmarks.faults_soak import soak
 from benchmarks.images import machine
 
-Part = Callable[[Path, Path, random.Random, argparse.Namespace], list[Row]]
+ALONE = ("hostile",)  # what it does not allow to take longer than a second of the clock would take longer beside others
+PARTS = ("kills", "crashes", "corruptions", "signals", "disks", "places", "locks", "soak", "fuzz", *ALONE)
 
-PARTS: dict[str, Part] = {
-    "kills": lambda place, whole, dice, asked: kills(place, whole, asked.kills, dice, max(12, asked.kills // 10)),
-    "crashes": lambda place, whole, dice, asked: crashes(place, dice),
-    "corruptions": lambda place, whole, dice, asked: corruptions(place, whole, dice, asked.kills * 2, asked.kills // 2),
-    "signals": lambda place, whole, dice, asked: signals(place, whole, dice, asked.kills // 5, asked.kills // 10),
-    "disks": lambda place, whole, dice, asked: disks(place, whole, dice, max(5, asked.kills // 12)),
-    "places": lambda place, whole, dice, asked: places(place, whole, dice),
-    "locks": lambda place, whole, dice, asked: locks(place, whole, dice, asked.kills * 2 // 5, asked.kills // 10),
-    "soak": lambda place, whole, dice, asked: soak(place, whole, dice, asked.steps),
-}  # fmt: skip
 
-BESIDE = ("hostile", "fuzz")  # modules that give one row each
+def parts_of(kill: int, steps: int) -> dict[str, Part]:
+    """Each part, as large as the number of kills says."""
+    return {  # the longest first, so that no core is left over with one at the end
+        "kills": lambda place, whole, dice: kills(place, whole, kill, dice, max(12, kill // 10)),
+        "fuzz": lambda place, whole, dice: fuzz_cases(place, whole, dice, kill * 6),
+        "signals": lambda place, whole, dice: signals(place, whole, dice, kill // 5, kill // 10),
+        "locks": lambda place, whole, dice: locks(place, whole, dice, kill * 2 // 5, kill // 10),
+        "disks": lambda place, whole, dice: disks(place, whole, dice, max(5, kill // 12)),
+        "soak": lambda place, whole, dice: soak(place, whole, dice, steps),
+        "crashes": lambda place, whole, dice: crashes(place, dice),
+        "corruptions": lambda place, whole, dice: corruptions(place, whole, dice, kill * 2, kill // 2),
+        "places": lambda place, whole, dice: places(place, whole, dice),
+        "hostile": lambda place, whole, dice: hostile_files(place, whole, dice, 1 if kill >= 500 else 5),
+    }
 
 
 def main() -> int:
     """Run what was asked for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join([*PARTS, *BESIDE])}; all unless given")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all unless given")
     parser.add_argument("--kills", type=int, help="how many; all else is scaled with it (500, or 50 with --short)")
     parser.add_argument("--steps", type=int, help="of the long training (10,000, or 2,000 with --short)")
     parser.add_argument("--short", action="store_true", help="a tenth")
     parser.add_argument("--seed", type=int, default=0, help="of all random moments and places")
-    parser.add_argument("--json", type=Path, help="write the rows there as well")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes (one for each core)")
+    parser.add_argument("--rows", type=Path, help="a new folder for a file of each row (a temporary one)")
+    parser.add_argument("--table", type=Path, help="run nothing, print the rows of this folder")
     asked = parser.parse_args()
-    asked.kills = asked.kills or (50 if asked.short else 500)
-    asked.steps = asked.steps or (2_000 if asked.short else 10_000)
-    parts = asked.parts or [*PARTS, *(name for name in BESIDE if find_spec(f"benchmarks.{name}"))]
-    if unknown := set(parts) - {*PARTS, *BESIDE}:
-        parser.error(f"{', '.join(unknown)}: choose from {', '.join([*PARTS, *BESIDE])}")
-    print(", ".join(f"{k} {v}" for k, v in machine().items()))
-    rows = collected(parts, asked)
+    if unknown := set(asked.parts) - set(PARTS):
+        parser.error(f"{', '.join(unknown)}: choose from {', '.join(PARTS)}")
+    if asked.rows and asked.rows.exists():
+        parser.error(f"{asked.rows}: is there already")
+    if asked.table is None:
+        asked.rows = asked.rows or Path(tempfile.mkdtemp(prefix="faults-rows-"))
+        asked.rows.mkdir(parents=True, exist_ok=True)
+        measure(asked)
+    rows = kept(asked.table or asked.rows, PARTS)
     print("\n" + table(rows))
-    if asked.json:
-        whole = {"machine": machine(), "rows": [{**asdict(row), "held": row.held} for row in rows]}
-        asked.json.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-    return 0 if all(row.held for row in rows) else 1
+    return 0 if rows and all(row.held for row in rows) else 1
 
 
-def collected(parts: Sequence[str], asked: argparse.Namespace) -> list[Row]:
-    """The rows of each part, said as they come."""
-    rows: list[Row] = []
-
-    def said(found: list[Row]) -> None:
-        rows.extend(found)
-        for row in found:
-            print(f"  {row.done} of {row.of}  {row.check}  ({row.seconds:.0f} s)  {row.note}", flush=True)
-
-    ours = [part for part in parts if part in PARTS]
-    if ours:
+def measure(asked: argparse.Namespace) -> None:
+    """All parts that were asked for; the table comes in any case."""
+    print(", ".join(f"{k} {v}" for k, v in machine().items()) + f"; rows go to {asked.rows}", flush=True)
+    began = time.perf_counter()
+    ends_by_itself()
+    sized = parts_of(asked.kills or (50 if asked.short else 500), asked.steps or (2_000 if asked.short else 10_000))
+    wanted = {name: part for name, part in sized.items() if name in (asked.parts or PARTS)}
+    try:
         with preloaded() as (place, whole):
-            for part in ours:
-                said(PARTS[part](place, whole, random.Random(asked.seed), asked))
-    for name in (part for part in parts if part in BESIDE):
-        module: Any = import_module(f"benchmarks.{name}")
-        said([module.row()])
-    return rows
+            place.chmod(0o755)  # for those who are nobody
+            beside = {name: part for name, part in wanted.items() if name not in ALONE}
+            run(beside, place, whole, asked.seed, asked.rows, asked.jobs)
+            alone = {name: part for name, part in wanted.items() if name in ALONE}
+            run(alone, place, whole, asked.seed, asked.rows, 1)
+    finally:
+        print(f"{(time.perf_counter() - began) / 60:.1f} minutes", flush=True)
 
 
 def table(rows: Sequence[Row]) -> str:
     """Markdown."""
-    lines = ["| check | held | control | time |", "|---|---|---|---|"]
+    lines = ["| check | held | beside that | control | time |", "|---|---|---|---|---|"]
     for row in rows:
         verdict = f"{row.done:,} of {row.of:,}" + (" (blind)" if row.blind else "")
-        lines.append(f"| {row.check} | {verdict} | {row.control} | {row.seconds:.0f} s |")
+        note = " ".join(row.note.replace("|", "/").split())
+        lines.append(f"| {row.check} | {verdict} | {note} | {row.control} | {row.seconds:.0f} s |")
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ from unittest import mock
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchmarks.faults_row import Row
+from benchmarks.faults_row import Row, paced
 from trainwright.core.errors import CheckpointError
 from trainwright.engine import checkpoint
 from trainwright.runs.directory import CHECKPOINTS
@@ -23,7 +23,7 @@ from trainwright.runs.directory import CHECKPOINTS
 Damage = Callable[[Path], None]  # of a checkpoint's folder
 
 
-def corruptions(place: Path, whole: Path, dice: random.Random, flips: int = 1000, cuts: int = 200) -> list[Row]:
+def corruptions(place: Path, whole: Path, dice: random.Random, flips: int = 1000, cuts: int = 200) -> Iterator[Row]:
     """Flipped bits, truncations, swapped and removed files in the checkpoints of a real run."""
     began = time.perf_counter()
     pristine = checkpoint.at(whole / CHECKPOINTS, checkpoint.steps(whole / CHECKPOINTS)[-1])
@@ -43,12 +43,9 @@ def corruptions(place: Path, whole: Path, dice: random.Random, flips: int = 1000
     blind = not all(n for n, _ in silent.values()) or all(bare)
     wrong = f"unverified: {astray.count(False)} of {len(astray)} wrong"
     what = "the newest sound checkpoint is taken instead"
-    return [
-        Row(
-            "corruptions of a checkpoint that are told", sum(told), len(told), "; ".join(control), seconds, note, blind
-        ),
-        Row(what, sum(right), len(right), wrong, seconds, "the same corruptions, of one or two of three", all(astray)),
-    ]
+    first = "corruptions of a checkpoint that are told"
+    yield Row(first, sum(told), len(told), "; ".join(control), seconds, note, blind)
+    yield Row(what, sum(right), len(right), wrong, seconds, "the same corruptions, of one or two of three", all(astray))
 
 
 def _tried(
@@ -56,7 +53,7 @@ def _tried(
 ) -> tuple[list[bool], list[bool]]:
     """For each damage to the newest one or two of three checkpoints: whether it is told, and the right one is read."""
     told, right = [], []
-    for damage in damages:
+    for damage in paced("corruptions", damages):
         broken = [checkpoint.at(folder, step) for step in dice.choice([(3,), (3, 2)])]
         for path in broken:
             damage(path)

@@ -1,19 +1,12 @@
-"""Trainings in forked children: torch is loaded once, and each child can be killed at any moment."""
+"""Trainings for forked children, and what is different in two finished runs; torch is loaded once, in the parent."""
 
 from __future__ import annotations
 
-import faulthandler
-import fcntl
 import os
-import select
-import signal
-import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -42,94 +35,7 @@ RECIPE: dict[str, Any] = {  # everything that changes while training: moments, a
     "device": "cpu",
 }
 
-HANGS = 300.0  # seconds that no child takes
-
 WIDE = {**RECIPE, "model": {**RECIPE["model"], "width": 512}, "save_every": "20 steps"}  # a save takes a while
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a child ended: its exit code, or minus the signal that killed it, and what it said."""
-
-    code: int
-    said: str
-    seconds: float
-
-
-@dataclass(slots=True)
-class Child:
-    """A forked process that does one thing; the parent has one thread, so that the fork is whole.
-
-    Args:
-        act: what it does; its exit code.
-    """
-
-    act: Callable[[], int]
-    pid: int = 0
-    began: float = 0.0
-    said: int = -1  # the end of a pipe
-
-    def start(self) -> Child:
-        """Fork."""
-        self.began = time.perf_counter()
-        self.said, out = os.pipe()
-        fcntl.fcntl(self.said, fcntl.F_SETPIPE_SZ, 1 << 20)  # more than any of them says
-        self.pid = os.fork()
-        if self.pid == 0:
-            self._live(out)
-        os.close(out)
-        return self
-
-    def send(self, number: int) -> None:
-        """A signal, which a child that has ended does not hear."""
-        os.kill(self.pid, number)  # not yet waited for: the number is still its own
-
-    def within(self, seconds: float) -> bool:
-        """Whether it ends in this time."""
-        handle = os.pidfd_open(self.pid)
-        try:
-            return bool(select.select([handle], [], [], max(0.0, seconds))[0])
-        finally:
-            os.close(handle)
-
-    def wait(self) -> Ended:
-        """Until it has ended."""
-        _, status = os.waitpid(self.pid, 0)
-        seconds = time.perf_counter() - self.began
-        os.set_blocking(self.said, False)  # its own children may hold the other end still
-        said = b""
-        with suppress(BlockingIOError):
-            while more := os.read(self.said, 1 << 16):
-                said += more
-        os.close(self.said)
-        return Ended(os.waitstatus_to_exitcode(status), said.decode(errors="replace"), seconds)
-
-    def _live(self, out: int) -> None:
-        code = 70
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-            os.dup2(out, 1)
-            os.dup2(out, 2)
-            os.close(out)
-            sys.stdout = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115 - for its life
-            sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
-            faulthandler.register(signal.SIGUSR1, file=2)
-            code = self.act()
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-
-
-def ended(act: Callable[[], int]) -> Ended:
-    """What becomes of a child that nobody disturbs; one that hangs says where, and is killed."""
-    child = Child(act).start()
-    if not child.within(HANGS):
-        child.send(signal.SIGUSR1)
-        child.within(1)
-        child.send(signal.SIGKILL)
-    return child.wait()
 
 
 def command(*arguments: str) -> Callable[[], int]:
@@ -176,7 +82,8 @@ def preloaded(base: Path | None = None) -> Iterator[tuple[Path, Path]]:
     torch.set_num_threads(1)
     matplotlib.get_cachedir()  # remembered from now on: its fonts need not be gathered again
     memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="faults-", dir=base or (memory if memory.is_dir() else None)) as name:
+    at = base or (memory if memory.is_dir() else None)
+    with tempfile.TemporaryDirectory(prefix="faults-", dir=at, ignore_cleanup_errors=True) as name:
         place = Path(name)
         os.environ["XDG_CACHE_HOME"] = str(place / "cache")
         tw.train(RECIPE, out=place / "whole", quiet=True)

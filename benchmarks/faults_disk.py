@@ -17,13 +17,15 @@ from pathlib import Path
 from unittest import mock
 
 import trainwright as tw
-from benchmarks.faults_child import WIDE, Ended, attempt, command, differences, ended
+from benchmarks.faults_child import WIDE, attempt, command, differences
 from benchmarks.faults_kill import saves_in_place
-from benchmarks.faults_row import Row
+from benchmarks.faults_process import Ended, ended
+from benchmarks.faults_row import Row, paced
 from benchmarks.faults_save import Act, begun, calls_of, next_save, old_first, sound
 from tests.faults import Faults
 from trainwright.core.errors import CannotCreateError, StorageError
 from trainwright.engine import disk
+from trainwright.runs.directory import CHECKPOINTS
 from trainwright.runs.recipe import write
 
 Around = Callable[[Callable[[], int]], int]  # runs a command line, perhaps sabotaged
@@ -32,19 +34,18 @@ CODES = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES, errno.EDQUOT)
 ROOM = 32 << 20  # bytes of the small disk
 
 
-def disks(place: Path, whole: Path, dice: random.Random, points: int = 40) -> list[Row]:
+def disks(place: Path, whole: Path, dice: random.Random, points: int = 40) -> Iterator[Row]:
     """Errors at each call, a disk with a little room left, and files that must not grow."""
     recipe, wide = place / "disks.toml", place / "wide"
     write(WIDE, recipe)
     tw.train(WIDE, out=wide, quiet=True)
-    rows = [_each_call(place)]
+    yield _each_call(place)
     if mountable(place):
-        rows.append(_rooms(place, wide, recipe, dice, points))
+        yield _rooms(place, wide, recipe, dice, points)
     else:
-        rows.append(Row("a disk with a little room left", 0, 0, "not tried", 0, "needs the right to mount a disk"))
-    rows.append(_limits(place, wide, recipe))
+        yield Row("a disk with a little room left", 0, 0, "not tried", 0, "needs the right to mount a disk")
+    yield _limits(place, wide, recipe)
     shutil.rmtree(wide)
-    return rows
 
 
 def _each_call(place: Path) -> Row:
@@ -53,7 +54,7 @@ def _each_call(place: Path) -> Row:
     ends = []
     with mock.patch.object(disk, "_PIECE", 8_192):
         for size in (1, 20_000):
-            for k in range(1, calls_of(next_save, place, size) + 1):
+            for k in paced("calls that fail", range(1, calls_of(next_save, place, size) + 1)):
                 ends += [_intact(next_save, place, size, Faults(k, "fail", code)) for code in CODES]
                 ends.append(_intact(next_save, place, size, Faults(k, "full")))
         bad = [_intact(old_first, place, 10, Faults(k, "full")) for k in range(1, calls_of(old_first, place, 10) + 1)]
@@ -90,7 +91,7 @@ class Small:
         try:
             yield cls(folder)
         finally:
-            subprocess.run(["umount", folder], check=True)
+            subprocess.run(["umount", "--lazy", folder], check=True)  # a child that is ending may be in it
             folder.rmdir()
 
     def leave(self, room: int) -> None:
@@ -123,12 +124,13 @@ def _rooms(place: Path, whole: Path, recipe: Path, dice: random.Random, points: 
     """Train where the room runs out at any write; then there is room, and the run goes on to the same end."""
     began = time.perf_counter()
     took_up = min(ROOM, 2 * _size(whole))  # the last of these find enough
-    saved = max(_size(one) for one in (whole / "checkpoints").iterdir())  # its parts end within a save
+    saved = max(_size(one) for one in (whole / CHECKPOINTS).iterdir())
+    within = [saved * part // 8 for part in (3, 5, 7)]  # the room ends in the middle of a save
     with Small.mounted(place / "small") as small:
-        rooms = sorted([0, 8192, *(dice.randrange(0, took_up) for _ in range(points - 2))])
-        troubles = [_filled(small, whole, recipe, room) for room in rooms]
+        rooms = sorted([0, 8192, *within, *(dice.randrange(0, took_up) for _ in range(points - 5))])
+        troubles = [_filled(small, whole, recipe, room) for room in paced("disks with a little room", rooms)]
         took = time.perf_counter() - began
-        bad = [_filled(small, whole, recipe, saved * part // 8, _careless) for part in (3, 5, 7)]
+        bad = [_filled(small, whole, recipe, room, _careless) for room in within]
     fine = [trouble.endswith("|") for trouble in troubles]
     lost = [trouble.endswith("|") for trouble in bad]
     control = f"saved in place: {lost.count(False)} of {len(lost)} fail"
@@ -158,9 +160,10 @@ def _limits(place: Path, whole: Path, recipe: Path) -> Row:
     began = time.perf_counter()  # each file of a run is once the first that is too large
     sizes = {file.stat().st_size for file in whole.rglob("*") if file.is_file()}
     limits = sorted({0, *(max(0, size - 1) for size in sizes)})
-    troubles = [_limited(place, whole, recipe, limit) for limit in limits]
+    troubles = [_limited(place, whole, recipe, limit) for limit in paced("limits on files", limits)]
     took = time.perf_counter() - began
-    bad = [_limited(place, whole, recipe, limit, _careless) for limit in limits[::2]]
+    some = paced("limits on careless runs", limits[::2])
+    bad = [_limited(place, whole, recipe, limit, _careless) for limit in some]
     fine, lost = ([t.endswith("|") for t in found] for found in (troubles, bad))
     control = f"saved in place: {lost.count(False)} of {len(lost)} fail"
     what = "files that must not grow: told in one message, resumed bit for bit"

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from benchmarks.faults_child import RECIPE, Child, attempt, differences, ended
-from benchmarks.faults_row import Row
+from benchmarks.faults_child import RECIPE, attempt, differences
+from benchmarks.faults_process import Child, ended
+from benchmarks.faults_row import Pace, Row
 from trainwright.engine import checkpoint
 from trainwright.engine.packing import Snapshot
 from trainwright.engine.state import Moments
@@ -50,12 +51,14 @@ class Series:
     lost: list[str] = field(default_factory=list)
     seconds: float = 0.0  # of an undisturbed child
 
-    def until(self, kills: int) -> Series:
+    def until(self, kills: int, what: str = "kills") -> Series:
         """Kill so many times."""
+        pace = Pace(what, kills)
         self.seconds = ended(lambda: attempt(self.place / "timed")).seconds
         shutil.rmtree(self.place / "timed")
         while self.kills < kills or not self.resumed:
             self._one(max(1, kills - self.kills))
+            pace.at(self.kills)
         return self
 
     def _one(self, most: int) -> None:
@@ -113,13 +116,13 @@ def in_a_save(folder: Path, child: Child) -> None:
         pass
 
 
-def kills(place: Path, whole: Path, wanted: int, dice: random.Random, controls: int = 40) -> list[Row]:
+def kills(place: Path, whole: Path, wanted: int, dice: random.Random, controls: int = 40) -> Iterator[Row]:
     """Random SIGKILLs survived bit for bit, beside the same with careless saves and with a forgetful resume."""
     began = time.perf_counter()
     found = Series(place, whole, dice).until(wanted)
     seconds = time.perf_counter() - began
-    careless = Series(place, whole, dice, saves_in_place).until(controls)
-    forgetful = Series(place, whole, dice, forgets_moments).until(max(4, controls // 10))
+    careless = Series(place, whole, dice, saves_in_place).until(controls, "kills of careless runs")
+    forgetful = Series(place, whole, dice, forgets_moments).until(max(4, controls // 10), "kills of forgetful runs")
     told = [
         f"saved in place, unverified: {careless.kills - careless.survived} of {careless.kills} lost",
         f"moments forgotten: {forgetful.kills - forgetful.survived} of {forgetful.kills} lost",
@@ -128,7 +131,7 @@ def kills(place: Path, whole: Path, wanted: int, dice: random.Random, controls: 
     note = f"{found.runs} runs, saved every step; {found.in_saves} kills left a half-written checkpoint"
     worst = [f"{n} x {what}" for what, n in Counter(found.lost).most_common(3)]
     what = "random SIGKILLs, resumed bit for bit"
-    return [Row(what, found.survived, found.kills, "; ".join(told), seconds, "; ".join([note, *worst]), blind)]
+    yield Row(what, found.survived, found.kills, "; ".join(told), seconds, "; ".join([note, *worst]), blind)
 
 
 @contextmanager

@@ -15,22 +15,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
-from benchmarks.faults_child import Child, Ended, command, ended
-from benchmarks.faults_row import Row
+from benchmarks.faults_child import command
+from benchmarks.faults_process import Child, Ended, ended
+from benchmarks.faults_row import Row, paced
 from trainwright.runs import lock
 from trainwright.runs.lock import Lock, LockedError, locked
 
 WON, LOST = 0, LockedError.exit_code
 
 
-def locks(place: Path, whole: Path, dice: random.Random, races: int = 200, kills: int = 50) -> list[Row]:
+def locks(place: Path, whole: Path, dice: random.Random, races: int = 200, kills: int = 50) -> Iterator[Row]:
     """Races of two and of eight, commands that come too late, and killed owners."""
     folder = place / "raced"
     folder.mkdir()
-    rows = [_races(folder, count, races) for count in (2, 8)]
-    rows.append(_killed(folder, dice, kills))
+    for count in (2, 8):
+        yield _races(folder, count, races)
+    yield _killed(folder, dice, kills)
     shutil.rmtree(folder)
-    return [*rows, _commands(place, whole, max(3, races // 20))]
+    yield _commands(place, whole, max(3, races // 20))
 
 
 @dataclass(slots=True)
@@ -66,10 +68,10 @@ class Shot:
 
 def _races(folder: Path, count: int, races: int) -> Row:
     began = time.perf_counter()
-    held = [_race(folder, count) for _ in range(races)]
+    held = [_race(folder, count) for _ in paced(f"races of {count}", range(races))]
     took = time.perf_counter() - began
     with mock.patch.object(lock, "_taken", return_value=True):
-        loose = [_race(folder, count) for _ in range(max(5, races // 10))]
+        loose = [_race(folder, count) for _ in paced(f"races of {count} without a lock", range(max(5, races // 10)))]
     control = f"lock off: {loose.count(False)} of {len(loose)} with several winners"
     what = f"{count} processes race for a run, one wins, the others name it"
     return Row(what, sum(held), races, control, took, "a reader asks all the while", all(loose))
@@ -118,7 +120,7 @@ def _ask(folder: Path, shot: Shot) -> int:
 def _killed(folder: Path, dice: random.Random, kills: int) -> Row:
     """The owner is killed while a process that it started lives on, as the workers of a loader do for a while."""
     began = time.perf_counter()
-    held = [_after_a_kill(folder, dice) for _ in range(kills)]
+    held = [_after_a_kill(folder, dice) for _ in paced("killed owners", range(kills))]
     took = time.perf_counter() - began
     with mock.patch.object(lock, "_not_in_forks"):
         kept = [_after_a_kill(folder, dice) for _ in range(max(5, kills // 10))]
@@ -178,7 +180,7 @@ def _commands(place: Path, whole: Path, tries: int) -> Row:
     folder = place / "owned"
     shutil.copytree(whole, folder)
     held = Lock(folder)
-    told = [_refused(folder) for _ in range(tries)]
+    told = [_refused(folder) for _ in paced("commands that come too late", range(tries))]
     held.release()
     freed = [_refused(folder) for _ in range(3)]
     shutil.rmtree(folder)

@@ -7,15 +7,16 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
 import trainwright as tw
-from benchmarks.faults_child import RECIPE, Ended, command, differences, ended
+from benchmarks.faults_child import RECIPE, command, differences
 from benchmarks.faults_disk import Small, mountable
-from benchmarks.faults_row import Row
+from benchmarks.faults_process import Ended, ended
+from benchmarks.faults_row import Row, paced
 from trainwright.cli.told import failed
 from trainwright.core.errors import CannotCreateError, StorageError
 from trainwright.core.events import Event, StepDone
@@ -58,17 +59,16 @@ class Case:
         return ""
 
 
-def places(place: Path, whole: Path, dice: random.Random) -> list[Row]:
+def places(place: Path, whole: Path, dice: random.Random) -> Iterator[Row]:
     """Every case, and a clock that jumps backwards."""
     began = time.perf_counter()
-    place.chmod(0o755)  # for those who are nobody
     recipe = place / "places.toml"
     write(RECIPE, recipe)
     recipe.chmod(0o644)
     read(recipe)  # nobody may read the libraries that this imports
     able = {"": True, "root": os.geteuid() == 0, "mount": mountable(place)}
     cases = [case for case in CASES if able[case.needs]]
-    troubles = [case.held(place, recipe, whole) for case in cases]
+    troubles = [case.held(place, recipe, whole) for case in paced("places", cases)]
     took = time.perf_counter() - began
     sound = Case("nothing in the way", CREATE, lambda room, recipe, whole: _train(room / "run", recipe))
     control = bool(sound.held(place, recipe, whole))
@@ -76,8 +76,8 @@ def places(place: Path, whole: Path, dice: random.Random) -> list[Row]:
     note = "; ".join([*filter(None, troubles), *skipped])
     said = f"nothing in the way: {int(control)} of 1 not refused"
     what = f"places that cannot be written: one message, exit code {CREATE} or {STORE}"
-    row = Row(what, troubles.count(""), len(cases), said, took, note, not control)
-    return [row, _clock(place, recipe, whole, dice)]
+    yield Row(what, troubles.count(""), len(cases), said, took, note, not control)
+    yield _clock(place, recipe, whole, dice)
 
 
 def _train(out: Path | str, recipe: Path, around: Callable[[], object] = lambda: None) -> Ended:

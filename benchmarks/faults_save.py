@@ -7,13 +7,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch
 
-from benchmarks.faults_row import Row
+from benchmarks.faults_row import Row, paced
 from tests.faults import Disk, Faults, Killed
 from trainwright.core.errors import CheckpointError
 from trainwright.engine import checkpoint, disk
@@ -24,22 +25,21 @@ PIECE = 8_192  # bytes of one write here, so that small states take several
 Act = Callable[[Path, int], None]
 
 
-def crashes(place: Path, dice: random.Random) -> list[Row]:
+def crashes(place: Path, dice: random.Random) -> Iterator[Row]:
     """Both rows."""
     with mock.patch.object(disk, "_PIECE", PIECE):
-        return [_kills(place), _cuts(place, dice)]
+        yield _kills(place)
+        yield _cuts(place, dice)
 
 
 def _kills(place: Path) -> Row:
     began = time.perf_counter()
     calls: dict[int, int] = {}
     held, tried = 0, 0
-    for size in SIZES:
-        for act in (next_save, _again):
-            calls[size] = max(calls.get(size, 0), calls_of(act, place, size))
-            for how in ("before", "within", "after"):
-                ends = [_killed(act, place, size, k, how) for k in range(1, calls_of(act, place, size) + 1)]
-                held, tried = held + sum(ends), tried + len(ends)
+    for size, act, how in paced("kinds of kills in a save", [*product(SIZES, SAVES, ("before", "within", "after"))]):
+        calls[size] = max(calls.get(size, 0), calls_of(act, place, size))
+        ends = [_killed(act, place, size, k, how) for k in range(1, calls_of(act, place, size) + 1)]
+        held, tried = held + sum(ends), tried + len(ends)
     careless = [_killed(old_first, place, 10, k, "before") for k in range(1, calls_of(old_first, place, 10) + 1)]
     lost = careless.count(False)
     control = f"old one removed first: {lost} of {len(careless)} lost"
@@ -50,7 +50,8 @@ def _kills(place: Path) -> Row:
 
 def _cuts(place: Path, dice: random.Random) -> Row:
     began = time.perf_counter()
-    ends = [end for size in SIZES for act in (next_save, _again) for end in _after_cuts(act, place, size, dice)]
+    kinds = paced("saves cut off", [*product(SIZES, SAVES)])
+    ends = [end for size, act in kinds for end in _after_cuts(act, place, size, dice)]
     seconds = time.perf_counter() - began
     with mock.patch("os.fsync"):
         careless = _after_cuts(next_save, place, 10, dice, flushed=False)
@@ -125,6 +126,9 @@ def next_save(folder: Path, size: int) -> None:
 def _again(folder: Path, size: int) -> None:
     """The same step once more, in the place of the old one."""
     checkpoint.save(_state(2, size), folder, 1)
+
+
+SAVES: tuple[Act, ...] = (next_save, _again)
 
 
 def old_first(folder: Path, size: int) -> None:

@@ -9,16 +9,17 @@ import statistics
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import trainwright as tw
-from benchmarks.faults_child import RECIPE, WIDE, Child, attempt, command, differences, ended, undrawn
+from benchmarks.faults_child import RECIPE, WIDE, attempt, command, differences, undrawn
 from benchmarks.faults_kill import in_a_save, saves_in_place
-from benchmarks.faults_row import Row
+from benchmarks.faults_process import Child, ended
+from benchmarks.faults_row import Row, paced
 from trainwright.engine import checkpoint
 from trainwright.runs.directory import CHECKPOINTS, EVENTS, read_view
 from trainwright.runs.recipe import write
@@ -110,15 +111,15 @@ class Trials:
         return not troubles
 
 
-def signals(place: Path, whole: Path, dice: random.Random, each: int = 100, double: int = 50) -> list[Row]:
+def signals(place: Path, whole: Path, dice: random.Random, each: int = 100, double: int = 50) -> Iterator[Row]:
     """A row for each signal, and one for second signals during a save."""
     ours = _trials(place, whole, dice, RECIPE)
-    rows = [_single(ours, name, each if name != "SIGHUP" else max(1, each // 5)) for name in KINDS]
+    for name in KINDS:
+        yield _single(ours, name, each if name != "SIGHUP" else max(1, each // 5))
     wide = place / "wide"
     tw.train(WIDE, out=wide, quiet=True)
-    rows.append(_double(_trials(place, wide, dice, WIDE), double))
+    yield _double(_trials(place, wide, dice, WIDE), double)
     shutil.rmtree(wide)
-    return rows
 
 
 def _trials(place: Path, whole: Path, dice: random.Random, recipe: Mapping[str, Any]) -> Trials:
@@ -129,9 +130,9 @@ def _trials(place: Path, whole: Path, dice: random.Random, recipe: Mapping[str, 
 
 def _single(ours: Trials, name: str, count: int) -> Row:
     began = time.perf_counter()
-    held = [ours.one(name) for _ in range(count)]
+    held = [ours.one(name) for _ in paced(f"{name} sent", range(count))]
     took, note = time.perf_counter() - began, _note(ours)
-    deaf = [ours.one(name, _deaf) for _ in range(max(3, count // 10))]
+    deaf = [ours.one(name, _deaf) for _ in paced(f"{name} sent to the deaf", range(max(3, count // 10)))]
     ours.troubles.clear()
     control = f"not listened to: {deaf.count(False)} of {len(deaf)} fail"
     what = f"{name}: step ended, saved, exit code {128 + KINDS[name]}, resumed bit for bit"
@@ -141,10 +142,12 @@ def _single(ours: Trials, name: str, count: int) -> Row:
 def _double(ours: Trials, count: int) -> Row:
     began = time.perf_counter()
     names = ["SIGINT", "SIGTERM"]
-    held = [ours.two(names[i % 2]) for i in range(count)]
+    held = [ours.two(names[i % 2]) for i in paced("second signals", range(count))]
     took = time.perf_counter() - began
     note = "; ".join(filter(None, [f"{ours.in_saves} left a half-written checkpoint", _note(ours)]))
-    careless = [ours.two(names[i % 2], _careless) for i in range(max(5, count // 3))]
+    careless = [
+        ours.two(names[i % 2], _careless) for i in paced("second signals to the careless", range(max(5, count // 3)))
+    ]
     control = f"saved in place: {careless.count(False)} of {len(careless)} lost"
     what = "a second signal during a save: the last checkpoint intact, resumed bit for bit"
     return Row(what, sum(held), count, control, took, note, all(careless))

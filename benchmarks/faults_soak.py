@@ -8,14 +8,17 @@ import random
 import shutil
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import trainwright as tw
-from benchmarks.faults_child import RECIPE, ended
-from benchmarks.faults_row import Row
+from benchmarks.faults_child import RECIPE
+from benchmarks.faults_process import ended
+from benchmarks.faults_row import Pace, Row
 from trainwright.core.events import Event, StepDone
+from trainwright.engine import checkpoint
+from trainwright.runs.directory import CHECKPOINTS
 
 LIMIT = 1.0  # MB in 1,000 steps
 WARM = 1_000  # steps until the libraries have what they keep
@@ -43,7 +46,7 @@ class Gauge:
             self.threads.append(len(os.listdir("/proc/self/task")))
 
 
-def soak(place: Path, whole: Path, dice: random.Random, steps: int = 10_000) -> list[Row]:
+def soak(place: Path, whole: Path, dice: random.Random, steps: int = 10_000) -> Iterator[Row]:
     """One long training, and a short one that leaks."""
     began = time.perf_counter()
     told = _measured(place, steps, lambda event: None)
@@ -64,7 +67,7 @@ def soak(place: Path, whole: Path, dice: random.Random, steps: int = 10_000) -> 
     said = f"a leak: {worse:+.2f} MB, {more:+d} files in {few:,} steps"
     note = f"resident memory {slope:+.3f} MB in 1,000 steps; open files {files:+d}, threads {threads:+d}"
     blind = worse < LIMIT or more == 0
-    return [Row(f"{steps:,} steps: memory, files, threads stay", sum(held), len(held), said, took, note, blind)]
+    yield Row(f"{steps:,} steps: memory, files, threads stay", sum(held), len(held), said, took, note, blind)
 
 
 def _measured(place: Path, steps: int, other: Callable[[Event], None]) -> Gauge:
@@ -84,7 +87,8 @@ def _measured(place: Path, steps: int, other: Callable[[Event], None]) -> Gauge:
         file.write_text(json.dumps(asdict(gauge)))
         return 0
 
-    how = ended(act)
+    pace = Pace("steps", steps)
+    how = ended(act, lambda: pace.at(max(checkpoint.steps(folder / CHECKPOINTS), default=0)))
     if how.code:
         raise RuntimeError(how.said)
     shutil.rmtree(folder)

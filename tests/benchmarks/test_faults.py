@@ -2,33 +2,151 @@
 
 from __future__ import annotations
 
-import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from benchmarks.faults_row import Pace, Row, paced
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks trainings, and waits for them by pidfd")
 
-PARTS = {  # arguments of each part, and how much at least is to be done
-    "kills": (["--kills", "50"], 50),
-    "corruptions": (["--kills", "50"], 120),
-    "signals": (["--kills", "15"], 7),
-    "disks": (["--kills", "60"], 300),
-    "places": ([], 12),
-    "locks": (["--kills", "25"], 20),
-    "soak": (["--steps", "2500"], 3),
+PARTS = {  # how much at least is to be done by each; hostile and mutated files have tests of their own
+    "kills": 50,
+    "crashes": 1_000,
+    "corruptions": 250,
+    "signals": 27,
+    "disks": 300,
+    "places": 15,
+    "locks": 45,
+    "soak": 3,
 }
+
+PLANNED = """
+import os, signal, sys, time
+from pathlib import Path
+from benchmarks.faults_row import Row
+from benchmarks.faults_run import ends_by_itself, run
+
+def holds(place, whole, dice):
+    yield Row("holds", 2, 2, "", 0.0)
+
+def is_killed(place, whole, dice):
+    yield Row("before its end", 1, 1, "", 0.0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def fails(place, whole, dice):
+    yield Row("loses", 1, 2, "", 0.0)
+    raise ValueError("not foreseen")
+
+def signals_its_group(place, whole, dice):
+    os.killpg(0, signal.SIGHUP)
+    time.sleep(60)
+    yield Row("never", 1, 1, "", 0.0)
+
+def goes_on(place, whole, dice):
+    (place / "there").touch()
+    yield Row("at once", 1, 1, "", 0.0)
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        (whole / "cleared").touch()
+
+place = Path(sys.argv[1])
+ends_by_itself()
+run({name: globals()[name] for name in sys.argv[2:]}, place, place, 0, place, 2)
+"""
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """One run of all parts: torch is loaded once, and every core has something to do."""
+    rows = tmp_path_factory.mktemp("faults") / "rows"
+    command = [sys.executable, "-m", "benchmarks.faults", *PARTS, "--short", "--rows", str(rows)]
+    return rows, subprocess.run(command, check=False, capture_output=True, text=True, timeout=1200)
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_all_of_a_part_is_survived_and_its_control_is_not(part: str, tmp_path: Path) -> None:
-    arguments, least = PARTS[part]
-    command = [sys.executable, "-m", "benchmarks.faults", part, *arguments, "--json", str(tmp_path / "rows.json")]
-    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=1200)
-    assert (tmp_path / "rows.json").is_file(), ended.stdout + ended.stderr
-    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
-    assert [row for row in rows if not row["held"]] == [], ended.stdout
-    assert sum(row["of"] for row in rows) >= least
+def test_all_of_a_part_is_survived_and_its_control_is_not(
+    part: str, measured: tuple[Path, subprocess.CompletedProcess[str]]
+) -> None:
+    folder, ended = measured
+    rows = [Row.kept(file) for file in folder.glob(f"{part}-*.json")]
+    assert [row for row in rows if not row.held] == [], ended.stdout + ended.stderr
+    assert sum(row.of for row in rows) >= PARTS[part], ended.stdout + ended.stderr
+    assert all(f"| {row.check} |" in ended.stdout for row in rows)
     assert ended.returncode == 0, ended.stderr
+
+
+def planned(place: Path, *parts: str) -> subprocess.Popen[str]:
+    """A run of parts that do nothing but what is to be noticed."""
+    command = [sys.executable, "-c", PLANNED, str(place), *parts]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def checks(place: Path) -> dict[str, bool]:
+    return {row.check: row.held for row in map(Row.kept, place.glob("*-*.json"))}
+
+
+def test_a_part_that_ends_early_is_a_row_and_the_others_go_on(tmp_path: Path) -> None:
+    process = planned(tmp_path, "is_killed", "fails", "signals_its_group", "holds")
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert checks(tmp_path) == {
+        "before its end": True,
+        "is_killed, to its end": False,
+        "loses": False,
+        "fails, to its end": False,
+        "signals_its_group, to its end": False,
+        "holds": True,
+    }
+    assert Row.kept(tmp_path / "is_killed-99.json").note == "killed by SIGKILL"
+    assert Row.kept(tmp_path / "fails-99.json").note == "ValueError: not foreseen"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_stopped_keeps_its_rows_and_leaves_no_process(number: signal.Signals, tmp_path: Path) -> None:
+    process = planned(tmp_path, "goes_on")
+    assert process.stdout is not None
+    while process.stdout.readline() != "ready\n":
+        pass
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=30)  # the child has the other end too
+    assert process.returncode == 128 + number
+    assert f"stopped by {number.name}" in said
+    assert checks(tmp_path) == {"at once": True}
+    assert (tmp_path / "cleared").exists()
+
+
+def test_a_run_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
+    process = planned(tmp_path, "goes_on")
+    assert process.stdout is not None
+    while process.stdout.readline() != "ready\n":
+        pass
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert checks(tmp_path) == {"at once": True}
+    assert (tmp_path / "cleared").exists()
+
+
+def test_how_far_it_is_and_how_much_is_left_is_said_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    now = time.perf_counter()
+    pace = Pace("kills", 10, began=now - 40, said=now - 40)
+    pace.at(0)  # nothing to be reckoned from
+    assert capsys.readouterr().out == ""
+    pace.at(2)
+    assert capsys.readouterr().out == "    kills: 2 of 10, about 160 s more\n"
+    pace.at(3)  # said a moment ago
+    assert list(paced("kills", range(10))) == list(range(10))
+    assert capsys.readouterr().out == ""
+
+
+def test_a_row_is_lost_where_one_is_missing_or_the_control_saw_nothing() -> None:
+    assert Row("x", 2, 2, "", 0.0).held
+    assert not Row("x", 1, 2, "", 0.0).held
+    assert not Row("x", 2, 2, "", 0.0, blind=True).held
