@@ -2,7 +2,7 @@
 
 script/bench faults                                      all of it, 500 kills: less than half an hour on two cores
 script/bench faults --short                              a tenth of each
-script/bench faults kills locks --kills 50 --rows found
+script/bench faults kills locks=25 --kills 50 --rows found
 script/bench faults --table found                        what is there already, as a table
 
 Every figure comes from this run. The control is the same check of a program without the protection (saves in place,
@@ -42,26 +42,30 @@ ALONE = ("hostile",)  # what it does not allow to take longer than a second of t
 PARTS = ("kills", "crashes", "corruptions", "signals", "disks", "places", "locks", "soak", "fuzz", *ALONE)
 
 
-def parts_of(kill: int, steps: int) -> dict[str, Part]:
+def parts_of(number: int, steps: int) -> dict[str, Part]:
     """Each part, as large as the number of kills says."""
+
+    def share(of: int) -> int:
+        return max(1, number // of)
+
     return {  # the longest first, so that no core is left over with one at the end
-        "kills": lambda place, whole, dice: kills(place, whole, kill, dice, max(12, kill // 10)),
-        "fuzz": lambda place, whole, dice: fuzz_cases(place, whole, dice, kill * 6),
-        "signals": lambda place, whole, dice: signals(place, whole, dice, kill // 5, kill // 10),
-        "locks": lambda place, whole, dice: locks(place, whole, dice, kill * 2 // 5, kill // 10),
-        "disks": lambda place, whole, dice: disks(place, whole, dice, max(5, kill // 12)),
+        "kills": lambda place, whole, dice: kills(place, whole, number, dice, max(5, number // 10)),
+        "fuzz": lambda place, whole, dice: fuzz_cases(place, whole, dice, number * 6),
+        "signals": lambda place, whole, dice: signals(place, whole, dice, share(5), share(10)),
+        "locks": lambda place, whole, dice: locks(place, whole, dice, share(5) * 2, share(10)),
+        "disks": lambda place, whole, dice: disks(place, whole, dice, max(5, number // 12)),
         "soak": lambda place, whole, dice: soak(place, whole, dice, steps),
         "crashes": lambda place, whole, dice: crashes(place, dice),
-        "corruptions": lambda place, whole, dice: corruptions(place, whole, dice, kill * 2, kill // 2),
+        "corruptions": lambda place, whole, dice: corruptions(place, whole, dice, number * 2, number // 2),
         "places": lambda place, whole, dice: places(place, whole, dice),
-        "hostile": lambda place, whole, dice: hostile_files(place, whole, dice, 1 if kill >= 500 else 5),
+        "hostile": lambda place, whole, dice: hostile_files(place, whole, dice, 1 if number >= 500 else 5),
     }
 
 
 def main() -> int:
     """Run what was asked for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all unless given")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}, =KILLS for one; all unless given")
     parser.add_argument("--kills", type=int, help="how many; all else is scaled with it (500, or 50 with --short)")
     parser.add_argument("--steps", type=int, help="of the long training (10,000, or 2,000 with --short)")
     parser.add_argument("--short", action="store_true", help="a tenth")
@@ -70,16 +74,18 @@ def main() -> int:
     parser.add_argument("--rows", type=Path, help="a new folder for a file of each row (a temporary one)")
     parser.add_argument("--table", type=Path, help="run nothing, print the rows of this folder")
     asked = parser.parse_args()
-    if unknown := set(asked.parts) - set(PARTS):
-        parser.error(f"{', '.join(unknown)}: choose from {', '.join(PARTS)}")
+    asked.sizes = {name: size for name, _, size in (part.partition("=") for part in asked.parts or PARTS)}
+    if unknown := [name for name, size in asked.sizes.items() if name not in PARTS or not (size or "1").isdigit()]:
+        parser.error(f"{', '.join(unknown)}: choose from {', '.join(PARTS)}, each with =KILLS or without")
     if asked.rows and asked.rows.exists():
         parser.error(f"{asked.rows}: is there already")
     if asked.table is None:
         asked.rows = asked.rows or Path(tempfile.mkdtemp(prefix="faults-rows-"))
         asked.rows.mkdir(parents=True, exist_ok=True)
         measure(asked)
+    else:
+        print(table(kept(asked.table, PARTS)))
     rows = kept(asked.table or asked.rows, PARTS)
-    print("\n" + table(rows))
     return 0 if rows and all(row.held for row in rows) else 1
 
 
@@ -88,8 +94,9 @@ def measure(asked: argparse.Namespace) -> None:
     print(", ".join(f"{k} {v}" for k, v in machine().items()) + f"; rows go to {asked.rows}", flush=True)
     began = time.perf_counter()
     ends_by_itself()
-    sized = parts_of(asked.kills or (50 if asked.short else 500), asked.steps or (2_000 if asked.short else 10_000))
-    wanted = {name: part for name, part in sized.items() if name in (asked.parts or PARTS)}
+    number, steps = asked.kills or (50 if asked.short else 500), asked.steps or (2_000 if asked.short else 10_000)
+    order = [name for name in parts_of(number, steps) if name in asked.sizes]
+    wanted = {name: parts_of(int(asked.sizes[name] or number), steps)[name] for name in order}
     try:
         with preloaded() as (place, whole):
             place.chmod(0o755)  # for those who are nobody
@@ -98,7 +105,7 @@ def measure(asked: argparse.Namespace) -> None:
             alone = {name: part for name, part in wanted.items() if name in ALONE}
             run(alone, place, whole, asked.seed, asked.rows, 1)
     finally:
-        print(f"{(time.perf_counter() - began) / 60:.1f} minutes", flush=True)
+        print(f"\n{table(kept(asked.rows, PARTS))}\n\n{(time.perf_counter() - began) / 60:.1f} minutes", flush=True)
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -23,6 +23,7 @@ from trainwright.engine.state import Moments
 from trainwright.runs.directory import CHECKPOINTS
 
 _PER_RUN = 8  # kills
+_PATIENCE = 60  # kills of a careless program that is to lose something
 _AIMED = 0.4  # of the kills wait for a save to begin
 
 Sabotage = Callable[[], Any]  # what makes a program careless, as a context
@@ -56,10 +57,14 @@ class Series:
         pace = Pace(what, kills)
         self.seconds = ended(lambda: attempt(self.place / "timed")).seconds
         shutil.rmtree(self.place / "timed")
-        while self.kills < kills or not self.resumed:
+        while self.kills < kills or not self.resumed or self._unlucky():
             self._one(max(1, kills - self.kills))
             pace.at(self.kills)
         return self
+
+    def _unlucky(self) -> bool:
+        """Whether a careless program has lost nothing yet, and may still be tried."""
+        return self.sabotage is not None and not self.lost and self.kills < _PATIENCE
 
     def _one(self, most: int) -> None:
         """One run to its end, or to its loss."""

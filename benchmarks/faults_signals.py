@@ -27,6 +27,7 @@ from trainwright.runs.signals import Interruption
 
 KINDS = {"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM, "SIGHUP": signal.SIGHUP}
 
+_PATIENCE = 30  # second signals to a careless program that is to lose something
 
 STEPS = int(RECIPE["budget"].split()[0])
 
@@ -132,7 +133,7 @@ def _single(ours: Trials, name: str, count: int) -> Row:
     began = time.perf_counter()
     held = [ours.one(name) for _ in paced(f"{name} sent", range(count))]
     took, note = time.perf_counter() - began, _note(ours)
-    deaf = [ours.one(name, _deaf) for _ in paced(f"{name} sent to the deaf", range(max(3, count // 10)))]
+    deaf = [ours.one(name, _deaf) for _ in paced(f"{name} sent to the deaf", range(max(1, count // 10)))]
     ours.troubles.clear()
     control = f"not listened to: {deaf.count(False)} of {len(deaf)} fail"
     what = f"{name}: step ended, saved, exit code {128 + KINDS[name]}, resumed bit for bit"
@@ -145,9 +146,11 @@ def _double(ours: Trials, count: int) -> Row:
     held = [ours.two(names[i % 2]) for i in paced("second signals", range(count))]
     took = time.perf_counter() - began
     note = "; ".join(filter(None, [f"{ours.in_saves} left a half-written checkpoint", _note(ours)]))
-    careless = [
-        ours.two(names[i % 2], _careless) for i in paced("second signals to the careless", range(max(5, count // 3)))
-    ]
+    careless: list[bool] = []
+    for i in paced("second signals to the careless", range(_PATIENCE)):
+        if len(careless) >= count // 3 and not all(careless):
+            break
+        careless.append(ours.two(names[i % 2], _careless))
     control = f"saved in place: {careless.count(False)} of {len(careless)} lost"
     what = "a second signal during a save: the last checkpoint intact, resumed bit for bit"
     return Row(what, sum(held), count, control, took, note, all(careless))
