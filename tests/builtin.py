@@ -68,6 +68,14 @@ def arrays(n: int = 40, seed: int = 0) -> list[Record]:
     return [{"x": row, "y": int(row[0] + row[1] > 0)} for row in x]
 
 
+def lines(n: int = 40, seed: int = 0) -> list[Record]:
+    """Counting in words: what follows is told by what was written."""
+    rng = np.random.default_rng(seed)
+    words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    starts = rng.integers(0, 7, n)
+    return [{"text": ", ".join(words[a : a + 3]) + ".\n"} for a in starts.tolist()]
+
+
 CONVOLUTIONS: tuple[Any, ...] = (
     {"name": "conv", "filters": 4},
     "layer_norm",
@@ -131,6 +139,13 @@ BUILTIN: Sequence[Case] = (
         built("sequential", {"layers": ({"name": "dense", "units": 16}, "batch_norm", "silu")}),
         rows,
         batch_statistics=True,
+    ),
+    Case("generation", lambda: tasks["generation"](context=16, write=4), built("gpt", {"size": "nano"}), lines),
+    Case(
+        "recurrent generation",
+        lambda: tasks["generation"](context=16, write=4),
+        built("rnn_lm", {"width": 16, "units": 24, "dropout": 0.1}),
+        lines,
     ),
     Case(
         "supervised",

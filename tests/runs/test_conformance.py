@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tests.builtin import films
+from tests.builtin import films, lines
 from tests.sketches import SKETCHES, Sketch, ctc
 from trainwright.core.batch import Batch, Draw
 from trainwright.core.errors import DataError
@@ -745,12 +745,17 @@ def small_video(*, frames: int, channels: int, size: tuple[int, int], outputs: i
     )
 
 
+def small_gpt(*, vocab: int, context: int) -> nn.Module:
+    return models["gpt"](vocab=vocab, context=context, size="nano", depth=1)
+
+
 BUILT_IN = (
     BuiltIn("tabular_classification", {}, small_mlp, lambda: table(True), "target"),
     BuiltIn("tabular_regression", {}, small_mlp, lambda: table(False), "target"),
     BuiltIn("image_classification", {}, small_cnn, pictures, "label"),
     BuiltIn("image_classification", {"gigabytes": 0.0}, small_cnn, files, "label"),  # kept as bytes
     BuiltIn("video_classification", {"frames": 3}, small_video, lambda: films(16), "label"),
+    BuiltIn("generation", {"context": 16, "write": 4}, small_gpt, lines, "label"),
     BuiltIn("supervised", {"loss": "cross_entropy"}, small_mlp, lambda: arrays("cross_entropy"), "y"),
     BuiltIn("supervised", {"loss": "binary_cross_entropy"}, small_mlp, lambda: arrays("binary_cross_entropy"), "y"),
     BuiltIn("supervised", {"loss": "mse"}, small_mlp, lambda: arrays("mse"), "y"),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.builtin import lines
 from tests.films import moving
 from tests.tasks.cases import arrays, files, network, pictures, rows, without
 from trainwright.core.kinds import augmentations, tasks
@@ -30,6 +31,8 @@ def films(n: int = 20) -> list[Record]:
 
 mlp, cnn = network("mlp", width=16), network("cnn", filters=(4,), dense=(8,))
 gru = network("video", filters=(4,), features=8, units=4)
+gpt = network("gpt", size="nano", depth=2)
+lstm = network("rnn_lm", width=8, units=12, depth=2)
 tabm = network("tabm", members=3, width=16, size=4)
 one = network("mlp", width=16, outputs=1)
 Case = tuple[str, str, dict[str, Any], Sequence[Record], str, Callable[[Mapping[str, Any]], nn.Module]]
@@ -70,6 +73,17 @@ CASES: list[Case] = [
         "label",
         gru,
     ),
+    ("characters of texts", "generation", {"context": 20, "write": 12}, lines(160), "", gpt),
+    ("bytes of texts", "generation", {"tokenizer": "bytes", "context": 20, "stop": (",",)}, lines(), "", lstm),
+    (
+        "subwords of texts",
+        "generation",
+        {"tokenizer": {"name": "bpe", "pieces": 280}, "context": 8, "write": 12, "top_p": 0.9, "repetition": 1.2},
+        lines(160),
+        "",
+        gpt,
+    ),
+    ("words of texts", "generation", {"tokenizer": "words", "context": 4, "write": 3}, lines(), "", gpt),
     ("classes of arrays", "supervised", {"loss": "cross_entropy"}, arrays(), "y", mlp),
     ("weighted classes", "supervised", {"loss": WEIGHTED}, arrays(), "y", mlp),
     ("yes or no", "supervised", {"loss": "binary_cross_entropy"}, arrays(target="yes"), "y", one),

@@ -16,7 +16,7 @@ from PIL import Image
 
 import trainwright as tw
 from trainwright.cli import main
-from trainwright.core.errors import UserError
+from trainwright.core.errors import DataError, UserError
 from trainwright.runs.recipe import read
 from trainwright.tools.new import Proposal, new
 
@@ -220,7 +220,7 @@ def test_the_dialect_of_a_table_is_found_and_written_down(place: Path) -> None:
         "source": "table", "path": "flowers.data", "separator": "|", "header": False, "valid": 0.2, "test": 0.2,
     }  # fmt: skip
     (place / "verses.txt").write_text("Shall I compare thee,\nto a summer's day?\nThou art, more, lovely\n")
-    with pytest.raises(UserError, match="holds nothing that `new` understands"):
+    with pytest.raises(DataError, match="there are only 64 characters"):
         new("verses.txt", out="v.toml")
     years = [{"land": "ab"[i % 2], "2019": i * 1.5, "2020": i * 2.5} for i in range(20)]
     assert "header" not in recipe(new(csv(place / "years.csv", years), out="y.toml"))["data"]
@@ -344,6 +344,7 @@ def test_the_command_says_what_was_decided_and_what_comes_next(place: Path, capf
         ("wine_quality/winequality-white.csv", "tabular_regression", "quality"),
         ("adbench_anomaly/38_thyroid.npz", "tabular_classification", "y"),
         ("mnist", "image_classification", None), ("fashion_mnist", "image_classification", None),
+        ("tinyshakespeare/input.txt", "generation", None),
         ("cifar10_subset", "image_classification", None), ("clothing_subset", "image_classification", None),
     ],
 )  # fmt: skip
@@ -364,7 +365,7 @@ def test_every_real_table_and_set_of_images_gets_its_recipe(name: str, task: str
 @pytest.mark.parametrize(
     "name",
     ["bccd", "fsdd", "jsb_chorales", "ljspeech_part", "multi30k_en_de", "nottingham", "raccoon_subset",
-     "rotten_tomatoes", "sst2", "tinyshakespeare", "yesno", "wine_quality", "univariate_series", "adbench_anomaly"],
+     "rotten_tomatoes", "sst2", "yesno", "wine_quality", "univariate_series", "adbench_anomaly"],
 )  # fmt: skip
 def test_every_other_real_set_is_refused_in_one_message(name: str, place: Path) -> None:
     home = os.environ.get("TRAINWRIGHT_DATA")
@@ -373,3 +374,19 @@ def test_every_other_real_set_is_refused_in_one_message(name: str, place: Path) 
     with pytest.raises(UserError):
         new(f"{home}/{name}")
     assert not (place / "recipe.toml").exists()
+
+
+def test_texts_get_a_language_model_that_trains(place: Path) -> None:
+    (place / "book").mkdir()
+    for name in ("a.txt", "b.md"):
+        (place / "book" / name).write_text("It was a dark and stormy night; the rain fell.\n" * 120)
+    made = new("book")
+    written = recipe(made)
+    assert written["task"]["name"] == "generation"
+    assert written["data"] == {"source": "documents", "path": "book", "valid": 0.1, "test": 0}
+    run = tw.train(made.recipe, {**SHORT, "task.write": 5}, out=place / "run", quiet=True)
+    assert run.state == "finished"
+    (place / "parts").mkdir()
+    for name in ("train", "valid"):
+        (place / "parts" / f"{name}.txt").write_text("It was a dark and stormy night; the rain fell.\n" * 120)
+    assert recipe(new("parts", out="p.toml"))["data"] == {"source": "documents", "path": "parts"}

@@ -14,6 +14,7 @@ from trainwright.cli.commands import commands, json_option
 from trainwright.cli.rows import Form, Rows, file_rows, show
 from trainwright.cli.told import print_json, stdout_for_json
 from trainwright.cli.typed import new_file, run_folder
+from trainwright.cli.write import write
 from trainwright.core.errors import DataError, UserError
 
 if TYPE_CHECKING:
@@ -38,6 +39,15 @@ _TOLD = 20  # bad inputs named one by one
     default="error",
     help="An input that cannot be read: end, or go on.",
 )
+@click.option("--prompt", multiple=True, metavar="TEXT", help="Of a run that writes: what to go on from; repeatable.")
+@click.option("--tokens", type=int, metavar="N", help="With --prompt: tokens to write, at most.")
+@click.option("--samples", type=int, metavar="N", help="With --prompt: texts behind each prompt; 1 unless given.")
+@click.option("--temperature", type=float, help="With --prompt: 0 writes the likeliest; 1 what the model finds likely.")
+@click.option("--top-k", type=int, help="With --prompt: only one of so many of the likeliest tokens.")
+@click.option("--top-p", type=float, help="With --prompt: only the likeliest that together have this probability.")
+@click.option("--repetition", type=float, help="With --prompt: above 1, what stands there is written less readily.")
+@click.option("--stop", multiple=True, metavar="TEXT", help="With --prompt: ends a text; may be repeated.")
+@click.option("--seed", type=int, help="With --prompt: of what is written.")
 @json_option
 def predict(
     run: str,
@@ -47,6 +57,15 @@ def predict(
     form: Form | None,
     keep: tuple[str, ...],
     on_bad: str,
+    prompt: tuple[str, ...],
+    tokens: int | None,
+    samples: int | None,
+    temperature: float | None,
+    top_k: int | None,
+    top_p: float | None,
+    repetition: float | None,
+    stop: tuple[str, ...],
+    seed: int | None,
     as_json: bool,
 ) -> None:
     """Let a run's model answer for files: images, folders of images, or tables (.csv, .parquet, .jsonl).
@@ -59,7 +78,18 @@ def predict(
     trainwright predict runs/2026-11-20-digits-a1b2 photo.png
     trainwright predict runs/2026-11-20-adult-c3d4 new.csv --out answers.csv --keep name
     cat new.jsonl | trainwright predict runs/2026-11-20-adult-c3d4 - --format jsonl
+    trainwright predict runs/2026-11-20-gpt-e5f6 --prompt "ROMEO:" --tokens 300
+
+    A run that writes texts shows the prompt and what comes behind it, as it is written.
     """
+    choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition": repetition}
+    told: dict[str, Any] = {"--tokens": tokens, "--samples": samples, "--stop": stop or None, "--seed": seed}
+    if prompt:
+        others = {"INPUT": inputs, "--part": part, "--out": out, "--format": form, "--keep": keep}
+        write(run, prompt, 1 if samples is None else samples, _asked(tokens, stop, seed, choice), others, as_json)
+        return
+    if given := next((k for k, v in {**told, **_flags(choice)}.items() if v is not None), None):
+        raise UserError(given, "is for a run that writes texts, with --prompt", "leave it out, or write --prompt TEXT")
     if bool(inputs) == bool(part):
         raise UserError("predict", "either INPUT or --part says what is asked", "give one of the two")
     folder = run_folder(run)
@@ -77,7 +107,7 @@ def predict(
         kept = list(_some(answers)) if as_json and target is None else []
         written = _written(answers, target) if target is not None else len(kept)
     if as_json:
-        told: dict[str, Any] = {"answers": kept} if target is None else {"out": str(target), "count": written}
+        told = {"answers": kept} if target is None else {"out": str(target), "count": written}
         print_json({"run": str(folder), **told, **({"skipped": skipped} if on_bad == "skip" else {})})
         return
     if target is not None:
@@ -88,6 +118,15 @@ def predict(
         Rows(sys.stdout, form or "csv").write(_some(answers))
     if skipped:
         click.echo(f"{len(skipped):,} inputs were skipped", err=True)
+
+
+def _flags(choice: dict[str, float | int | None]) -> dict[str, Any]:
+    return {f"--{name.replace('_', '-')}": value for name, value in choice.items()}
+
+
+def _asked(tokens: int | None, stop: tuple[str, ...], seed: int | None, choice: dict[str, Any]) -> dict[str, Any]:
+    """What was said of how to write."""
+    return {"tokens": tokens, "stop": stop or None, "seed": seed, "decoding": choice}
 
 
 def _written(answers: Answers, target: Path) -> int:

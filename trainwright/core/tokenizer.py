@@ -59,6 +59,10 @@ class Tokenizer(ABC):
     def __len__(self) -> int:
         """How many pieces there are, special ones among them."""
 
+    def sizes(self) -> list[int] | None:
+        """Bytes of text that each piece stands for, 0 for special ones; None where they are not known."""
+        return None
+
     @abstractmethod
     def state_dict(self) -> dict[str, JSON]:
         """What was learned, as JSON."""

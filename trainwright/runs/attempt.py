@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainwright.core.errors import CheckpointError, RanksError, UserError
-from trainwright.core.events import Event, Found, Observer, RunEnded, RunStarted, StepDone, Stop
+from trainwright.core.events import EvalDone, Event, Found, Observer, RunEnded, RunStarted, StepDone, Stop
 from trainwright.core.redaction import each_text
 from trainwright.engine import checkpoint
 from trainwright.engine.evaluate import evaluate
@@ -40,6 +40,7 @@ from trainwright.runs.recover import Recovery
 from trainwright.runs.saving import Saving
 from trainwright.runs.score import Scores
 from trainwright.runs.shortage import go_on, teller
+from trainwright.runs.shown import shown
 from trainwright.runs.signals import Interruption
 from trainwright.runs.sound import refuse_broken
 
@@ -71,6 +72,8 @@ def attempt(a: Attempt) -> RunEnded:
         def observe(event: Event) -> Stop | None:
             wish = story.tell(event)
             recovery.relieve()
+            if isinstance(event, EvalDone) and (seen := shown(pieces, event)) is not None:
+                story.tell(seen)
             return (saving.tell(story.tell) if isinstance(event, StepDone) else None) or wish
 
         stop = fit(

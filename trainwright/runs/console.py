@@ -9,12 +9,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from trainwright.core.events import CheckpointSaved, EvalDone, Event, Found, RunEnded, RunStarted, StepDone, StepSkipped
+from trainwright.core.events import (
+    CheckpointSaved,
+    EvalDone,
+    Event,
+    Found,
+    RunEnded,
+    RunStarted,
+    Shown,
+    StepDone,
+    StepSkipped,
+)
 from trainwright.core.redaction import Hide, redacted
 from trainwright.runs.figures import duration, number, remaining
 from trainwright.runs.run import Run
 from trainwright.runs.surface import Surface, surface
-from trainwright.runs.words import closing, field, opening, resume_command, skipped_line, tell_finding
+from trainwright.runs.words import closing, field, opening, resume_command, skipped_line, tell_exhibits, tell_finding
 
 if TYPE_CHECKING:
     from trainwright.engine.loop import Cadence
@@ -144,6 +154,8 @@ class _Scene:
                 self.out.line(skipped_line(event), "warning")
             case EvalDone():
                 self._judged(event)
+            case Shown():
+                tell_exhibits(event, self.out)
             case CheckpointSaved():
                 self.saved = event.step
             case Found():

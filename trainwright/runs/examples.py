@@ -49,4 +49,17 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
         "batch_size": 32,
         "budget": "30 epochs",
     },
+    "gpt": {
+        "name": "gpt",
+        "task": {"name": "generation", "context": 128, "write": 160},
+        "data": {"source": "topics", "valid": 0.05, "test": 0.05},
+        "model": {"name": "gpt", "size": "micro"},
+        "optimizer": {"name": "adamw", "lr": 3e-3},
+        "schedule": {"name": "cosine", "warmup": 0.05},
+        "clip": 1.0,
+        "batch_size": 16,
+        "budget": "1500 steps",
+        "eval_every": "150 steps",
+        "save_every": "150 steps",
+    },
 }

@@ -15,6 +15,7 @@ from trainwright.engine import checkpoint
 from trainwright.engine.evaluate import evaluate
 from trainwright.engine.packing import pack
 from trainwright.runs.assemble import Pieces
+from trainwright.runs.shown import exhibits
 
 _WARM, _LONGEST, _SHARE = 2, 30, 0.02  # steps not measured; most steps measured; of the budget's time
 
@@ -51,12 +52,13 @@ def seconds_per_step(pieces: Pieces, folder: Path) -> float:
 
 
 def _evaluation_share(pieces: Pieces) -> float:
-    """Seconds of validation per step, where it is counted in epochs or steps."""
+    """Seconds of validation per step, and of what is shown then, where it is counted in epochs or steps."""
     every = Budget.read(pieces.config.eval_every)
     if "valid" not in pieces.evaluations or every.unit == "seconds":
         return 0.0
     began = time.perf_counter()
     evaluate(pieces.state.model, pieces.task, pieces.evaluations["valid"](), pieces.runtime)
+    exhibits(pieces, "valid")
     return (time.perf_counter() - began) / every.steps(pieces.per_epoch)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 from torch import nn
 
@@ -125,6 +127,69 @@ class Run:
                 trained on: an array or tensor (N, …), or a tuple or dict of them.
         """
         return self.predictor(records)
+
+    def generate(
+        self,
+        prompt: str | Sequence[str] = "",
+        *,
+        tokens: int | None = None,
+        samples: int = 1,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition: float | None = None,
+        stop: str | Sequence[str] | None = None,
+        seed: int | None = None,
+    ) -> Any:
+        """What the model writes behind a prompt: a text; a list of them for several samples, or prompts, or both.
+
+        Args:
+            prompt: a text, or several; an empty one begins where a text begins.
+            tokens: to write, at most; what is left out here follows the run's task.
+            samples: of each prompt.
+            temperature: 0 writes the likeliest token, 1 what the model finds likely.
+            top_k: only one of so many of the likeliest tokens; 0 is all.
+            top_p: only one of the likeliest tokens that together have this probability.
+            repetition: above 1, tokens that stand there already are written less readily.
+            stop: a string, or several, that ends a text and is not written.
+            seed: of what is written.
+        """
+        from trainwright.runs.generate import Asked, generate
+
+        choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition": repetition}
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        found: Any = generate(self.predictor, prompts, samples, Asked(tokens, stop, seed, choice), warn)
+        found = found if samples > 1 else [texts[0] for texts in found]
+        return found[0] if isinstance(prompt, str) else found
+
+    def stream(
+        self,
+        prompt: str = "",
+        *,
+        tokens: int | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition: float | None = None,
+        stop: str | Sequence[str] | None = None,
+        seed: int | None = None,
+    ) -> Iterator[str]:
+        """The same text as `generate` gives, piece by piece as it is written.
+
+        Args:
+            prompt: a text; an empty one begins where a text begins.
+            tokens: to write, at most; what is left out here follows the run's task.
+            temperature: 0 writes the likeliest token, 1 what the model finds likely.
+            top_k: only one of so many of the likeliest tokens; 0 is all.
+            top_p: only one of the likeliest tokens that together have this probability.
+            repetition: above 1, tokens that stand there already are written less readily.
+            stop: a string, or several, that ends a text and is not written.
+            seed: of what is written.
+        """
+        from trainwright.runs.generate import Asked, streamed
+
+        choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition": repetition}
+        return streamed(self.predictor, prompt, Asked(tokens, stop, seed, choice), warn)
 
     def plot(self, path: str | Path | None = None) -> Path:
         """Draw the curves; returns the picture's path, ``curves.png`` in the run unless given."""

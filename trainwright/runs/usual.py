@@ -28,6 +28,17 @@ USUAL: Mapping[str, Mapping[str, Any]] = {
         "eval_every": "200 steps",
         "save_every": "200 steps",
     },
+    "generation": {
+        "model": {"name": "gpt"},
+        "optimizer": {"name": "adamw", "lr": 3e-3, "weight_decay": 0.1},
+        "schedule": {"name": "cosine", "warmup": 0.05},
+        "clip": 1.0,
+        "batch_size": 16,
+        "budget": "2000 steps",
+        "eval_every": "200 steps",
+        "save_every": "200 steps",
+        "task": {"context": 128},
+    },
     "tabular_classification": _TABLE,
     "tabular_regression": _TABLE,
 }

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainwright.core.config import Budget
-from trainwright.core.events import RunEnded, StepSkipped
+from trainwright.core.events import RunEnded, Shown, StepSkipped
 from trainwright.core.finding import Advice, Edit, Finding, Patch
 from trainwright.engine.guard import few
 from trainwright.runs.figures import number
@@ -87,6 +87,25 @@ def tell_finding(finding: Finding, out: Surface) -> None:
                 field(out, "", "try: " + fix.what)
             case Advice():
                 field(out, "", "try: " + fix.text)
+
+
+def tell_exhibits(event: Shown, out: Surface) -> None:
+    """Texts that a model wrote, behind the end of what they continue; other exhibits are in events.jsonl."""
+    for exhibit in event.exhibits:
+        if exhibit.kind != "text":
+            continue
+        before, text = str(exhibit.data.get("prompt", "")), str(exhibit.data.get("text", ""))
+        lines = _printable(f"{before}\N{BLACK RIGHT-POINTING SMALL TRIANGLE}{text}").split("\n")
+        for i, line in enumerate(lines):
+            for j, row in enumerate(textwrap.wrap(line, max(20, out.width - _LABEL - 3)) or [""]):
+                out.line(f"{exhibit.title if not (i or j) else '':<{_LABEL}} | {row}".rstrip(), "quiet")
+
+
+def _printable(text: str) -> str:
+    """Without what would move a terminal's cursor or change its colours."""
+    return "".join(
+        c if c == "\n" or c.isprintable() else " " if c in "\t\r" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
 
 
 def skipped_line(event: StepSkipped) -> str:

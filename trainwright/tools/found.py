@@ -11,7 +11,7 @@ from typing import Any
 
 from trainwright.core.errors import DataError, UserError, did_you_mean
 from trainwright.core.kinds import sets, sources
-from trainwright.data import archive, folder, paths, video
+from trainwright.data import archive, documents, folder, paths, video
 from trainwright.data.layout import hidden
 from trainwright.data.source import Source
 from trainwright.runs.examples import EXAMPLES
@@ -23,8 +23,8 @@ _IDX = re.compile(r".*-idx[134]-ubyte(\.gz)?")
 _LISTED = 8  # names shown of a folder that nothing is made of
 READS = (
     "it reads tables (.csv, .tsv, .parquet, .jsonl, also a train and a test table in one folder), a folder or .zip "
-    "with one folder of images or films per class, IDX files, .npz files, and the public sets that "
-    "`trainwright explain set` lists"
+    "with one folder of images or films per class, IDX files, .npz files, texts to be continued, and the public sets "
+    "that `trainwright explain set` lists"
 )
 
 
@@ -32,7 +32,7 @@ READS = (
 class Found:
     """Data that can be trained on."""
 
-    kind: str  # "table", "images", "films"
+    kind: str  # "table", "images", "films", "texts"
     spec: dict[str, Any]  # of the recipe's data section; paths are Path
     source: Source
     told: str  # what it is, in words
@@ -90,11 +90,12 @@ def _public(name: str) -> Found:
 
 def _embedded(name: str) -> Found:
     data = dict(EXAMPLES[name]["data"])
+    task = EXAMPLES[name]["task"]["name"]
+    if data["source"] == "topics":
+        return Found("texts", data, sources["topics"](), "the text that comes with Python", task=task)
     source: Source = sources["embedded"](set=data["set"])
     kind = "images" if "image" in source.fields() else "table"
-    return Found(
-        kind, data, source, f"the set '{name}' that comes with scikit-learn", task=EXAMPLES[name]["task"]["name"]
-    )
+    return Found(kind, data, source, f"the set '{name}' that comes with scikit-learn", task=task)
 
 
 def _in_file(path: Path) -> Found | None:
@@ -108,6 +109,8 @@ def _in_file(path: Path) -> Found | None:
         suffixes = Counter(Path(m.name).suffix.lower() for m in archive.members(real) if not hidden(Path(m.name).name))
         _no_boxes([m.name for m in archive.members(real)], str(path))
         return _images(path) if any(suffixes[s] for s in IMAGES) else None
+    if name.endswith(documents.SUFFIXES):
+        return _texts(path, "a text")
     if _IDX.fullmatch(name):
         raise UserError(str(path), "is one of several IDX files", f"name their folder: trainwright new {path.parent}")
     if name.endswith(IMAGES):
@@ -130,6 +133,8 @@ def _in_folder(path: Path, task: str | None) -> Found | None:
         return _films(path)
     if any(inside[s] for s in IMAGES):
         return _images(path, deep=_deep(real))
+    if any(n.lower().endswith(documents.SUFFIXES) for n in files) or (task == "generation" and _holds_texts(inside)):
+        return _texts(path, "texts")
     packed = [n for n in files if n.lower().endswith((".npz", ".zip"))]
     if len(packed) > 1:
         others = f"name one of them: trainwright new {path / packed[0]}"
@@ -167,6 +172,16 @@ def _films(path: Path) -> Found:
     source = sources["videos"](path=str(path))
     task = "video_classification"
     return Found("films", {"source": "videos", "path": path}, source, "films in one folder per class", task=task)
+
+
+def _texts(path: Path, told: str) -> Found:
+    """What is to be continued."""
+    source = sources["documents"](path=str(path))
+    return Found("texts", {"source": "documents", "path": path}, source, told, task="generation")
+
+
+def _holds_texts(inside: Counter[str]) -> bool:
+    return any(inside[s] for s in documents.SUFFIXES)
 
 
 def _deep(real: Path) -> bool:

@@ -26,10 +26,13 @@ from trainwright.tools.target import CLASSIFY, REGRESS, aim, shares
 from trainwright.tools.toml import Line, written
 
 _FEW, _MANY, _ENOUGH = 1_000, 100_000, 10_000  # records: below, a fifth is held out; above, so many and no more
+_LEAST = 5_000  # characters, below which no window of a usual length can be held out
+_LITTLE = 20_000_000  # characters, below which pieces of words are too rare to be learned
 _LOOKED_AT = 16  # pictures whose shape is told
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _TABULAR = (CLASSIFY, REGRESS)
 _KINDS = {"table": _TABULAR, "images": ("image_classification",), "films": ("video_classification",)}
+_KINDS["texts"] = ("generation",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,8 @@ def new(
 
     Args:
         path: a table, a folder with a training and a test table, a folder or .zip with one folder of images or films
-            per class, a folder of IDX files, an .npz file, or the name of a public set.
+            per class, a folder of IDX files, an .npz file, a text file or a folder of them, or the name of a public
+            set.
         out: the recipe, which must not be there yet.
         task: what is learned; found by itself unless given.
         target: the column of a table to predict; found by itself unless given.
@@ -82,7 +86,10 @@ def new(
     if target is not None and found.kind != "table":
         raise UserError("--target", f"{found.told} have no columns", "leave it out")
     plan = _Plan(_named(path, found), {}, unsure=list(found.unsure))
-    (_of_table if found.kind == "table" else _of_pictures)(plan, found, task, target)
+    if found.kind == "texts":
+        _of_texts(plan, found)
+    else:
+        (_of_table if found.kind == "table" else _of_pictures)(plan, found, task, target)
     _settings(plan, found)
     text = written(_lines(plan, path), file.parent)
     with file.open("x", encoding="utf-8") as handle:
@@ -143,6 +150,25 @@ def _of_pictures(plan: _Plan, found: Found, task: str | None, target: str | None
     plan.facts += [("data", f"{found.told}: {records:,} for training{_shapes(found)}")]
     plan.facts += [("task", f"{name}: {len(tally)} classes, {shares(tally)}")]
     _divided(plan, found, records, True, None)
+
+
+def _of_texts(plan: _Plan, found: Found) -> None:
+    """A language model; characters where there is little text, pieces of words where there is much."""
+    size = sum(len(found.source[i]["text"]) for i in range(len(found.source)))
+    if size < _LEAST:
+        what = f"there are only {size:,} characters to learn from"
+        raise DataError("data", what, f"give a text of at least {_LEAST:,}, better a hundred times as long")
+    kind = "characters" if size < _LITTLE else "bpe"
+    plan.values["task"] = {"name": "generation", "tokenizer": kind}
+    plan.reasons["task"] = (
+        f"{size:,} characters: tokens are {kind if kind == 'characters' else 'pieces of words (bpe)'}."
+    )
+    plan.facts += [("data", f"{found.told}: {size:,} characters"), ("task", f"generation, tokens are {kind}")]
+    own = found.source.parts()
+    plan.values["data"] = {**found.spec, **({} if own else {"valid": 0.1, "test": 0})}
+    said = ", ".join(f"{part}: files of its own" for part in own) or "valid: the last tenth of the text"
+    plan.reasons["data"] = f"{said}."
+    plan.facts.append(("split", said))
 
 
 def _divided(plan: _Plan, found: Found, records: int, classes: bool, clock: str | None) -> None:

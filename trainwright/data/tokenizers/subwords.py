@@ -81,6 +81,10 @@ class Subwords(Tokenizer):
     def __len__(self) -> int:
         return len(self._known) + len(self.special)
 
+    def sizes(self) -> list[int]:
+        """Each letter of a piece stands for a byte."""
+        return [0] * len(self.special) + [len(piece) for piece in self._known]
+
     def state_dict(self) -> dict[str, JSON]:
         """The pieces in the letters that stand for bytes, with the merges of bpe or the scores of unigram."""
         names = self._KEYS[self.kind]

@@ -48,6 +48,10 @@ class Bytes(Tokenizer):
     def __len__(self) -> int:
         return 256 + len(self.special)
 
+    def sizes(self) -> list[int]:
+        """One byte each."""
+        return [0] * len(self.special) + [1] * 256
+
     def state_dict(self) -> dict[str, JSON]:
         """Nothing."""
         return {}
@@ -120,6 +124,10 @@ class Characters(Tokenizer):
 
     def __len__(self) -> int:
         return len(self._known) + len(self.special)
+
+    def sizes(self) -> list[int]:
+        """Of each character in UTF-8."""
+        return [0] * len(self.special) + [len(c.encode()) for c in self._known]
 
     def state_dict(self) -> dict[str, JSON]:
         """The characters."""
