@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import base64
 import bz2
 import csv
 import gzip
 import io
 import json
 import lzma
+import subprocess
+import sys
+import zlib
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
@@ -193,6 +197,32 @@ def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
         table(tmp_path, b"plain text", "a.csv.gz")
     with pytest.raises(DataError, match=r"a\.parquet: is not a Parquet file"):
         table(tmp_path, b"plain text", "a.parquet")
+
+
+# a table of integers whose page of validity asks for 2^61 bytes, found by benchmarks/fuzz.py; packed
+ENDLESS = (
+    "eNrNVs1vE0cU312vP2ICdRzealfaSlalrBY1Co6bEBsF4nFS0oAB23xU9Lb22iQQYhSbz/aQY5UTqnriUKGKC67EX9ADh3JBETduiBPlWPXSHjj1"
+    "vdnntRURiYhLR+P5zft+++bNyBVRmwYdnmk4y+CCMhgqo8YYYdQZo4wxxjhjgnGEMcl4gHGU8SDjIcbPGFMcdYzpNOM4IygwBVOToEIKYhCzjylu"
+    "oi8zE0MfQIm7ajSe+VFsF9wnzx9+n32BSYFuzSqx1Ocm2mmhnRqaGc/GwTR+T4PqgWK4xpsITued5iT2DIUp7Wg4J6mCYVKX5LCKoeZWmFTfMFB5"
+    "tRDgnwsB92+m/1n4rdfb7vXeM18pIo1DKwbyaJErzvwk8w8yP8X0GMvTzD/MfGC+wXyz2E8ZktaEErNMtS5L8GsEp7Ojz+/1WdhCLrhlSAA3jkdL"
+    "nZYGLT6WxQab6hMemuqbqhdWRIu/paHAqDwdDN2QoX9WcToPRpyXiSEjdPcoinMSKkMF/9BpyvY8EJQNd5XI7rYeorc+1Pb7pfc/PjXi/53GC0fN"
+    "lFd9fX2t040315s3mhtdPN6K8W8Up/M0Ob/X+VljmjW4argdPAOWsUu8hduwgwdi1cOfP6yvDtxp/Gax2DbeabClGorc7+iArR/sH4xAjbdPk4B5"
+    "Uw6a9cM3+ma73QX0oE9o1JyQJKxjJxM2JpSyjaqzGuWgQaw8T5RuylqAFpj1a4Idb9lW2fkjZvMzRel/7DNkvE/jy/XLGJxUnL/i9n4vsfETPXyv"
+    "pfnjpP1xN9HojYNhPEzDF2iUsj/prMOX96RibB8yXCeBcJhKbo6KWu38t8c7jdXmDc98FDlK495MSQjxNf5E/jbSd6sioCXrjBAdsSixKr6soPzO"
+    "HeKvCHGV9Uh/MU/ENVqWhej7q5J+lvRLkl4MRJeJIfrLqfuolL8aGgV+SwGQ/CLKC8G+2l9KN/3ly13JO3eN7KWr72g5LenGbn+n2J2oyHhB3uRq"
+    "+SwuS4JKsRImJVaCeGfZaOkYydEVft0VUpFaV8j1eelvJjQqDfLHIBcoCGKN82CHS1nyVx2UCk2vk9OVgC6tCnHihGKeq7TXvc1Oxr15r7va3jiS"
+    "ud3c7Ky1NzK5qempbMat31pb9zNzrUI2V/e/arX83Fyrlc/50zO5ubyXLXi5wmyrlWvNeU2/kDti0S0Kp3If/41U8L/Lf2+yRJM="
+)
+
+
+def test_a_parquet_file_that_ends_its_reader_is_damaged(tmp_path: Path) -> None:
+    data = zlib.decompress(base64.b64decode(ENDLESS))
+    (tmp_path / "b.parquet").write_bytes(data)
+    program = f"import polars; polars.read_parquet({str(tmp_path / 'b.parquet')!r})"
+    if subprocess.run([sys.executable, "-c", program], capture_output=True).returncode > 0:
+        pytest.skip("this polars raises an error")
+    with pytest.raises(DataError, match=r"a\.parquet: is a damaged Parquet file: its reader was ended by it; write it"):
+        table(tmp_path, data, "a.parquet")
 
 
 def test_a_parquet_file_has_python_values(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, final
@@ -182,6 +184,7 @@ def _read(
 def _parquet(path: Path, missing: Sequence[str]) -> tuple[dict[str, Cells], np.ndarray[Any, Any]]:
     import polars as pl
 
+    _tried(path)
     try:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
@@ -192,6 +195,21 @@ def _parquet(path: Path, missing: Sequence[str]) -> tuple[dict[str, Cells], np.n
     if missing:
         frame = frame.with_columns(pl.col(pl.String).replace(list(missing), None))
     return {c: of_series(frame[c]) for c in frame.columns}, np.arange(1, frame.height + 1)
+
+
+def _tried(path: Path) -> None:
+    """Read a Parquet file in a process of its own; DataError where that ends it.
+
+    Of a damaged page polars 2.1 may ask for memory without end, which ends the process: nothing can be caught. All
+    other mistakes are told when the file is read here.
+    """
+    program = "import sys, polars; polars.read_parquet(sys.argv[1])"
+    try:
+        done = subprocess.run([sys.executable, "-I", "-c", program, str(path.absolute())], capture_output=True)
+    except OSError:  # no room for another process
+        return
+    if done.returncode < 0:
+        raise DataError(path.name, "is a damaged Parquet file: its reader was ended by it", "write it again")
 
 
 def _separated(names: Sequence[str], separator: str, name: str) -> None:
