@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,11 +52,11 @@ def test_a_hostile_file_runs_nothing_and_is_refused_in_words(hostile: Hostile, t
     assert {p.name for p in tmp_path.iterdir()} == {"in"}
 
 
-def test_a_careless_reader_runs_them(tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        ran, holding = control(tmp_path)
-    assert ran == holding >= 12
+def test_a_careless_reader_runs_them_and_every_measure_sees_it() -> None:
+    found = control()
+    assert found.ran == found.heard == found.holding >= 12
+    assert found.large
+    assert not found.blind
 
 
 def fuzzed(name: str, number: int, place: Path) -> Found:
