@@ -38,7 +38,7 @@ from benchmarks.faults_signals import signals
 from benchmarks.faults_soak import soak
 from benchmarks.images import machine
 
-ALONE = ("hostile",)  # what it does not allow to take longer than a second of the clock would take longer beside others
+ALONE = ("hostile",)  # its seconds and bytes are steadiest by themselves
 PARTS = ("kills", "crashes", "corruptions", "signals", "disks", "places", "locks", "soak", "fuzz", *ALONE)
 
 

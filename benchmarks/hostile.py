@@ -356,8 +356,11 @@ def control() -> Control:
 
 def row(names: Sequence[str] | None = None, only: Sequence[str] | None = None) -> Row:
     """One line of the table of faults."""
-    found, seconds = run_all(names, only)
-    careless = control()
+    return told(*run_all(names, only), control())
+
+
+def told(found: Sequence[Outcome], seconds: float, careless: Control) -> Row:
+    """The line of what was found."""
     bad = [o for o in found if not o.safe]
     files = len({o.file for o in found})
     executed = sum(o.ran for o in found)
