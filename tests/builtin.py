@@ -144,7 +144,7 @@ BUILTIN: Sequence[Case] = (
     Case(
         "recurrent generation",
         lambda: tasks["generation"](context=16, write=4),
-        built("rnn_lm", {"width": 16, "units": 24, "dropout": 0.1}),
+        built("rnn_lm", {"width": 16, "units": 24}),
         lines,
     ),
     Case(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Literal, NamedTuple, final
+from contextlib import AbstractContextManager, nullcontext
+from typing import Annotated, Any, Literal, NamedTuple, final
 
 import torch
 from pydantic import Field
@@ -83,7 +84,8 @@ class RecurrentLM(nn.Module):
         """(N, T) ids -> (N, T, V) logits of what follows each."""
         x = self.dropout(self.embed(tokens))
         for layer in self.layers:
-            x = self.dropout(layer(x)[0])
+            with _precise(x):
+                x = self.dropout(layer(x)[0])
         return self.head(x)  # type: ignore[no-any-return]
 
     def start(self, *, tokens: Tensor, lengths: Tensor) -> State:
@@ -107,6 +109,10 @@ class RecurrentLM(nn.Module):
 
     def _read(self, token: Tensor, state: State) -> tuple[Tensor, State]:
         """(N,) tokens -> (N, H) what the last layer says, and the next state."""
+        with _precise(token):
+            return self._read_in_turn(token, state)
+
+    def _read_in_turn(self, token: Tensor, state: State) -> tuple[Tensor, State]:
         x = self.embed(token)[:, None]
         hidden, cells = [], []
         for i, layer in enumerate(self.layers):
@@ -122,6 +128,12 @@ class RecurrentLM(nn.Module):
     def _empty(self, rows: int) -> State:
         empty = self.head.weight.new_zeros(len(self.layers), rows, self.head.in_features)
         return State(empty, empty if self.cell == "lstm" else None)
+
+
+def _precise(x: Tensor) -> AbstractContextManager[Any]:
+    """In float32 where torch has no recurrent layer of float16, which is on a CPU (torch 2.13)."""
+    half = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.float16
+    return torch.autocast("cpu", enabled=False) if x.device.type == "cpu" and half else nullcontext()
 
 
 def _layer(cell: str, inputs: int, units: int) -> nn.RNNBase:
