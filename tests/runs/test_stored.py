@@ -88,6 +88,24 @@ def test_what_an_earlier_version_learned_is_read_without_a_seal(run: Path) -> No
     assert json.loads(path.read_text())["$seal"]
 
 
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda learned: learned["labels"]["values"].append("x"), "its weights do not fit the model"),
+        (lambda learned: learned["inputs"]["numbers"][0].update(marks="x"), "does not fit.* neither true nor false"),
+    ],
+)
+def test_what_was_learned_without_a_seal_must_fit_the_weights(
+    act: Callable[[Any], Any], message: str, run: Path
+) -> None:
+    content = json.loads((run / "processor.json").read_text())
+    del content["$seal"]
+    act(content)
+    (run / "processor.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=message):
+        tw.open(run).predict([RECORD])
+
+
 @pytest.mark.parametrize("way", ["beside", "absolute", "link", "dots"])
 def test_a_program_that_came_with_a_run_is_not_run(way: str, run: Path, tmp_path: Path) -> None:
     canary = tmp_path / "canary"

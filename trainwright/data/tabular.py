@@ -163,6 +163,9 @@ class Inputs:
         self.numbers = [
             Number(**{**n, **{key: tuple(n[key]) for key in ("xs", "zs", "edges")}}) for n in state["numbers"]
         ]
+        for learned in self.numbers:
+            if not isinstance(learned.marks, bool):
+                raise ValueError(f"the marks of '{learned.name}' are {learned.marks!r}, neither true nor false")
         self.categories = [Category(**{**c, "levels": tuple(c["levels"])}) for c in state["categories"]]
         self.notes = list(state["notes"])
         self._index()

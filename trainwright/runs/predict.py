@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainwright.core.errors import UserError
+from trainwright.core.errors import CheckpointError, UserError
 from trainwright.core.kinds import tasks
 from trainwright.core.schema import check
 from trainwright.core.task import Answer, Record, Task
@@ -37,7 +37,15 @@ class Predictor:
     def of(cls, folder: Path, own: nn.Module | None = None) -> Predictor:
         """The predictor of a run; ``own`` is the module where the run trained the user's."""
         task, model = reopened(folder, own)
-        model.load_state_dict(served_weights(served(folder)))
+        weights = served_weights(served(folder))
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            why = " ".join(str(error).split())[:300]
+            instead = (
+                "give the module as it was trained" if own is not None else "put its files back as they were written"
+            )
+            raise CheckpointError(f"{folder}: its weights do not fit the model ({why}); {instead}") from None
         return cls(task, model)
 
     @torch.no_grad()
