@@ -103,6 +103,7 @@ class Processor(ABC):
     """Records to tensors and back. All it knows it learned from the training part."""
 
     companions: int = 0  # further samples the loader gathers beside each (mosaic 3, mixup 1)
+    bucketed: str | None = None  # a ragged column: training batches are of samples about as long as each other in it
     windows: Windows | None = None  # set when samples are windows over one stream of all records
 
     @abstractmethod

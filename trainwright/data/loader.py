@@ -17,6 +17,7 @@ from trainwright.core.rows import Rows
 from trainwright.core.task import Processor
 from trainwright.data.part import Part
 
+_STRETCH = 50  # batches that are sorted by length together: enough that few rows are padding, and few that luck stays
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -26,7 +27,8 @@ class Loader:
 
     Batch b of an epoch is ``order[b * batch_size : (b + 1) * batch_size]``; the last one may be smaller. Its samples
     are shared out over ranks, then over micro-batches, as evenly as possible (see `shares`), so which samples a step
-    sees depends on neither. Every rank gets as many micro-batches; where one has no sample left it gets a filler.
+    sees depends on neither. Every rank gets as many micro-batches; where one has no sample left it gets a filler. Where
+    the processor names a `bucketed` column, the samples of a batch are about as long as each other.
 
     A thread gathers the next group's rows while the caller trains; `Processor.batch` runs on the device, in the
     caller's thread. Reading ahead changes neither results nor `state_dict`, which counts groups handed out.
@@ -155,8 +157,30 @@ class Loader:
             if self.shuffle:
                 dice = torch.Generator().manual_seed(seed_of(self.seed, epoch, "order"))
                 order = base[torch.randperm(len(base), generator=dice)]
+                if self.processor.bucketed is not None:
+                    lengths = self.part.store.lengths(self.processor.bucketed)[order]
+                    order = order[bucketed(lengths, self.batch_size, dice)]
             self._plan = (epoch, base, order)
         return self._plan[1:]
+
+
+def bucketed(lengths: Tensor, batch_size: int, dice: torch.Generator) -> Tensor:
+    """(S,) where in a random order the samples of the epoch are: those of a batch are about as long as each other.
+
+    Stretches of the order are sorted by length and cut into batches, which are shuffled. What is left over for a last,
+    smaller batch is the end of the random order, so no length is seen in it more often than in others.
+
+    Args:
+        lengths: (S,) of the samples in the random order.
+        batch_size: samples per batch.
+        dice: shuffles the batches.
+    """
+    whole = len(lengths) // batch_size * batch_size
+    stretches = torch.arange(whole).split(_STRETCH * batch_size)
+    within = [s[lengths[s].argsort(stable=True)] for s in stretches]
+    cut = torch.cat(within).view(-1, batch_size) if within else torch.zeros(0, batch_size, dtype=torch.int64)
+    shuffled = cut[torch.randperm(len(cut), generator=dice)].flatten()
+    return torch.cat([shuffled, torch.arange(whole, len(lengths))])
 
 
 def batches(

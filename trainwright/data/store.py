@@ -143,6 +143,12 @@ class Store:
         rows = Rows(columns, positions.to(self.device, non_blocking=True), lengths)
         return rows if device is None or device == self.device else rows.to(device)
 
+    def lengths(self, name: str) -> Tensor:
+        """(records,) int64 how many rows each record has in a ragged column."""
+        offsets = self._kept[name].offsets
+        assert offsets is not None
+        return torch.from_numpy(np.diff(offsets).astype(np.int64))
+
     def raw(self, name: str, record: int) -> Raw:
         """The bytes of one record's part of a column, as they lie; the column must be in the host's memory."""
         kept = self._kept[name]
