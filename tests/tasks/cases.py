@@ -98,3 +98,21 @@ def whole(records: Sequence[Record], task: Task[Any], *, fit: bool = True, draw:
         task.processor.fit(records)
     gathered = part_of(records, task.processor).rows(0, len(records))
     return task.processor.batch(gathered, Draw(0, 0, gathered.ids) if draw else None)
+
+
+def reviews(n: int = 40, *, several: bool = False) -> list[dict[str, Any]]:
+    """Short texts whose words say the class; of different lengths."""
+    rng = np.random.default_rng(3)
+    good, bad, plain = (
+        ["fine", "warm", "funny"],
+        ["dull", "cold", "long"],
+        ["a", "film", "of", "the", "year", ",", "and"],
+    )
+    out = []
+    for i in range(n):
+        kind = i % 3
+        words = list(rng.choice(plain, 2 + i % 9))
+        words += list(rng.choice([good, bad, good + bad][kind], 2))
+        label: Any = [["good"], ["bad"], ["good", "bad"], []][i % 4] if several else ["pos", "neg", "mixed"][kind]
+        out.append({"text": " ".join(rng.permutation(words)), "label": label})
+    return out

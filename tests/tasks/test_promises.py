@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tests.builtin import lines
 from tests.films import moving
-from tests.tasks.cases import arrays, files, network, pictures, rows, without
+from tests.tasks.cases import arrays, files, network, pictures, reviews, rows, without
 from trainwright.core.kinds import augmentations, tasks
 from trainwright.core.task import Record, Task
 from trainwright.runs.conformance import check_task, report
@@ -35,6 +35,9 @@ gpt = network("gpt", size="nano", depth=2)
 lstm = network("rnn_lm", width=8, units=12, depth=2)
 tabm = network("tabm", members=3, width=16, size=4)
 one = network("mlp", width=16, outputs=1)
+text_cnn = network("text_cnn", width=8, filters=4, dropout=0.0, embedding_dropout=0.0)
+rnn = network("rnn", width=6, units=4, dropout=0.0, embedding_dropout=0.0)
+encoder = network("transformer_encoder", width=8, heads=2, dropout=0.0)
 Case = tuple[str, str, dict[str, Any], Sequence[Record], str, Callable[[Mapping[str, Any]], nn.Module]]
 CASES: list[Case] = [
     ("classes of rows", "tabular_classification", {}, rows(), "target", mlp),
@@ -84,6 +87,18 @@ CASES: list[Case] = [
         gpt,
     ),
     ("words of texts", "generation", {"tokenizer": "words", "context": 4, "write": 3}, lines(), "", gpt),
+    ("texts", "text_classification", {}, reviews(), "label", text_cnn),
+    ("long texts of bytes", "text_classification", {"tokenizer": "bytes", "length": 30}, reviews(), "label", encoder),
+    ("texts with words silenced", "text_classification", {"silenced": 0.3}, reviews(), "label", rnn),
+    ("labels of texts", "text_classification", {"classes": "several"}, reviews(several=True), "label", rnn),
+    (
+        "weighted classes of texts",
+        "text_classification",
+        {"loss": {"name": "cross_entropy", "class_weights": "balanced"}, "tokenizer": {"name": "bpe", "pieces": 280}},
+        reviews(),
+        "label",
+        text_cnn,
+    ),
     ("classes of arrays", "supervised", {"loss": "cross_entropy"}, arrays(), "y", mlp),
     ("weighted classes", "supervised", {"loss": WEIGHTED}, arrays(), "y", mlp),
     ("yes or no", "supervised", {"loss": "binary_cross_entropy"}, arrays(target="yes"), "y", one),

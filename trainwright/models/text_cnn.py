@@ -1,0 +1,90 @@
+"""A convolutional network for texts.
+
+Letters in shapes: N texts, T pieces, W width, F filters.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, final
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from trainwright.core.errors import UserError
+from trainwright.core.kinds import models
+from trainwright.models.activations import dense
+from trainwright.models.dropout import Dropout
+from trainwright.models.pooling import Pieces, pooled, real_of
+
+Size = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+@models.add("text_cnn")
+@final
+class TextCNN(nn.Module):
+    """Windows of several pieces are looked for anywhere in the text, beside the mean of all pieces' vectors.
+
+    Each filter says how much the window that fits it best fits. With ``mean`` alone, no windows at all
+    (``windows = []``), this is a bag of words; without it, the network of Kim.
+
+    Args:
+        vocab: different pieces; given by the data.
+        padding: the number that fills batches; given by the data.
+        outputs: numbers that come out; given by the data.
+        width: numbers that tell a piece.
+        windows: pieces that a filter sees, for each kind of filter.
+        filters: of each kind.
+        mean: whether the mean of the pieces' vectors goes to the outputs as well.
+        embedding_dropout: share of the numbers of the pieces silenced in training.
+        dropout: share of what goes to the outputs silenced in training.
+
+    Source: Kim 2014, "Convolutional neural networks for sentence classification"; Joulin et al. 2017, "Bag of tricks
+    for efficient text classification", for the mean.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocab: Size,
+        padding: Annotated[int, Field(ge=0)],
+        outputs: Size,
+        width: Size = 128,
+        windows: tuple[Size, ...] = (2, 3, 4),
+        filters: Size = 64,
+        mean: bool = True,
+        embedding_dropout: Share = 0.3,
+        dropout: Share = 0.5,
+    ) -> None:
+        super().__init__()
+        if not windows and not mean:
+            raise UserError("model.windows", "no windows and no mean leave nothing of the text", "write mean = true")
+        self.pieces = Pieces(vocab, width, padding, embedding_dropout)
+        self.mean, self.longest = mean, max(windows, default=1)
+        self.filters = nn.ModuleList(nn.Conv1d(width, filters, window) for window in windows)
+        for conv in self.filters.children():
+            assert isinstance(conv, nn.Conv1d)
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            assert conv.bias is not None
+            nn.init.zeros_(conv.bias)
+        self.dropout = Dropout(dropout)
+        self.head = dense(len(windows) * filters + (width if mean else 0), outputs, None)
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """(N, T) pieces, of which (N,) are real -> (N, outputs)."""
+        x = self.pieces(tokens)
+        parts = [pooled(x, real_of(tokens, lengths), "mean")] if self.mean else []
+        if len(self.filters):
+            # nothing before the text and behind it, so that words at its ends are in as many windows as others
+            wide = nn.functional.pad(x.transpose(1, 2), (self.longest - 1, self.longest - 1))
+            parts += [self._best(conv, wide, lengths) for conv in self.filters]
+        return self.head(self.dropout(torch.cat(parts, 1)))  # type: ignore[no-any-return]
+
+    def _best(self, conv: nn.Module, wide: Tensor, lengths: Tensor) -> Tensor:
+        """(N, W, T + 2·(longest - 1)) -> (N, F) where each filter fits best, at a window with a real piece in it."""
+        fits = conv(wide).relu()
+        window = wide.shape[2] - fits.shape[2] + 1
+        place = torch.arange(fits.shape[2], device=wide.device)
+        there = (place > self.longest - 1 - window) & (place < self.longest - 1 + lengths.unsqueeze(1))
+        return fits.masked_fill(~there.unsqueeze(1), 0.0).amax(2)  # type: ignore[no-any-return]
