@@ -76,6 +76,16 @@ def lines(n: int = 40, seed: int = 0) -> list[Record]:
     return [{"text": ", ".join(words[a : a + 3]) + ".\n"} for a in starts.tolist()]
 
 
+def reviews(n: int = 40, seed: int = 0) -> list[Record]:
+    """Texts of different lengths, told apart by one word."""
+    rng = np.random.default_rng(seed)
+    found: list[Record] = []
+    for i in range(n):
+        words = [*rng.choice(["a", "film", "of", "the", "year"], 1 + i % 7), "good" if i % 2 else "bad"]
+        found.append({"text": " ".join(rng.permutation(words)), "label": "pos" if i % 2 else "neg"})
+    return found
+
+
 CONVOLUTIONS: tuple[Any, ...] = (
     {"name": "conv", "filters": 4},
     "layer_norm",
@@ -88,6 +98,7 @@ RECURRENT: tuple[Any, ...] = (
     {"name": "lstm", "units": 8, "give": "all"},
     {"name": "gru", "units": 8},
 )
+READER = {"width": 8, "units": 8, "cell": "lstm", "layers": 2}
 SMALL = {"members": 3, "width": 16, "size": 4, "dropout": 0.0}
 
 BUILTIN: Sequence[Case] = (
@@ -113,6 +124,19 @@ BUILTIN: Sequence[Case] = (
         lambda: tasks["video_classification"](frames=3),
         built("video", {"filters": (4, 8), "features": 16, "units": 8}),
         films,
+    ),
+    Case(
+        "text_classification",
+        lambda: tasks["text_classification"](silenced=0.1),
+        built("text_cnn", {"width": 8, "filters": 4}),
+        reviews,
+    ),
+    Case("texts read in both directions", lambda: tasks["text_classification"](), built("rnn", READER), reviews),
+    Case(
+        "texts that look at themselves",
+        lambda: tasks["text_classification"](tokenizer="characters"),
+        built("transformer_encoder", {"width": 16, "heads": 2}),
+        reviews,
     ),
     Case(
         "resnet",

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import trainwright as tw
 from tests.builtin import films
-from tests.tasks.cases import pictures, rows, whole
+from tests.tasks.cases import pictures, reviews, rows, whole
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import tasks
 from trainwright.core.schema import options
@@ -28,13 +28,18 @@ X, Y = RNG.normal(size=(60, 4)).astype(np.float32), (RNG.random(60) < 0.2).astyp
 
 def uneven(records: Sequence[Record]) -> list[Record]:
     """One class far less often than the others."""
-    return [r for i, r in enumerate(records) if r.get("label", r.get("target")) not in (0, "high", "up") or i % 3 == 0]
+    return [
+        r
+        for i, r in enumerate(records)
+        if r.get("label", r.get("target")) not in (0, "high", "up", "pos") or i % 3 == 0
+    ]
 
 
 CASES: list[tuple[str, Sequence[Record], Callable[[Record], Any]]] = [
     ("tabular_classification", uneven(rows()), lambda r: r["target"]),
     ("image_classification", uneven(pictures()), lambda r: r["label"]),
     ("video_classification", uneven(films(24)), lambda r: r["label"]),
+    ("text_classification", uneven(reviews()), lambda r: r["label"]),
     ("supervised", [{"x": x, "y": y} for x, y in zip(X, Y, strict=True)], lambda r: r["y"]),
 ]
 

@@ -13,7 +13,7 @@ from trainwright.core.errors import DataError
 from trainwright.core.rows import Column, Ragged
 from trainwright.core.task import JSON, Record
 from trainwright.core.tokenizer import Tokenizer
-from trainwright.data.tokenizing import checked_text, text_of
+from trainwright.data.tokenizing import text_of
 
 FIELDS = ("text", "sentence", "review", "comment", "content", "message", "body", "document", "question", "title")
 
@@ -106,5 +106,9 @@ class Reader:
 
 
 def served_text(record: Any, field: str | None) -> Record:
-    """A record that is served; bare text stands for one with nothing else."""
-    return {field or "text": checked_text(record, "text", "record")} if isinstance(record, str) else record
+    """A record that is served: text alone, or in a field 'text', stands where the field has another name."""
+    if isinstance(record, str):
+        return {field or "text": record}
+    if field is not None and field not in record and "text" in record:
+        return {**record, field: record["text"]}
+    return dict(record)

@@ -21,7 +21,7 @@ Size = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-@models.add("text_cnn")
+@models.add("text_cnn", default_for="text_classification")
 @final
 class TextCNN(nn.Module):
     """Windows of several pieces are looked for anywhere in the text, beside the mean of all pieces' vectors.

@@ -30,7 +30,7 @@ from trainwright.core.task import (
 )
 from trainwright.data.label_sets import LabelSets, labels_of
 from trainwright.data.labels import Labels, is_missing, label_of
-from trainwright.data.reading import Reader
+from trainwright.data.reading import Reader, served_text
 from trainwright.data.tokenizing import TokenizerSpec, tokenizer_of
 from trainwright.metrics import bag, baselines, classes, probabilities, sets
 from trainwright.optim.losses import criterion_of
@@ -90,7 +90,8 @@ class TextLabels(Processor):
         return {"tokens": self.reader.column(), "y": y}
 
     def served(self, record: Record) -> Record:
-        """Without the labels."""
+        """Without the labels; bare text, and a field 'text' where there is no other, stand for the text."""
+        record = served_text(record, self.reader.field)
         return {name: value for name, value in record.items() if name != self.target}
 
     def encode(self, record: Record) -> Sample:

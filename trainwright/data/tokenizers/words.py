@@ -64,6 +64,7 @@ class Words(Tokenizer):
 
     def encode(self, text: str) -> Tensor:
         """(T,) int64, one for each word."""
+        utf8(text)
         ids = []
         for word in self._cut(text):
             number = self._index.get(word, self.unknown)
