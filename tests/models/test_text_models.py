@@ -13,9 +13,10 @@ from trainwright.core.errors import UserError
 from trainwright.core.kinds import models
 from trainwright.models.pooling import pooled
 
-SIZES = {"vocab": 30, "padding": 0, "outputs": 3}
+SIZES = {"vocab": 30, "padding": 0, "outputs": 3, "letters": 0}
 BUILT: dict[str, Callable[[], nn.Module]] = {
     "text_cnn": lambda: models["text_cnn"](**SIZES, width=6, filters=5, windows=(1, 2, 5)),
+    "letters": lambda: models["text_cnn"](**{**SIZES, "letters": 9}, width=6, filters=5, spelling=3),
     "a bag": lambda: models["text_cnn"](**SIZES, width=6, windows=()),
     "windows alone": lambda: models["text_cnn"](**SIZES, width=6, filters=5, mean=False),
     "gru": lambda: models["rnn"](**SIZES, width=6, units=4),
@@ -41,30 +42,38 @@ def made(name: str) -> nn.Module:
     return BUILT[name]().double().eval()
 
 
+def given(name: str, tokens: Tensor) -> dict[str, Tensor]:
+    """Letters beside the pieces, where the model reads them."""
+    return {"letters": tokens % 10} if name == "letters" else {}
+
+
 every = pytest.mark.parametrize("name", BUILT)
 
 
 @every
 def test_padding_and_neighbours_change_nothing(name: str) -> None:
     model = made(name)
-    whole = model(texts(12), LENGTHS)
+    whole = model(texts(12), LENGTHS, **given(name, texts(12)))
     assert whole.shape == (4, 3)
-    torch.testing.assert_close(model(texts(20), LENGTHS), whole)
+    torch.testing.assert_close(model(texts(20), LENGTHS, **given(name, texts(20))), whole)
     for i, n in enumerate(LENGTHS.tolist()):
-        torch.testing.assert_close(model(texts(12)[i : i + 1, :n], LENGTHS[i : i + 1]), whole[i : i + 1])
+        alone = texts(12)[i : i + 1, :n]
+        torch.testing.assert_close(model(alone, LENGTHS[i : i + 1], **given(name, alone)), whole[i : i + 1])
 
 
 @every
 def test_every_weight_learns_and_padding_stays_zero(name: str) -> None:
     model = made(name).train()
-    model(texts(12), LENGTHS).square().sum().backward()
+    model(texts(12), LENGTHS, **given(name, texts(12))).square().sum().backward()
     for weight_name, weight in model.named_parameters():
         assert weight.grad is not None, weight_name
         assert bool(weight.grad.any()), weight_name
-    table = next(m for m in model.modules() if isinstance(m, nn.Embedding) and m.padding_idx is not None)
-    assert not bool(table.weight[0].any())
-    assert table.weight.grad is not None
-    assert not bool(table.weight.grad[0].any())
+    tables = [m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag) and m.padding_idx is not None]
+    assert len(tables) == 1 + (name == "letters")
+    for table in tables:
+        assert not bool(table.weight[0].any())
+        assert table.weight.grad is not None
+        assert not bool(table.weight.grad[0].any())
 
 
 @pytest.mark.parametrize("name", ["text_cnn", "gru", "transformer_encoder"])
@@ -109,6 +118,13 @@ def test_pools_read_real_pieces_alone() -> None:
     assert pooled(x, real, "mean").tolist() == [[-2.0], [-2.0]]
     assert pooled(x, real, "max").tolist() == [[1.0], [-2.0]]
     assert pooled(x, real, "mean_max").tolist() == [[-2.0, 1.0], [-2.0, -2.0]]
+
+
+def test_letters_are_summed_and_divided_by_the_root_of_their_number() -> None:
+    model: Any = made("letters")
+    told = model.spelling.beside(torch.zeros(1, 2).double(), torch.tensor([[3, 0, 5, 3, 4, 0]]))
+    table = model.spelling.table.weight
+    torch.testing.assert_close(told, torch.cat([torch.zeros(2), (2 * table[3] + table[5] + table[4]) / 2])[None])
 
 
 def test_nothing_to_look_at_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from trainwright.core.batch import Batch, Draw
 from trainwright.core.errors import DataError, UserError
 from trainwright.core.kinds import tasks
 from trainwright.data.label_sets import LabelSets, labels_of
+from trainwright.data.letters import Letters
 from trainwright.runs.score import evaluate_run
 
 
@@ -218,3 +220,26 @@ def test_several_labels_train_and_answer(tmp_path: Path) -> None:
     (answer,) = run.predict([{"text": "a funny film"}])
     assert set(answer["probabilities"]) == {"good", "bad"}
     assert set(answer["labels"]) == {name for name, p in answer["probabilities"].items() if p >= 0.5}
+
+
+def test_letters_of_words_are_the_same_in_every_process_and_leave_room_for_padding() -> None:
+    letters = Letters(2, 3, 1000)
+    found = letters("Ab c", 9)
+    groups = ["<a", "ab", "b>", "<ab", "ab>", "<c", "c>", "<c>"]
+    assert found.tolist() == [1 + zlib.crc32(g.encode()) % 1000 for g in groups]
+    assert letters("ab c d", 2).tolist() == found.tolist()
+    assert letters("", 9).tolist() == []
+
+
+def test_letters_are_padded_and_silenced_as_words_are() -> None:
+    records = [{"text": "word " * (20 + i), "label": i % 2} for i in range(40)]
+    task = fitted(records, silenced=0.25, letters=(2, 3))
+    rows = part_of(records, task.processor).rows(0, 40)
+    plain = task.processor.batch(rows, None).inputs["letters"]
+    assert [int((row != 0).sum()) for row in plain] == [(5 + 4) * (20 + i) for i in range(40)]
+    drawn = task.processor.batch(rows, Draw(3, 0, rows.ids)).inputs["letters"]
+    kept = drawn == plain
+    assert bool((kept | (drawn == 0)).all())
+    assert abs(float(kept[plain != 0].float().mean()) - 0.75) < 0.01
+    assert "letters" not in fitted(records, letters="none").processor.columns()
+    assert task.sizes()["letters"] == 50_000

@@ -1,4 +1,4 @@
-"""Text as a model reads it: one ragged column of piece numbers, padded in batches, with words silenced in training."""
+"""Text as a model reads it: ragged columns of piece numbers and groups of letters, padded in batches."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch import Tensor
 
 from trainwright.core.batch import Draw
 from trainwright.core.errors import DataError
-from trainwright.core.rows import Column, Ragged
-from trainwright.core.task import JSON, Record
+from trainwright.core.rows import Column, Rows
+from trainwright.core.task import JSON, Record, Sample
 from trainwright.core.tokenizer import Tokenizer
+from trainwright.data.letters import Letters
 from trainwright.data.tokenizing import text_of
 
 FIELDS = ("text", "sentence", "review", "comment", "content", "message", "body", "document", "question", "title")
@@ -26,12 +27,16 @@ class Reader:
         tokenizer: with "padding" and "unknown" among its special pieces.
         field: of the text; None finds it in the first record.
         most: pieces of a text; what is longer loses its end.
-        silenced: share of the pieces that training replaces by "unknown".
+        silenced: share of the pieces that training replaces by "unknown", and of the letters that it leaves out.
+        letters: finds groups of letters; None for none.
     """
 
-    def __init__(self, tokenizer: Tokenizer, field: str | None, most: int, silenced: float) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, field: str | None, *, most: int, silenced: float, letters: Letters | None
+    ) -> None:
         assert tokenizer.padding == 0
         self.tokenizer, self.field, self.most, self.silenced = tokenizer, field, most, silenced
+        self.letters = letters
         self.cut, self.read = 0, 0  # training texts that lost their end, of how many
 
     def fit(self, texts: Iterable[str]) -> None:
@@ -61,31 +66,40 @@ class Reader:
         """The text of a record; `DataError` where there is none."""
         return text_of(record, self.field or "text", where)
 
-    def encode(self, record: Record) -> Tensor:
-        """(T,) int64, at least one, at most as many as may be."""
-        ids = self.tokenizer.encode(self.text(record, "record"))[: self.most]
+    def columns(self) -> dict[str, Column]:
+        """``tokens``, and ``letters`` where groups of them are asked for."""
+        columns = {"tokens": Column("ragged", torch.int32 if len(self.tokenizer) > 1 << 15 else torch.int16)}
+        return columns if self.letters is None else {**columns, "letters": Column("ragged", torch.int32)}
+
+    def encode(self, record: Record) -> Sample:
+        """The columns of one record; at least one piece, at most as many as may be."""
+        text = self.text(record, "record")
+        ids = self.tokenizer.encode(text)[: self.most]
         if not len(ids):
             raise DataError("record", f"'{self.field}' has no piece of text in it", "give every record a text")
-        return ids
+        sample: Sample = {"tokens": ids.to(self.columns()["tokens"].dtype)}
+        return sample if self.letters is None else {**sample, "letters": self.letters(text, self.most)}
 
-    def column(self) -> Column:
-        """How the pieces are kept."""
-        dtype = torch.int32 if len(self.tokenizer) > 1 << 15 else torch.int16
-        return Column("ragged", dtype)
+    def batch(self, rows: Rows, draw: Draw | None) -> dict[str, Tensor]:
+        """``tokens`` (N, T) int64 and ``lengths`` (N,), ``letters`` (N, G); with a draw, some are silenced."""
+        tokens = rows.ragged("tokens")
+        unknown = self.tokenizer.unknown
+        assert unknown is not None
+        inputs = {"tokens": self._silent(tokens.padded().long(), unknown, "silenced", draw), "lengths": tokens.lengths}
+        if self.letters is not None:
+            inputs["letters"] = self._silent(rows.ragged("letters").padded().long(), 0, "letters", draw)
+        return inputs
 
-    def batch(self, tokens: Ragged, draw: Draw | None) -> dict[str, Tensor]:
-        """``tokens`` (N, T) int64, padded, and ``lengths`` (N,); with a draw, some pieces are unknown."""
-        padding, unknown = self.tokenizer.padding, self.tokenizer.unknown
-        assert padding is not None
-        x = tokens.padded(padding).long()
-        if draw is not None and self.silenced:
-            assert unknown is not None
-            x = torch.where((draw.uniform("silenced", x.shape[1]) < self.silenced) & (x != padding), unknown, x)
-        return {"tokens": x, "lengths": tokens.lengths}
+    def _silent(self, x: Tensor, instead: int, name: str, draw: Draw | None) -> Tensor:
+        if draw is None or not self.silenced:
+            return x
+        return torch.where((draw.uniform(name, x.shape[1]) < self.silenced) & (x != 0), instead, x)
 
     def sizes(self) -> dict[str, JSON]:
-        """``vocab``, ``padding`` and ``context``."""
-        return {"vocab": len(self.tokenizer), "padding": self.tokenizer.padding, "context": self.most}
+        """``vocab``, ``padding``, ``context``, and ``letters``, how many groups are told apart."""
+        letters = 0 if self.letters is None else self.letters.buckets
+        pieces: dict[str, JSON] = {"vocab": len(self.tokenizer), "padding": self.tokenizer.padding}
+        return {**pieces, "context": self.most, "letters": letters}
 
     def notes(self) -> Sequence[str]:
         """How many texts lost their end."""

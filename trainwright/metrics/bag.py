@@ -35,8 +35,8 @@ class Bag(nn.Module):
         for name, tensor in (("idf", idf), ("weight", weight), ("bias", bias)):
             self.register_buffer(name, tensor.double())
 
-    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """(N, T) pieces -> (N, C) logits."""
+    def forward(self, tokens: Tensor, lengths: Tensor, letters: Tensor | None = None) -> Tensor:
+        """(N, T) pieces -> (N, C) logits; letters are not read."""
         real = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
         features = weighed(Ragged(tokens[real], lengths), self.get_buffer("idf"))
         return torch.from_numpy(features @ self.get_buffer("weight").numpy()) + self.get_buffer("bias")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import Layer, Place, layers
+from trainwright.models import cells
 from trainwright.models.activations import ACTIVATIONS, Activation, activation_of, begin, fit
 from trainwright.models.norms import FeatureNorm, MapNorm
 
@@ -281,23 +282,12 @@ class _Embedding(nn.Module):
 
 @final
 class _Recurrent(nn.Module):
-    """A recurrent network with Xavier's weights for its inputs and orthogonal ones for its state.
-
-    Source: Saxe et al. 2014, "Exact solutions to the nonlinear dynamics of learning", for the orthogonal ones.
-    """
+    """A recurrent network that gives its last state or all of them."""
 
     def __init__(self, cell: nn.RNN | nn.LSTM | nn.GRU, give: Literal["last", "all"]) -> None:
         super().__init__()
         self.cell, self.give = cell, give
-        for name, weight in cell.named_parameters():
-            if "bias" in name:
-                nn.init.zeros_(weight)
-                continue
-            for gate in weight.detach().split(cell.hidden_size):
-                nn.init.xavier_uniform_(gate) if "_ih_" in name else nn.init.orthogonal_(gate)
-        if isinstance(cell, nn.LSTM):
-            keep = slice(cell.hidden_size, 2 * cell.hidden_size)  # torch's order: write, keep, candidate, show
-            nn.init.ones_(cell.get_parameter("bias_ih_l0").detach()[keep])
+        cells.begin(cell)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, T, F), or the rows of (N, C, H, W), -> (N, units) or (N, T, units)."""

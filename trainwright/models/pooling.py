@@ -39,6 +39,33 @@ class Pieces(nn.Module):
         return cast(Tensor, self.dropout(self.table(tokens)))
 
 
+@final
+class Spelling(nn.Module):
+    """What the groups of letters of a text say together, however long it is.
+
+    Args:
+        groups: that are told apart; 0 for none at all.
+        width: of the vector.
+    """
+
+    def __init__(self, groups: int, width: int) -> None:
+        super().__init__()
+        self.width = width if groups else 0
+        self.table = nn.EmbeddingBag(groups + 1, width, mode="sum", padding_idx=0) if groups else None
+        if self.table is not None:
+            with torch.no_grad():
+                self.table.weight.normal_(std=0.02)
+                self.table.weight[0] = 0.0
+
+    def beside(self, told: Tensor, letters: Tensor | None) -> Tensor:
+        """(N, F) -> (N, F + width) with what (N, G) groups, of which 0 is padding, say."""
+        if self.table is None or letters is None:
+            return told
+        # by the root of their number: a sum grows so where groups agree on nothing
+        count = (letters != 0).sum(1, keepdim=True).clamp_min(1)
+        return torch.cat([told, self.table(letters) / count.to(told.dtype).sqrt()], 1)
+
+
 def real_of(tokens: Tensor, lengths: Tensor) -> Tensor:
     """(N, T) which pieces are no padding."""
     return torch.arange(tokens.shape[1], device=tokens.device) < lengths.unsqueeze(1)

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, final
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from trainwright.core.kinds import models
 from trainwright.models.activations import dense
+from trainwright.models.cells import begin
 from trainwright.models.dropout import Dropout
-from trainwright.models.pooling import Pieces, pooled, real_of
+from trainwright.models.pooling import Pieces, Spelling, pooled, real_of
 
 Size = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -30,6 +32,7 @@ class RNN(nn.Module):
         vocab: different pieces; given by the data.
         padding: the number that fills batches; given by the data.
         outputs: numbers that come out; given by the data.
+        letters: groups of letters that are told apart, 0 for none; given by the data.
         cell: "gru", "lstm", or "simple": a tanh of the input and the state before.
         width: numbers that tell a piece.
         units: of a layer, in each direction.
@@ -37,6 +40,7 @@ class RNN(nn.Module):
         both: whether texts are read backwards too.
         pool: what the outputs see of the states: their "mean", their "max", both, or the "last" of each direction.
         embedding_dropout: share of the numbers of the pieces silenced in training.
+        spelling: numbers that tell the letters of a text, where there are any.
         dropout: share of what goes to the next layer and to the outputs silenced in training.
 
     Source: Hochreiter & Schmidhuber 1997, "Long short-term memory"; Cho et al. 2014, "Learning phrase representations
@@ -50,6 +54,7 @@ class RNN(nn.Module):
         vocab: Size,
         padding: Annotated[int, Field(ge=0)],
         outputs: Size,
+        letters: Annotated[int, Field(ge=0)],
         cell: Literal["gru", "lstm", "simple"] = "gru",
         width: Size = 128,
         units: Size = 64,
@@ -57,6 +62,7 @@ class RNN(nn.Module):
         both: bool = True,
         pool: Literal["mean", "max", "mean_max", "last"] = "mean_max",
         embedding_dropout: Share = 0.3,
+        spelling: Size = 32,
         dropout: Share = 0.5,
     ) -> None:
         super().__init__()
@@ -64,16 +70,17 @@ class RNN(nn.Module):
         self.pool = pool
         between = dropout if layers > 1 else 0.0
         self.cells = _CELLS[cell](width, units, layers, batch_first=True, bidirectional=both, dropout=between)
-        if isinstance(self.cells, nn.LSTM):
-            _remembering(self.cells)
+        begin(self.cells)
+        self.spelling = Spelling(letters, spelling)
         self.dropout = Dropout(dropout)
         states = units * (2 if both else 1)
-        self.head = dense(states * (2 if pool == "mean_max" else 1), outputs, None)
+        self.head = dense(states * (2 if pool == "mean_max" else 1) + self.spelling.width, outputs, None)
 
-    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """(N, T) pieces, of which (N,) are real -> (N, outputs)."""
+    def forward(self, tokens: Tensor, lengths: Tensor, letters: Tensor | None = None) -> Tensor:
+        """(N, T) pieces, of which (N,) are real, and (N, G) groups of letters -> (N, outputs)."""
         packed = pack_padded_sequence(self.pieces(tokens), lengths.cpu(), batch_first=True, enforce_sorted=False)
-        found, last = self.cells(packed)
+        with torch.autocast(tokens.device.type, enabled=False):  # torch's cells have no half precision on every device
+            found, last = self.cells(packed)
         if self.pool == "last":
             hidden = last[0] if isinstance(last, tuple) else last  # (layers · directions, N, U)
             directions = 2 if self.cells.bidirectional else 1
@@ -81,14 +88,4 @@ class RNN(nn.Module):
         else:
             states, _ = pad_packed_sequence(found, batch_first=True, total_length=tokens.shape[1])
             told = pooled(states, real_of(tokens, lengths), self.pool)
-        return self.head(self.dropout(told))  # type: ignore[no-any-return]
-
-
-def _remembering(lstm: nn.LSTM) -> None:
-    """Forget gates begin open: their two biases add up to 1. Source: Jozefowicz et al. 2015, "An empirical exploration
-    of recurrent network architectures"."""
-    for name, bias in lstm.named_parameters():
-        if name.startswith("bias"):
-            units = len(bias) // 4
-            bias.data.zero_()
-            bias.data[units : 2 * units] = 0.5
+        return self.head(self.dropout(self.spelling.beside(told, letters)))  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ from trainwright.core.errors import UserError
 from trainwright.core.kinds import models
 from trainwright.models.activations import dense
 from trainwright.models.dropout import Dropout
-from trainwright.models.pooling import Pieces, pooled, real_of
+from trainwright.models.pooling import Pieces, Spelling, pooled, real_of
 
 Size = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -33,11 +33,13 @@ class TextCNN(nn.Module):
         vocab: different pieces; given by the data.
         padding: the number that fills batches; given by the data.
         outputs: numbers that come out; given by the data.
+        letters: groups of letters that are told apart, 0 for none; given by the data.
         width: numbers that tell a piece.
         windows: pieces that a filter sees, for each kind of filter.
         filters: of each kind.
         mean: whether the mean of the pieces' vectors goes to the outputs as well.
         embedding_dropout: share of the numbers of the pieces silenced in training.
+        spelling: numbers that tell the letters of a text, where there are any.
         dropout: share of what goes to the outputs silenced in training.
 
     Source: Kim 2014, "Convolutional neural networks for sentence classification"; Joulin et al. 2017, "Bag of tricks
@@ -50,11 +52,13 @@ class TextCNN(nn.Module):
         vocab: Size,
         padding: Annotated[int, Field(ge=0)],
         outputs: Size,
+        letters: Annotated[int, Field(ge=0)],
         width: Size = 128,
         windows: tuple[Size, ...] = (2, 3, 4),
         filters: Size = 64,
         mean: bool = True,
         embedding_dropout: Share = 0.3,
+        spelling: Size = 32,
         dropout: Share = 0.5,
     ) -> None:
         super().__init__()
@@ -68,18 +72,19 @@ class TextCNN(nn.Module):
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
             assert conv.bias is not None
             nn.init.zeros_(conv.bias)
+        self.spelling = Spelling(letters, spelling)
         self.dropout = Dropout(dropout)
-        self.head = dense(len(windows) * filters + (width if mean else 0), outputs, None)
+        self.head = dense(len(windows) * filters + (width if mean else 0) + self.spelling.width, outputs, None)
 
-    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """(N, T) pieces, of which (N,) are real -> (N, outputs)."""
+    def forward(self, tokens: Tensor, lengths: Tensor, letters: Tensor | None = None) -> Tensor:
+        """(N, T) pieces, of which (N,) are real, and (N, G) groups of letters -> (N, outputs)."""
         x = self.pieces(tokens)
         parts = [pooled(x, real_of(tokens, lengths), "mean")] if self.mean else []
         if len(self.filters):
             # nothing before the text and behind it, so that words at its ends are in as many windows as others
             wide = nn.functional.pad(x.transpose(1, 2), (self.longest - 1, self.longest - 1))
             parts += [self._best(conv, wide, lengths) for conv in self.filters]
-        return self.head(self.dropout(torch.cat(parts, 1)))  # type: ignore[no-any-return]
+        return self.head(self.dropout(self.spelling.beside(torch.cat(parts, 1), letters)))  # type: ignore[no-any-return]
 
     def _best(self, conv: nn.Module, wide: Tensor, lengths: Tensor) -> Tensor:
         """(N, W, T + 2·(longest - 1)) -> (N, F) where each filter fits best, at a window with a real piece in it."""

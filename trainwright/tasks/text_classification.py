@@ -30,12 +30,16 @@ from trainwright.core.task import (
 )
 from trainwright.data.label_sets import LabelSets, labels_of
 from trainwright.data.labels import Labels, is_missing, label_of
+from trainwright.data.letters import Letters
 from trainwright.data.reading import Reader, served_text
 from trainwright.data.tokenizing import TokenizerSpec, tokenizer_of
 from trainwright.metrics import bag, baselines, classes, probabilities, sets
 from trainwright.optim.losses import criterion_of
 
+BUCKETS = 50_000  # groups of letters that are told apart: fewer meet than what short words have in common anyway
 TARGETS = ("label", "labels", "target", "class", "sentiment", "category")
+
+Group = Annotated[int, Field(ge=1, le=10)]
 
 
 @final
@@ -84,10 +88,10 @@ class TextLabels(Processor):
         return [*self.reader.notes(), *self.labels.notes(f"field '{self.target}'")]
 
     def columns(self) -> Mapping[str, Column]:
-        """``tokens`` (T,), ragged, and ``y``: the class, or (L,) labels."""
+        """``tokens`` (T,) and ``letters`` (G,), ragged, and ``y``: the class, or (L,) labels."""
         several = Column("dense", torch.float32, (len(self.labels),), target=True)
         y = several if self.several else Column("dense", torch.int64, target=True)
-        return {"tokens": self.reader.column(), "y": y}
+        return {**self.reader.columns(), "y": y}
 
     def served(self, record: Record) -> Record:
         """Without the labels; bare text, and a field 'text' where there is no other, stand for the text."""
@@ -96,7 +100,7 @@ class TextLabels(Processor):
 
     def encode(self, record: Record) -> Sample:
         """One text; without ``y`` where the record has no label."""
-        sample: dict[str, Tensor | bytes] = {"tokens": self.reader.encode(record).to(self.reader.column().dtype)}
+        sample = dict(self.reader.encode(record))
         value = record.get(self.target) if self.target else None
         place = f"field '{self.target}'"
         if not is_missing(value):
@@ -104,8 +108,8 @@ class TextLabels(Processor):
         return sample
 
     def batch(self, rows: Rows, draw: Draw | None) -> Batch:
-        """``tokens`` (N, T) int64, ``lengths`` (N,); target ``y`` (N,) int64 or (N, L) float32."""
-        inputs = self.reader.batch(rows.ragged("tokens"), draw)
+        """``tokens`` (N, T) int64, ``lengths`` (N,), ``letters`` (N, G); target ``y`` (N,) int64 or (N, L) float32."""
+        inputs = self.reader.batch(rows, draw)
         targets = {"y": rows.dense("y")} if "y" in rows.columns else {}
         weight = self._criterion.weight(targets["y"]) if targets else samples(rows.ids)
         return Batch(inputs, targets, weight, rows.ids, len(rows))
@@ -154,7 +158,9 @@ class TextClassification(Task[TextLabels]):
             or ``,`` between them.
         tokenizer: how texts are cut, by name or as a table {name, options}: `explain tokenizer` lists them.
         length: pieces of a text at most; longer ones lose their end, and a note says how many did.
-        silenced: share of the pieces that training replaces by an unknown one, so that no single word decides.
+        letters: the shortest and the longest group of letters that models are given beside the pieces, so that words
+            which training did not have still say something; or "none".
+        silenced: share of the pieces and letters that training leaves out, so that no single word decides.
         loss: by name or as a table {name, options}; "auto" is cross_entropy for one class, and binary_cross_entropy
             for several labels.
     """
@@ -167,6 +173,7 @@ class TextClassification(Task[TextLabels]):
         classes: Literal["one", "several"] = "one",
         tokenizer: TokenizerSpec = "words",
         length: Annotated[int, Field(ge=1)] = 512,
+        letters: tuple[Group, Group] | Literal["none"] = (2, 5),
         silenced: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         loss: str | dict[str, Any] = "auto",
     ) -> None:
@@ -178,7 +185,11 @@ class TextClassification(Task[TextLabels]):
             raise UserError("task.loss", what, f"use '{usual}'")
         if text is not None and text == target:
             raise UserError("task.target", f"'{target}' is the text already", "name the field of the labels")
-        reader = Reader(tokenizer_of(tokenizer, ("padding", "unknown")), text, length, silenced)
+        groups = None if letters == "none" else Letters(letters[0], letters[1], BUCKETS)
+        if groups is not None and not len(groups.sizes):
+            raise UserError("task.letters", f"{letters} ends before it begins", "write the shorter first: [2, 5]")
+        pieces = tokenizer_of(tokenizer, ("padding", "unknown"))
+        reader = Reader(pieces, text, most=length, silenced=silenced, letters=groups)
         self.processor = TextLabels(reader, target, several=self.several, criterion=self.criterion)
 
     @property
@@ -191,7 +202,7 @@ class TextClassification(Task[TextLabels]):
         return None if self.several else target_field(self.processor.target, record)
 
     def sizes(self) -> dict[str, JSON]:
-        """``vocab``, ``padding``, ``context`` (longest text) and ``outputs`` (classes)."""
+        """``vocab``, ``padding``, ``context`` (longest text), ``letters`` (groups) and ``outputs`` (classes)."""
         return {**self.processor.reader.sizes(), "outputs": len(self.processor.labels)}
 
     def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
