@@ -59,6 +59,7 @@ def test_every_name_within_a_section_leads_to_an_option_that_something_has(name:
         ("val_check_interval", 0.25, "eval_every", "0.25 epochs"),
         ("val_check_interval", 100, "eval_every", "100 steps"), ("save_steps", 50, "save_every", "50 steps"),
         ("run_name", "mine", "name", "mine"), ("early_stopping_patience", 3, "patience", 3),
+        ("metric_for_best_model", "eval_loss", "monitor", "loss"),
         ("min_delta", 0, "min_change", 0.0), ("clipvalue", 0.5, "clip_value", 0.5), ("ema_decay", 0.9, "ema", 0.9),
         ("kernel_initializer", "glorot_uniform", "init", {"name": "xavier_uniform"}),
         ("weights", "w.safetensors", "init_from", {"path": "w.safetensors"}),
@@ -116,6 +117,7 @@ def test_names_within_a_section_are_translated_where_ours_is_there_and_theirs_is
         ({"init": "he_normal"}, ("init", {"name": "kaiming_normal"})),
         ({"optimizer": "NAG"}, ("optimizer", {"name": "nesterov"})),
         ({"schedule": "OneCycleLR"}, ("schedule", {"name": "one_cycle"})),
+        ({"monitor": "val_loss"}, ("monitor", "loss")), ({"monitor": "val_acc"}, ("monitor", "accuracy")),
     ],
 )  # fmt: skip
 def test_values_of_our_own_keys_as_others_write_them(written: dict[str, Any], meant: tuple[str, Any]) -> None:

@@ -135,6 +135,11 @@ class RunConfig(BaseModel):
         description="share that a running average of the weights keeps of itself at each step, such as 0.999; the "
         "average is then evaluated, kept as the best, and served",
     )
+    monitor: Annotated[str, Field(min_length=1)] = Field(
+        "auto",
+        description="what says which weights are best, and is waited for by patience: 'loss', or the name of a metric "
+        "that each evaluation measures; 'auto' leaves it to the task",
+    )
     patience: Annotated[int, Field(ge=1)] | Literal["none"] = Field(
         "none",
         description="early stopping: evaluations in a row without an improvement of the monitor that end the "

@@ -73,7 +73,7 @@ LOSSES = {
     "binary_focal": ("binary_focal_crossentropy", "binaryfocalcrossentropy", "sigmoid_focal_loss"),
     "hinge": ("categorical_hinge", "categoricalhinge"),
 }
-# Only for messages: what bears these names elsewhere has other options, or another definition.
+# For messages and the monitor alone: what bears these names elsewhere has other options, or another definition.
 _METRICS = {
     "accuracy": ("acc", "accuracy_score", "categorical_accuracy", "sparse_categorical_accuracy"),
     "balanced_accuracy": ("balanced_accuracy_score",),
@@ -193,6 +193,13 @@ def schedule_name(value: Any) -> Any:
 def loss_name(value: Any) -> Any:
     """``CrossEntropyLoss`` -> ``cross_entropy``."""
     return _known(value, LOSSES)
+
+
+def metric_name(value: Any) -> Any:
+    """``val_loss`` and ``eval_loss`` -> ``loss``, ``val_acc`` -> ``accuracy``."""
+    found = re.fullmatch(r"(?:val|valid|eval|validation)[_/](\w+)", value.lower()) if isinstance(value, str) else None
+    meant = _known(found[1] if found else value, _METRICS)
+    return meant if meant == "loss" or meant in _METRICS else value
 
 
 def model_name(value: Any) -> Any:

@@ -71,6 +71,15 @@ class Pieces:
         """Whatever is measured, by name."""
         return {**self.task.metrics(), **self.more}
 
+    def monitor(self) -> tuple[str, str]:
+        """What decides which weights are best, and whether "higher" or "lower" is; UserError where it is not there."""
+        asked, known = self.config.monitor, {n: m.better for n, m in self.metrics.items() if m.when == "each"}
+        name = self.task.monitor if asked == "auto" else asked
+        if name not in known and name != "loss":
+            told = f"'{name}' is not measured at each evaluation"
+            raise UserError("monitor", told, f"choose one of: {', '.join(['loss', *known])}")
+        return name, known.get(name, "lower")
+
     @property
     def per_epoch(self) -> int:
         """Optimizer steps of an epoch."""
@@ -207,6 +216,7 @@ def try_first(pieces: Pieces) -> None:
 
     Nothing is left of it but what each layer gave: no gradient, no randomness, no buffer. The schedule is tried too.
     """
+    pieces.monitor()
     if (amount := Budget.read(pieces.config.budget)).unit != "seconds":
         look_ahead(pieces.schedule, 0, amount.steps(pieces.per_epoch))
     state, runtime = pieces.state, pieces.runtime

@@ -185,7 +185,7 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
     cadence = _cadence(pieces, a.folder)
     first = pieces.state.counters.step
     look_ahead(pieces.schedule, first, cadence.steps)
-    monitor, better = _monitor(pieces)
+    monitor, better = pieces.monitor()
     pieces.facts["notes"] = [
         *pieces.facts.get("notes", ()),
         *batch_statistics(pieces),
@@ -254,12 +254,6 @@ def _cadence(pieces: Pieces, folder: Path) -> Cadence:
     return Cadence(steps=steps, log=config.log_every, evaluate=evaluate_every, save=save_every)
 
 
-def _monitor(pieces: Pieces) -> tuple[str, str]:
-    name = pieces.task.monitor
-    metrics = pieces.metrics
-    return name, metrics[name].better if name in metrics else "lower"
-
-
 def _judge(pieces: Pieces, monitor: str, better: str) -> Judge | None:
     """The validation part decides which weights are best; without one nothing does."""
     if pieces.config.min_change > 0 and pieces.config.patience == "none":
@@ -267,8 +261,9 @@ def _judge(pieces: Pieces, monitor: str, better: str) -> Judge | None:
             "min_change", "says what patience waits for, and there is no patience", "write patience = 5 too"
         )
     if "valid" not in pieces.evaluations:
-        for key, asked in (("patience", pieces.config.patience != "none"), ("schedule", pieces.state.responsive)):
-            if asked:
+        asked = {"patience": pieces.config.patience != "none", "monitor": pieces.config.monitor != "auto"}
+        for key, said in {**asked, "schedule": pieces.state.responsive}.items():
+            if said:
                 raise UserError(key, "looks at the validation part, and there is none", "hold one out: valid = 0.1")
         return None
     state, task, runtime, config = pieces.state, pieces.task, pieces.runtime, pieces.config

@@ -70,6 +70,7 @@ def fit(
     l1: float = 0.0,
     l2: float = 0.0,
     ema: float | Literal["none"] = "none",
+    monitor: str = "auto",
     patience: int | Literal["none"] = "none",
     min_change: float = 0.0,
     rates: Mapping[str, float] | None = None,
@@ -127,6 +128,8 @@ def fit(
         l1: penalty: times the sum of |w| over matrices and kernels; logged apart from the loss.
         l2: penalty: times the sum of w² over matrices and kernels; logged apart from the loss.
         ema: share that a running average of the weights keeps at each step; it is then what is judged and served.
+        monitor: what says which weights are best: "loss", or a metric that each evaluation measures; "auto" leaves it
+            to the loss.
         patience: evaluations in a row without an improvement of the monitor that end the training.
         min_change: an improvement is more than this.
         rates: pattern of weight names -> multiplier of their learning rate.
@@ -194,6 +197,7 @@ def fit(
             "l1": float(l1),
             "l2": float(l2),
             "ema": ema,
+            "monitor": monitor,
             "patience": patience,
             "min_change": float(min_change),
             "rates": {pattern: float(factor) for pattern, factor in (rates or {}).items()},

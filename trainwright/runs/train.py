@@ -36,7 +36,7 @@ from trainwright.runs.understood import in_our_words
 
 _FOR_GOOD = (
     ("format", "seed", "plugins", "task", "data", "model", "init", "batch_size", "shuffle", "precision", "step")
-    + ("ema", "rates", "freeze", "unfreeze", "init_from", "on_bad_sample", "bad_samples")
+    + ("ema", "monitor", "rates", "freeze", "unfreeze", "init_from", "on_bad_sample", "bad_samples")
 )  # fmt: skip
 
 
