@@ -43,12 +43,13 @@ def test_it_equals_as_many_networks_that_share_their_hidden_layers() -> None:
     categories = [e(given["categorical"][:, i]) for i, e in enumerate(made.embeddings)]
     features = torch.cat([made.numbers(given["x"]), *categories], 1)
     linear = [m for m in made.hidden if isinstance(m, torch.nn.Linear)]
+    line = made.linear(**given)
     for m in range(4):
         for i in range(6):
             h = features[i] * made.adapter.view(4, -1)[m]
             for layer in linear:
                 h = (layer.weight @ h + layer.bias).clamp_min(0)
-            alone = made.heads[m].T @ h + made.biases.view(4, 2)[m]
+            alone = made.heads[m].T @ h + made.biases.view(4, 2)[m] + line[i]
             assert torch.allclose(said[i, m], alone, rtol=1e-10)
 
 
@@ -142,4 +143,16 @@ def test_it_speaks_of_members_and_is_the_default_of_tabular_tasks() -> None:
 
 def test_scalings_and_biases_do_not_decay() -> None:
     flat = {name for name, weight in net().named_parameters() if weight.ndim < 2}
-    assert flat == {"adapter", "biases", "numbers.bias", "hidden.0.bias", "hidden.2.bias"}
+    assert flat == {"adapter", "biases", "numbers.bias", "hidden.0.bias", "hidden.2.bias", "linear.bias"}
+
+
+def test_the_linear_path_is_shared_begins_at_zero_and_may_be_left_out() -> None:
+    torch.manual_seed(0)
+    made = models["tabm"](inputs=3, edges=EDGES, cardinalities=(4, 5), outputs=2, members=4, width=8)
+    given = {name: value.float() if name == "x" else value for name, value in inputs().items()}
+    assert torch.equal(made.linear(**given), torch.zeros(6, 2))
+    before = made.eval()(**given)
+    with torch.no_grad():
+        made.linear.bias += torch.tensor([1.0, -2.0])
+    assert torch.allclose(made(**given) - before, torch.tensor([10.0, -20.0]).expand(6, 4, 2), atol=1e-5)
+    assert net(linear=0.0).linear is None

@@ -17,6 +17,7 @@ from trainwright.core.kinds import models
 from trainwright.core.model import Members
 from trainwright.models.activations import Activation, activation_of, dense
 from trainwright.models.dropout import Dropout
+from trainwright.models.line import Line
 from trainwright.models.mlp import embeddings
 from trainwright.models.numeric import Numbers, Periodic, PiecewiseLinear, Plain, thinned
 
@@ -31,7 +32,8 @@ class TabM(nn.Module):
     Numbers become vectors that are linear within learned bins, categories become learned vectors; together they are the
     features. Each member multiplies those of each column by a sign of its own, which learning changes; all pass through
     the same hidden layers, and each has its own last layer. Each member is trained by its own loss; what is predicted
-    is the mean of all members.
+    is the mean of all members. Beside them lies a linear path from the numbers and categories themselves, which all
+    members share; it begins at zero and learns faster, so that where lines tell all the network says little else.
 
     Args:
         inputs: numbers of one row; given by the data.
@@ -46,10 +48,13 @@ class TabM(nn.Module):
         numbers: how a number enters: "piecewise" (linear within bins), "periodic" (sines and cosines), or "plain".
         size: units of each number's vector.
         bins: of each number, at most; only for "piecewise".
+        linear: how much faster the linear path learns than the rest, under an optimizer whose steps do not grow with
+            the gradient, such as Adam; 0 leaves it out.
 
     Source: Gorishniy, Kotelnikov & Babenko 2024, "TabM: advancing tabular deep learning with parameter-efficient
     ensembling" (TabM-mini); Gorishniy, Rubachev & Babenko 2022, "On embeddings for numerical features in tabular deep
-    learning", for the vectors of numbers.
+    learning", for the vectors of numbers; Cheng et al. 2016, "Wide & deep
+    learning for recommender systems", for the linear path.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class TabM(nn.Module):
         numbers: Literal["piecewise", "periodic", "plain"] = "piecewise",
         size: Size = 24,
         bins: Size = 96,
+        linear: Annotated[float, Field(ge=0)] = 10.0,
     ) -> None:
         super().__init__()
         if inputs + len(cardinalities) == 0:
@@ -88,6 +94,7 @@ class TabM(nn.Module):
         self.heads = nn.Parameter(torch.empty(members, width, outputs))
         self.biases = nn.Parameter(torch.zeros(members * outputs))
         nn.init.normal_(self.heads, std=0.1 / math.sqrt(width))  # the first loss is close to a constant prediction's
+        self.linear = Line(inputs, cardinalities, outputs, linear) if linear else None
 
     def forward(self, x: Tensor | None = None, categorical: Tensor | None = None) -> Tensor:
         """Numbers (N, F), category ids (N, K) int64 -> (N, M, C)."""
@@ -96,7 +103,8 @@ class TabM(nn.Module):
             parts += [e(categorical[:, i]) for i, e in enumerate(self.embeddings)]
         features = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
         hidden = self.hidden(features * self.adapter.view(self.members, 1, -1))  # (M, N, D) -> (M, N, H)
-        return torch.baddbmm(self.biases.view(self.members, 1, -1), hidden, self.heads).transpose(0, 1)
+        said = torch.baddbmm(self.biases.view(self.members, 1, -1), hidden, self.heads).transpose(0, 1)
+        return said if self.linear is None else said + self.linear(x, categorical).unsqueeze(1)
 
 
 def _numbers(kind: str, inputs: int, edges: list[list[float]], size: int) -> nn.Module:
