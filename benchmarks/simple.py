@@ -17,8 +17,9 @@ from trainwright.runs.recipe import read
 
 @dataclass(frozen=True, slots=True)
 class Simple:
-    """The monitor of each simple model on the test part, and the seconds it took."""
+    """What each simple model reaches on the test part by the metric that the task names, and the seconds it took."""
 
+    metric: str
     scores: Mapping[str, float]
     seconds: Mapping[str, float]
 
@@ -33,4 +34,4 @@ def simple(run: tw.Run) -> Simple:
         began = time.perf_counter()
         fitted = judged_baseline(fit(math.inf), task, parts["test"], {task.monitor: task.metrics()[task.monitor]})
         scores[name], seconds[name] = fitted.values[task.monitor], time.perf_counter() - began
-    return Simple(scores, seconds)
+    return Simple(task.monitor, scores, seconds)

@@ -75,7 +75,7 @@ def trained(name: str, seed: int, changes: Mapping[str, Any]) -> dict[str, Any]:
         run = tw.train(recipe, {"seed": seed, **changes}, out=Path(folder) / "run", quiet=True)
         times = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
         others: Simple = simple(run)
-        metric = run.manifest["monitor"]["name"]
+        metric = others.metric
         row = {"seed": seed, "network": run.metrics[f"test/{metric}"], **others.scores}
         print(f"  {name} seed {seed}: " + ", ".join(f"{k} {v:.4f}" for k, v in row.items() if k != "seed"), end="")
         print(f", {run.view.step} steps, {times['wall']:.0f} s, {times['cpu']:.0f} s of processor time", flush=True)
