@@ -49,8 +49,8 @@ def theirs(stack: Stack, form: Form, *, decoder: bool) -> list[nn.Module]:
             norms.append((block.cross_norm, layer.norm2))
         with torch.no_grad():
             for ours, other in pairs:
-                other.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key_value.weight]))
-                other.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key_value.bias]))
+                other.in_proj_weight.copy_(ours.mix.weight)
+                other.in_proj_bias.copy_(ours.mix.bias)
                 other.out_proj.load_state_dict(ours.out.state_dict())
             for ours, other in norms:
                 other.load_state_dict(ours.state_dict())
@@ -131,19 +131,23 @@ def test_grouped_heads_are_heads_with_repeated_weights() -> None:
     form, whole = Form(32, 4, groups=2), Form(32, 4)
     few, many = Attention(form).double(), Attention(whole).double()
     with torch.no_grad():
-        many.query.load_state_dict(few.query.state_dict())
+        query, key, value = few.mix.weight.split((32, 16, 16))
+        again = (w.view(2, 1, 8, 32).expand(2, 2, 8, 32).reshape(32, 32) for w in (key, value))
+        many.mix.weight.copy_(torch.cat([query, *again]))
         many.out.load_state_dict(few.out.state_dict())
-        shared = few.key_value.weight.view(2, 2, 1, 8, 32).expand(2, 2, 2, 8, 32)
-        many.key_value.weight.copy_(shared.reshape(64, 32))
-    x = drawn(2, 5, 32)
-    found, expected = (a.look(a.queries(x), *a.keys_and_values(x), causal=True) for a in (few, many))
+    x, turns = drawn(2, 5, 32), turns_of(torch.arange(5), 8, 10_000.0, torch.float64)
+    found, expected = (a.look(*a.project(x, turns), causal=True) for a in (few, many))
+    assert torch.allclose(found, expected, rtol=0, atol=1e-13)
+    found, expected = (a.look(a.queries(x), *a.keys_and_values(x)) for a in (few, many))
     assert torch.allclose(found, expected, rtol=0, atol=1e-13)
 
 
 def test_normed_queries_and_keys_have_one_length() -> None:
     made = Attention(Form(32, 4, qk_norm=True)).double()
     x = 100 * drawn(2, 5, 32)
-    lengths = torch.cat([made.queries(x).norm(dim=-1), made.keys_and_values(x)[0].norm(dim=-1)])
+    query, key, _ = made.project(x, turns_of(torch.arange(5), 8, 10_000.0, torch.float64))
+    crossed = made.queries(x), made.keys_and_values(x)[0]
+    lengths = torch.cat([part.norm(dim=-1) for part in (query, key, *crossed)])
     assert torch.allclose(lengths, torch.full_like(lengths, math.sqrt(8)), rtol=1e-4)
 
 

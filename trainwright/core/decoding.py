@@ -100,8 +100,9 @@ def written(
     banned = torch.tensor(list(never), dtype=torch.int64, device=device)
     cache = text.read(model)
     for step in range(limit):
-        logits, cache = model.step(text.newest(), cache)
-        logits = logits.index_fill(1, banned, -torch.inf)
+        logits, cache = model.step(text.newest, cache)
+        if len(banned):
+            logits = logits.index_fill(1, banned, -torch.inf)
         if how.repetition != 1:
             logits = repeated_less(logits, text.there(), how.repetition)
         chosen = choose(logits, how, dice[:, step])
@@ -148,6 +149,7 @@ class _Text:
     def __init__(self, tokens: Tensor, lengths: Tensor, context: int | None) -> None:
         self.tokens, self.lengths, self.context = tokens, lengths, context
         self.rows = torch.arange(len(tokens), device=tokens.device)
+        self.newest = tokens[self.rows, lengths - 1]  # (N,)
         self.ends = [int(n) for n in lengths.tolist()]
         self.starts = [0 if context is None else max(0, end - context) for end in self.ends]
 
@@ -158,11 +160,8 @@ class _Text:
             end - start > self.context for end, start in zip(self.ends, self.starts, strict=True)
         )
 
-    def newest(self) -> Tensor:
-        """(N,) the last tokens."""
-        return self.tokens[self.rows, self.lengths - 1]
-
     def add(self, chosen: Tensor) -> None:
+        self.newest = chosen
         self.tokens[self.rows, self.lengths] = chosen
         self.lengths = self.lengths + 1
         self.ends = [end + 1 for end in self.ends]

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from trainwright.models.rotary import Turns
+
 _ROOM = 64  # tokens that there is room for at first
 
 
@@ -27,6 +29,7 @@ class Past:
     values: list[Tensor] = field(default_factory=list)
     memories: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # keys and values of a memory, by layer
     memory_mask: Tensor | None = None
+    table: Turns | None = None  # of all places that there is room for, where positions are rotary
     even: bool = field(init=False)  # whether all have read as many tokens
     mask: Tensor | None = field(init=False, default=None)  # (N, 1, 1, S) of the next step; None where all is real
 
@@ -38,6 +41,17 @@ class Past:
     def places(self) -> Tensor:
         """Of the next tokens: (1,) where they are the same, else (N, 1)."""
         return self.lengths[:1] if self.even else self.lengths[:, None]
+
+    @property
+    def room(self) -> int:
+        """Tokens that there is room for."""
+        return max(_ROOM, 2 * self.longest)
+
+    def turns(self) -> Turns | None:
+        """Of the next tokens."""
+        if self.table is None:
+            return None
+        return self.table.at(slice(self.longest, self.longest + 1) if self.even else self.lengths)
 
     def put_prompt(self, layer: int, key: Tensor, value: Tensor) -> None:
         """What a layer made of prompts, (N, G, S, D) twice."""
@@ -71,6 +85,7 @@ class Past:
         out = Past(self.lengths[rows], self.longest)
         out.keys, out.values = [k[rows] for k in self.keys], [v[rows] for v in self.values]
         out.memories = [(k[rows], v[rows]) for k, v in self.memories]
+        out.table = self.table
         out.memory_mask = None if self.memory_mask is None else self.memory_mask[rows]
         return out
 

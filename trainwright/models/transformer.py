@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, cast, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, relu, scaled_dot_product_attention, silu
+from torch.nn.functional import gelu, linear, relu, scaled_dot_product_attention, silu
 
 from trainwright.core.errors import UserError
 from trainwright.models.dropout import Dropout
@@ -132,14 +132,17 @@ class Stack(nn.Module):
             if memory is not None and block.cross is not None:
                 past.memories.append(block.cross.keys_and_values(memory))
             if x.shape[1]:
-                past.put_prompt(i, *block.attention.keys_and_values(block.attention_norm(x), turns))
+                _, key, value = block.attention.project(block.attention_norm(x), turns)
+                past.put_prompt(i, key, value)
                 x = block(x, turns, None, True, memory, None if memory_real is None else memory_real[:, None, None])
         past.memory_mask = None if memory_real is None else memory_real[:, None, None]
         return past
 
     def step(self, x: Tensor, past: Past) -> Tensor:
         """(N, 1, W) one more token for each sequence -> (N, 1, W); ``past`` then knows them."""
-        turns = self._turns(past.places, x.dtype)
+        if past.table is None or past.longest >= len(past.table.cos):
+            past.table = self._turns(torch.arange(past.room, device=x.device), x.dtype)
+        turns = past.turns()
         for i, block in enumerate(self._blocks()):
             x = block.step(x, turns, past, i)
         past.advance()
@@ -184,9 +187,7 @@ class Block(nn.Module):
         memory_mask: Tensor | None,
     ) -> Tensor:
         """(N, T, W) -> (N, T, W)."""
-        normed = self.attention_norm(x)
-        query = self.attention.queries(normed, turns)
-        key, value = self.attention.keys_and_values(normed, turns)
+        query, key, value = self.attention.project(self.attention_norm(x), turns)
         x = x + self.dropout(self.attention.look(query, key, value, mask, causal))
         if self.cross is not None and self.cross_norm is not None and memory is not None:
             query = self.cross.queries(self.cross_norm(x))
@@ -195,9 +196,8 @@ class Block(nn.Module):
 
     def step(self, x: Tensor, turns: Turns | None, past: Past, layer: int) -> Tensor:
         """(N, 1, W) -> (N, 1, W), with what the layer remembers."""
-        normed = self.attention_norm(x)
-        query = self.attention.queries(normed, turns)
-        key, value = past.with_newest(layer, *self.attention.keys_and_values(normed, turns))
+        query, key, value = self.attention.project(self.attention_norm(x), turns)
+        key, value = past.with_newest(layer, key, value)
         x = x + self.attention.look(query, key, value, past.mask)
         if self.cross is not None and self.cross_norm is not None:
             query = self.cross.queries(self.cross_norm(x))
@@ -216,24 +216,36 @@ class Attention(nn.Module):
     def __init__(self, form: Form) -> None:
         super().__init__()
         self.form = form
-        self.query = _dense(form, form.width, form.width)
-        self.key_value = _dense(form, form.width, 2 * form.keys * form.head)
+        self.mix = _dense(form, form.width, form.width + 2 * form.keys * form.head)  # queries, keys, values
         self.out = _dense(form, form.width, form.width)
         self.query_norm = nn.RMSNorm(form.head) if form.qk_norm else None
         self.key_norm = nn.RMSNorm(form.head) if form.qk_norm else None
 
-    def queries(self, x: Tensor, turns: Turns | None = None) -> Tensor:
-        """(N, T, W) -> (N, H, T, D)."""
-        query = self.query(x).unflatten(-1, (self.form.heads, self.form.head)).transpose(1, 2)
-        query = query if self.query_norm is None else self.query_norm(query)
-        return query if turns is None else turned(query, turns)
+    def project(self, x: Tensor, turns: Turns | None) -> tuple[Tensor, Tensor, Tensor]:
+        """(N, T, W) -> queries (N, H, T, D), keys and values (N, G, T, D), of tokens that look at themselves."""
+        heads, groups = self.form.heads, self.form.keys
+        all_heads = self.mix(x).unflatten(-1, (-1, self.form.head)).transpose(1, 2)
+        both, value = all_heads.split((heads + groups, groups), 1)
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = both.split((heads, groups), 1)
+            both = torch.cat([self.query_norm(query), self.key_norm(key)], 1)
+        query, key = (both if turns is None else turned(both, turns)).split((heads, groups), 1)
+        return query, key, value
 
-    def keys_and_values(self, x: Tensor, turns: Turns | None = None) -> tuple[Tensor, Tensor]:
-        """(N, S, W) -> (N, G, S, D) twice."""
-        both = self.key_value(x).unflatten(-1, (2, self.form.keys, self.form.head))
+    def queries(self, x: Tensor) -> Tensor:
+        """(N, T, W) -> (N, H, T, D), of tokens that look at a memory."""
+        query = self._part(x, slice(self.form.width)).unflatten(-1, (-1, self.form.head)).transpose(1, 2)
+        return query if self.query_norm is None else cast(Tensor, self.query_norm(query))
+
+    def keys_and_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, S, W) -> (N, G, S, D) twice, of a memory."""
+        both = self._part(memory, slice(self.form.width, None)).unflatten(-1, (2, self.form.keys, self.form.head))
         key, value = both.permute(2, 0, 3, 1, 4).unbind(0)
-        key = key if self.key_norm is None else self.key_norm(key)
-        return (key if turns is None else turned(key, turns)), value
+        return (key if self.key_norm is None else self.key_norm(key)), value
+
+    def _part(self, x: Tensor, rows: slice) -> Tensor:
+        """A part of the projection."""
+        return linear(x, self.mix.weight[rows], None if self.mix.bias is None else self.mix.bias[rows])
 
     def look(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False
