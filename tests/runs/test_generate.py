@@ -151,3 +151,80 @@ def test_resume_continues_as_if_nothing_had_happened(text: Path, tmp_path: Path)
     again = tw.resume(part.path, {"budget": "20 steps"}, quiet=True)
     assert list(again.view.losses.values()) == list(whole.view.losses.values())
     assert [s.exhibits for s in again.view.shown] == [s.exhibits for s in whole.view.shown]
+
+
+def test_another_text_is_scored_and_a_part_continued(
+    run: tw.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "other.txt").write_text("the cat ran to the sea\n" * 20)
+    assert main(["evaluate", str(run.path), "--data", str(tmp_path / "other.txt"), "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    assert 1 < scores["data/perplexity"] < 8
+    assert main(["predict", str(run.path), "--part", "valid", "--format", "jsonl"]) == 0
+    first = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert first["prompt"].rstrip("\n").split("\n")[0] in LINES
+
+
+def test_a_model_that_writes_cannot_be_one_graph(
+    run: tw.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(run.path), str(tmp_path / "m.onnx")]) == 2
+    assert "'tokens', of which every sample has another length" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_its_steps_can_be_proved(run: tw.Run) -> None:
+    assert tw.verify(run.path).exact
+
+
+def test_texts_in_json_lines_are_documents(tmp_path: Path) -> None:
+    lines = "".join(json.dumps({"body": f"{LINES[i % 4]}.", "id": i}) + "\n" for i in range(60))
+    (tmp_path / "t.jsonl").write_text(lines)
+    data = {"source": "table", "path": str(tmp_path / "t.jsonl"), "valid": 0.2, "test": 0}
+    task = {"name": "generation", "context": 16, "text": "body", "write": 40}
+    asked = {"data": data, "task": task, "budget": "40 steps", "model": {"name": "rnn_lm", "units": 48, "depth": 1}}
+    made = tw.train(recipe(Path(), **asked), out=tmp_path / "run", quiet=True)
+    answer = made.predict([{"body": "the sun "}])[0]
+    assert answer["prompt"] == "the sun "
+    assert len(answer["text"]) == 40 or answer["ended"] == "end"
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "says"),
+    [
+        ("caf\xe9 au lait\n" * 90, {}, "bad.txt: byte 3 is no UTF-8"),
+        ("", {}, "holds no text"),
+        ("one line", {}, "0.1 of 1 records would be empty"),
+        ("abc\n" * 900, {"task": {"name": "generation", "text": "body"}}, "no field 'body', only 'text', 'end'"),
+        ("abc\n" * 900, {"task": {"name": "generation", "tokenizer": {"name": "bpe", "pieces": 900}}}, "not 900"),
+        ("abc\n" * 900, {"task": {"name": "generation", "context": 1}}, "task.context"),
+        ("abc\n" * 900, {"model": {"name": "gpt", "size": "huge"}}, "model.size"),
+        ("abc\n" * 900, {"model": {"name": "gpt", "width": 30, "heads": 4}}, "4 heads do not divide a width of 30"),
+        ("abc\n" * 900, {"model": {"name": "mlp"}}, "mlp"),
+    ],
+)
+def test_a_mistake_is_one_message(
+    content: str, changes: dict[str, Any], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bad.txt"
+    file.write_bytes(content.encode("latin-1"))
+    with pytest.raises(UserError, match=says):
+        tw.train(recipe(file, **changes), out=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_text_shorter_than_the_context_is_one_window(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("abc\n" * 90)
+    task = {"name": "generation", "context": 5000, "write": 3}
+    made = tw.train(recipe(tmp_path / "t.txt", task=task, budget="2 steps"), out=tmp_path / "run", quiet=True)
+    assert made.manifest["data"]["samples"] == {"train": 1, "valid": 1}
+
+
+def test_samples_stand_between_the_evaluations_on_the_screen(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tw.train(recipe(text, budget="4 steps", eval_every="2 steps"), out=tmp_path / "run")
+    said = capsys.readouterr().out
+    assert said.count("sample 1 |") == 2
+    assert said.index("step 2/4") < said.index("sample 1 |") < said.index("step 4/4")
+    assert f"trainwright predict {tmp_path / 'run'} --prompt" in said

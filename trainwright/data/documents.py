@@ -22,6 +22,7 @@ from trainwright.data.source import Source
 
 SUFFIXES = (".txt", ".text", ".md", ".rst", ".log", ".tex", ".py")
 _LEAST, _PIECES = 256, 20_000  # bytes of a piece at least; pieces of a stream, about, at most
+_SMALL = 100  # pieces of a short stream, at most: some of them can be held out
 _LONG = 16  # pieces' sizes without the end of a line, after which a piece ends anyway
 _BOM = b"\xef\xbb\xbf"
 
@@ -48,7 +49,7 @@ class Documents(Source):
         path: a file, or a folder with .txt, .text, .md, .rst, .log, .tex or .py files; a relative path is also looked
             up under $TRAINWRIGHT_DATA.
         encoding: of the files, such as "utf-8", "latin-1" or "utf-16".
-        piece: bytes of a record at least; "auto" is 256, and more for streams beyond 5 MB.
+        piece: bytes of a record at least; "auto" is 256, less for short texts, more beyond 5 MB.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Documents(Source):
         self.encoding = _known(encoding)
         files = list(_files(self.path))
         size = sum(f.stat().st_size for f in files)
-        least = max(_LEAST, size // _PIECES) if piece == "auto" else piece
+        least = max(1, min(_LEAST, size // _SMALL), size // _PIECES) if piece == "auto" else piece
         found = (_document(file, self.encoding, least) for file in files)
         self._documents = [d for d in found if len(d.cuts) > 1]
         if not self._documents:
