@@ -18,7 +18,7 @@ BUILT: dict[str, Callable[[], nn.Module]] = {
     "text_cnn": lambda: models["text_cnn"](**SIZES, width=6, filters=5, windows=(1, 2, 5)),
     "letters": lambda: models["text_cnn"](**{**SIZES, "letters": 9}, width=6, filters=5, spelling=3),
     "a bag": lambda: models["text_cnn"](**SIZES, width=6, windows=()),
-    "windows alone": lambda: models["text_cnn"](**SIZES, width=6, filters=5, mean=False),
+    "windows alone": lambda: models["text_cnn"](**SIZES, width=6, filters=5, bag=False),
     "gru": lambda: models["rnn"](**SIZES, width=6, units=4),
     "lstm": lambda: models["rnn"](**SIZES, width=6, units=4, cell="lstm", layers=2, pool="last"),
     "simple": lambda: models["rnn"](**SIZES, width=6, units=4, cell="simple", both=False, pool="max"),
@@ -129,7 +129,7 @@ def test_letters_are_summed_and_divided_by_the_root_of_their_number() -> None:
 
 def test_nothing_to_look_at_is_refused() -> None:
     with pytest.raises(UserError, match=r"model\.windows"):
-        models["text_cnn"](**SIZES, windows=(), mean=False)
+        models["text_cnn"](**SIZES, windows=(), bag=False)
 
 
 def test_forget_gates_begin_open() -> None:

@@ -61,9 +61,12 @@ class Spelling(nn.Module):
         """(N, F) -> (N, F + width) with what (N, G) groups, of which 0 is padding, say."""
         if self.table is None or letters is None:
             return told
-        # by the root of their number: a sum grows so where groups agree on nothing
-        count = (letters != 0).sum(1, keepdim=True).clamp_min(1)
-        return torch.cat([told, self.table(letters) / count.to(told.dtype).sqrt()], 1)
+        return torch.cat([told, together(self.table(letters), (letters != 0).sum(1, keepdim=True))], 1)
+
+
+def together(x: Tensor, count: Tensor) -> Tensor:
+    """(N, W) sums over (N, 1) pieces, divided by the root of their number: they grow so where pieces do not agree."""
+    return x / count.clamp_min(1).to(x.dtype).sqrt()
 
 
 def real_of(tokens: Tensor, lengths: Tensor) -> Tensor:
