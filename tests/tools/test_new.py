@@ -281,7 +281,7 @@ def sounds(root: Path) -> Path:
         (lambda p: p / "nowhere", "nothing is at"),
         (lambda p: pictures(p / "x") / "a" / "0.png", "is a single picture"),
         (lambda p: csv(p / "t.csv", [{"a": i, "target": 1} for i in range(9)]), "there is nothing to predict"),
-        (lambda p: csv(p / "t.csv", [{"t": f"{i} x y", "label": i % 2} for i in range(60)]), "learning from text"),
+        (lambda p: csv(p / "t.csv", [{"t": f"{i} x y", "y": i * 0.37} for i in range(60)]), "numbers from text"),
         (lambda p: csv(p / "t.csv", [{"date": f"2024-01-{i:02d}", "y": i * 0.5} for i in range(1, 30)]), "forecasting"),
     ],
 )
@@ -344,7 +344,7 @@ def test_the_command_says_what_was_decided_and_what_comes_next(place: Path, capf
         ("wine_quality/winequality-white.csv", "tabular_regression", "quality"),
         ("adbench_anomaly/38_thyroid.npz", "tabular_classification", "y"),
         ("mnist", "image_classification", None), ("fashion_mnist", "image_classification", None),
-        ("tinyshakespeare/input.txt", "generation", None),
+        ("tinyshakespeare/input.txt", "generation", None), ("sst2/train.tsv", "text_classification", "column_2"),
         ("cifar10_subset", "image_classification", None), ("clothing_subset", "image_classification", None),
     ],
 )  # fmt: skip
@@ -365,7 +365,7 @@ def test_every_real_table_and_set_of_images_gets_its_recipe(name: str, task: str
 @pytest.mark.parametrize(
     "name",
     ["bccd", "fsdd", "jsb_chorales", "ljspeech_part", "multi30k_en_de", "nottingham", "raccoon_subset",
-     "rotten_tomatoes", "sst2", "yesno", "wine_quality", "univariate_series", "adbench_anomaly"],
+     "rotten_tomatoes", "yesno", "wine_quality", "univariate_series", "adbench_anomaly"],
 )  # fmt: skip
 def test_every_other_real_set_is_refused_in_one_message(name: str, place: Path) -> None:
     home = os.environ.get("TRAINWRIGHT_DATA")
@@ -390,3 +390,60 @@ def test_texts_get_a_language_model_that_trains(place: Path) -> None:
     for name in ("train", "valid"):
         (place / "parts" / f"{name}.txt").write_text("It was a dark and stormy night; the rain fell.\n" * 120)
     assert recipe(new("parts", out="p.toml"))["data"] == {"source": "documents", "path": "parts"}
+
+
+def reviews(at: Path, head: str = "review,mood\n", rows: int = 60, extra: str = "") -> Path:
+    told = ("warm", "good"), ("dull", "bad")
+    lines = [f"a {told[i % 2][0]} film number {i} of the year{extra},{told[i % 2][1]}" for i in range(rows)]
+    at.write_text(head + "\n".join(lines) + "\n")
+    return at
+
+
+def test_a_labelled_table_of_texts_is_learned_from_its_texts(tmp_path: Path) -> None:
+    found = tw.new(reviews(tmp_path / "films.csv"), out=tmp_path / "recipe.toml")
+    recipe = read(tmp_path / "recipe.toml")
+    assert recipe.config.task["name"] == "text_classification"
+    assert (recipe.task["text"], recipe.task["target"]) == ("review", "mood")
+    assert "different words of 'review'" in dict(found.facts)["inputs"]
+    run = tw.train(tmp_path / "recipe.toml", {"budget": "1 step"}, out=tmp_path / "run", quiet=True)
+    assert run.state == "finished"
+
+
+def test_tabs_without_header_and_with_loose_quotes_are_read_as_text(tmp_path: Path) -> None:
+    lines = [f'the "{"warm" if i % 2 else "dull"} film" of year {i}\t{i % 2}' for i in range(60)]
+    (tmp_path / "films.tsv").write_text("\n".join(lines))
+    tw.new(tmp_path / "films.tsv", out=tmp_path / "recipe.toml")
+    recipe = read(tmp_path / "recipe.toml")
+    assert recipe.config.task["name"] == "text_classification"
+    assert recipe.source["quote"] == ""
+    assert not recipe.source["header"]
+
+
+def test_texts_beside_numbers_stay_a_table_and_the_doubt_is_told(tmp_path: Path) -> None:
+    path = reviews(tmp_path / "films.csv", head="review,stars,mood\n")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line.replace(" year,", f" year,{i % 5},") for i, line in enumerate(lines)))
+    found = tw.new(path, out=tmp_path / "recipe.toml")
+    assert read(tmp_path / "recipe.toml").config.task["name"] == "tabular_classification"
+    assert any("--task text_classification" in said for said in found.unsure)
+    tw.new(path, out=tmp_path / "text.toml", task="text_classification")
+    assert read(tmp_path / "text.toml").task["text"] == "review"
+
+
+def test_short_texts_are_read_where_there_is_nothing_else(tmp_path: Path) -> None:
+    rows = [{"t": f"{i} {'warm' if i % 2 else 'dull'} film", "label": i % 2} for i in range(60)]
+    tw.new(csv(tmp_path / "t.csv", rows), out=tmp_path / "recipe.toml")
+    assert read(tmp_path / "recipe.toml").task["text"] == "t"
+
+
+def test_a_folder_of_texts_per_class_is_recognized(tmp_path: Path) -> None:
+    for i in range(40):
+        file = tmp_path / "films" / ("pos" if i % 2 else "neg") / f"{i}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"a {'warm' if i % 2 else 'dull'} film {i}")
+    tw.new(tmp_path / "films", out=tmp_path / "recipe.toml")
+    recipe = read(tmp_path / "recipe.toml")
+    assert (recipe.config.task["name"], recipe.config.data["source"]) == ("text_classification", "texts")
+    assert recipe.config.budget == "60 epochs"
+    run = tw.train(tmp_path / "recipe.toml", {"budget": "1 step"}, out=tmp_path / "run", quiet=True)
+    assert run.state == "finished"

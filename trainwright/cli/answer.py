@@ -39,6 +39,7 @@ _TOLD = 20  # bad inputs named one by one
     default="error",
     help="An input that cannot be read: end, or go on.",
 )
+@click.option("--text", multiple=True, metavar="TEXT", help="Instead of inputs: a text to judge; may be repeated.")
 @click.option("--prompt", multiple=True, metavar="TEXT", help="Of a run that writes: what to go on from; repeatable.")
 @click.option("--tokens", type=int, metavar="N", help="With --prompt: tokens to write, at most.")
 @click.option("--samples", type=int, metavar="N", help="With --prompt: texts behind each prompt; 1 unless given.")
@@ -57,6 +58,7 @@ def predict(
     form: Form | None,
     keep: tuple[str, ...],
     on_bad: str,
+    text: tuple[str, ...],
     prompt: tuple[str, ...],
     tokens: int | None,
     samples: int | None,
@@ -68,7 +70,7 @@ def predict(
     seed: int | None,
     as_json: bool,
 ) -> None:
-    """Let a run's model answer for files: images, folders of images, or tables (.csv, .parquet, .jsonl).
+    """Let a run's model answer for files: images, folders of images, texts, or tables (.csv, .parquet, .jsonl).
 
     An answer begins with where its record came from: the input, and the row of a table, counted from 1. Of classes it
     has the probabilities of all. On a terminal the first answers are shown; a pipe and --out get every one as it is
@@ -78,6 +80,7 @@ def predict(
     trainwright predict runs/2026-11-20-digits-a1b2 photo.png
     trainwright predict runs/2026-11-20-adult-c3d4 new.csv --out answers.csv --keep name
     cat new.jsonl | trainwright predict runs/2026-11-20-adult-c3d4 - --format jsonl
+    trainwright predict runs/2026-11-20-sst2-a7b8 --text "a warm and funny film"
     trainwright predict runs/2026-11-20-gpt-e5f6 --prompt "ROMEO:" --tokens 300
 
     A run that writes texts shows the prompt and what comes behind it, as it is written.
@@ -85,23 +88,24 @@ def predict(
     choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition": repetition}
     told: dict[str, Any] = {"--tokens": tokens, "--samples": samples, "--stop": stop or None, "--seed": seed}
     if prompt:
-        others = {"INPUT": inputs, "--part": part, "--out": out, "--format": form, "--keep": keep}
+        others = {"INPUT": inputs, "--text": text, "--part": part, "--out": out, "--format": form, "--keep": keep}
         write(run, prompt, 1 if samples is None else samples, _asked(tokens, stop, seed, choice), others, as_json)
         return
     if given := next((k for k, v in {**told, **_flags(choice)}.items() if v is not None), None):
         raise UserError(given, "is for a run that writes texts, with --prompt", "leave it out, or write --prompt TEXT")
-    if bool(inputs) == bool(part):
-        raise UserError("predict", "either INPUT or --part says what is asked", "give one of the two")
+    if sum(map(bool, (inputs, part, text))) != 1:
+        raise UserError("predict", "one of INPUT, --part and --text says what is asked", "give one of them")
     folder = run_folder(run)
     target = None if out is None else new_file(out)
     skipped: list[dict[str, str]] = []
     with stdout_for_json(as_json):
         from trainwright.runs.answers import answered
-        from trainwright.runs.inputs import items_from, items_of
+        from trainwright.runs.inputs import items_from, items_of, items_typed
         from trainwright.runs.run import open_run
 
         opened = open_run(folder)
-        items = items_of(folder, part) if part else items_from(inputs, folder)
+        typed = items_typed(text, folder) if text else items_from(inputs, folder)
+        items = items_of(folder, part) if part else typed
         bad = _passing(skipped) if on_bad == "skip" else None
         answers = _counted(answered(opened.predictor, items, keep=keep, bad=bad), shown=target is not None)
         kept = list(_some(answers)) if as_json and target is None else []

@@ -20,7 +20,7 @@ from trainwright.runs.gathered import divided, open_source, same_data, skipping
 from trainwright.runs.recipe import Recipe, read
 
 STDIN = "-"
-_TABLES = {".csv", ".tsv", ".parquet", ".jsonl", ".ndjson"}
+_TABLES = {".csv", ".tsv", ".tab", ".pq", ".parquet", ".jsonl", ".ndjson"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,14 @@ def items_from(paths: Sequence[str], folder: Path) -> Iterator[Item]:
                 yield from _in(path, name, recipe)
         except DataError as error:
             yield Item({"input": name}, name, _raising(error))
+
+
+def items_typed(texts: Sequence[str], folder: Path) -> Iterator[Item]:
+    """Texts that a person typed, for a run whose task reads texts."""
+    name = _readable(folder).config.task["name"]
+    if not tasks.tags(name).get("reads_text"):
+        raise UserError("--text", f"this run does {name}, which reads no text", "name a file or a folder")
+    yield from (Item({"text": text}, f"text {i}", _given({"text": text})) for i, text in enumerate(texts, 1))
 
 
 def items_of(folder: Path, part: str) -> Iterator[Item]:
@@ -80,7 +88,22 @@ def _in(path: Path, name: str, recipe: Recipe) -> Iterator[Item]:
     elif path.suffix.lower() in SUFFIXES:
         yield _image(path)
         return
+    if tasks.tags(recipe.config.task["name"]).get("reads_text") and (texts := _texts(path, recipe)) is not None:
+        yield from _rows(texts, name)
+        return
     yield from _rows(_source(path, recipe), name)
+
+
+def _texts(path: Path, recipe: Recipe) -> Source | None:
+    """A text file or a folder of them: a text is a line where it was so in training, else a file; None for others."""
+    if path.is_file() and path.suffix.lower() in (*_TABLES, ".gz"):
+        return None
+    own, options = recipe.reader()
+    if own == "table" and path.suffix and Path(str(options.get("path", ""))).suffix == path.suffix:
+        return None
+    lines = own != "texts" or options.get("classes") is not None or options.get("per") == "line"
+    kept: dict[str, Any] = {key: options[key] for key in ("endings", "encoding") if own == "texts" and key in options}
+    return source_of("texts", {"path": str(path), "per": "line" if lines else "file", "labels": "none", **kept})
 
 
 def _readable(folder: Path) -> Recipe:
@@ -122,6 +145,10 @@ def _rows(source: Source, name: str) -> Iterator[Item]:
 
 def _reader(source: Source, index: int) -> Callable[[], Record]:
     return lambda: source[index]
+
+
+def _given(record: Record) -> Callable[[], Record]:
+    return lambda: record
 
 
 def _known(name: str, record: Record) -> Item:

@@ -28,6 +28,15 @@ USUAL: Mapping[str, Mapping[str, Any]] = {
         "eval_every": "200 steps",
         "save_every": "200 steps",
     },
+    "text_classification": {
+        "task": {"silenced": 0.3},
+        "model": {"name": "text_cnn"},
+        "optimizer": {"name": "adamw", "lr": 4e-3, "weight_decay": 0.0},
+        "schedule": {"name": "cosine"},
+        "batch_size": 64,
+        "budget": "4 epochs",
+        "ema": 0.998,
+    },
     "generation": {
         "model": {"name": "gpt", "activation": "relu2"},
         "optimizer": {"name": "adamw", "lr": 4e-3, "betas": (0.9, 0.98), "weight_decay": 0.1},

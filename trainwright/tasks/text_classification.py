@@ -143,7 +143,7 @@ class TextLabels(Processor):
         return labels_of(value, where) if self.several else label_of(value, where)
 
 
-@tasks.add("text_classification")
+@tasks.add("text_classification", reads_text=True)
 @final
 class TextClassification(Task[TextLabels]):
     """Tell the class of a text, or which of several labels it has.

@@ -23,8 +23,8 @@ _IDX = re.compile(r".*-idx[134]-ubyte(\.gz)?")
 _LISTED = 8  # names shown of a folder that nothing is made of
 READS = (
     "it reads tables (.csv, .tsv, .parquet, .jsonl, also a train and a test table in one folder), a folder or .zip "
-    "with one folder of images or films per class, IDX files, .npz files, texts to be continued, and the public sets "
-    "that `trainwright explain set` lists"
+    "with one folder of images, films or texts per class, IDX files, .npz files, texts to be continued, and the public "
+    "sets that `trainwright explain set` lists"
 )
 
 
@@ -32,7 +32,7 @@ READS = (
 class Found:
     """Data that can be trained on."""
 
-    kind: str  # "table", "images", "films", "texts"
+    kind: str  # "table", "images", "films", "texts", "labelled texts"
     spec: dict[str, Any]  # of the recipe's data section; paths are Path
     source: Source
     told: str  # what it is, in words
@@ -83,7 +83,7 @@ def _public(name: str) -> Found:
     from trainwright.data.catalogue import known, opened
 
     public, source = known(name), opened(name)
-    kind = "table" if public.source == "table" else "images"
+    kind = {"table": "table", "texts": "labelled texts"}.get(public.source, "images")
     spec = {"source": "catalogue", "set": name, **public.split}
     return Found(kind, spec, source, f"the public set '{name}'", target=public.target)
 
@@ -108,7 +108,9 @@ def _in_file(path: Path) -> Found | None:
     if name.endswith(".zip"):
         suffixes = Counter(Path(m.name).suffix.lower() for m in archive.members(real) if not hidden(Path(m.name).name))
         _no_boxes([m.name for m in archive.members(real)], str(path))
-        return _images(path) if any(suffixes[s] for s in IMAGES) else None
+        if any(suffixes[s] for s in IMAGES):
+            return _images(path)
+        return _labelled(path) if suffixes[".txt"] else None
     if name.endswith(documents.SUFFIXES):
         return _texts(path, "a text")
     if _IDX.fullmatch(name):
@@ -133,6 +135,8 @@ def _in_folder(path: Path, task: str | None) -> Found | None:
         return _films(path)
     if any(inside[s] for s in IMAGES):
         return _images(path, deep=_deep(real))
+    if task != "generation" and inside[".txt"] and (found := _labelled(path)):
+        return found
     if any(n.lower().endswith(documents.SUFFIXES) for n in files) or (task == "generation" and _holds_texts(inside)):
         return _texts(path, "texts")
     packed = [n for n in files if n.lower().endswith((".npz", ".zip"))]
@@ -172,6 +176,13 @@ def _films(path: Path) -> Found:
     source = sources["videos"](path=str(path))
     task = "video_classification"
     return Found("films", {"source": "videos", "path": path}, source, "films in one folder per class", task=task)
+
+
+def _labelled(path: Path) -> Found | None:
+    """Texts in one folder per class; None where there are no such folders."""
+    source = sources["texts"](path=str(path))
+    spec = {"source": "texts", "path": path}
+    return Found("labelled texts", spec, source, "texts in one folder per class") if source.labelled else None
 
 
 def _texts(path: Path, told: str) -> Found:

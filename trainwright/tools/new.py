@@ -22,17 +22,19 @@ from trainwright.runs.gathered import divided, learn, skipping
 from trainwright.runs.recipe import read
 from trainwright.runs.usual import USUAL
 from trainwright.tools.found import Found, find, labels
-from trainwright.tools.target import CLASSIFY, REGRESS, aim, shares
+from trainwright.tools.prose import others, text_column
+from trainwright.tools.target import CLASSIFY, REGRESS, Aim, aim, shares
 from trainwright.tools.toml import Line, written
 
 _FEW, _MANY, _ENOUGH = 1_000, 100_000, 10_000  # records: below, a fifth is held out; above, so many and no more
 _LEAST = 5_000  # characters, below which no window of a usual length can be held out
 _LITTLE = 20_000_000  # characters, below which pieces of words are too rare to be learned
+_STEPS, _EPOCHS, _OFTEN = 400, 4, 60  # of few texts: steps at least, the usual epochs, and epochs at most
 _LOOKED_AT = 16  # pictures whose shape is told
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_TABULAR = (CLASSIFY, REGRESS)
-_KINDS = {"table": _TABULAR, "images": ("image_classification",), "films": ("video_classification",)}
-_KINDS["texts"] = ("generation",)
+_READ = "text_classification"
+_KINDS = {"table": (CLASSIFY, REGRESS, _READ), "images": ("image_classification",), "films": ("video_classification",)}
+_KINDS |= {"texts": ("generation",), "labelled texts": (_READ,)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,9 @@ def new(
     """Look at data, and write a short recipe that trains on it with no edit.
 
     Args:
-        path: a table, a folder with a training and a test table, a folder or .zip with one folder of images or films
-            per class, a folder of IDX files, an .npz file, a text file or a folder of them, or the name of a public
-            set.
+        path: a table, a folder with a training and a test table, a folder or .zip with one folder of images, films or
+            texts per class, a folder of IDX files, an .npz file, a text file or a folder of them, or the name of a
+            public set.
         out: the recipe, which must not be there yet.
         task: what is learned; found by itself unless given.
         target: the column of a table to predict; found by itself unless given.
@@ -122,13 +124,15 @@ def _of_table(plan: _Plan, found: Found, task: str | None, target: str | None) -
     values = {name: _picked(source.values(name), source.parts().get("train")) for name in fields}
     chosen = aim(fields, values, known=found.target, asked=target, task=task, usual=found.task)
     plan.unsure += chosen.unsure
-    plan.values["task"] = {"name": chosen.task, "target": chosen.name}
+    text = _text_of(plan, chosen, values, task)
+    plan.values["task"] = {"name": chosen.task, **({"text": text} if text else {}), "target": chosen.name}
     plan.reasons["task"] = f"Target '{chosen.name}': {chosen.why}. {chosen.task}: {chosen.because}."
     missing = sum(is_missing(v) for v in values[chosen.name])
     columns = f"{records:,} records of {len(fields)} columns"
     plan.facts += [("data", f"{found.told}: {columns}"), ("target", f"{chosen.name}: {chosen.why}")]
     plan.facts += [("task", f"{chosen.task}: {chosen.because}")]
-    _divided(plan, found, records, chosen.task == CLASSIFY, _clock(values, chosen.name) if not source.parts() else None)
+    clock = None if source.parts() or text else _clock(values, chosen.name)
+    _divided(plan, found, records, chosen.task != REGRESS, clock)
     if missing:
         if missing > records / 2:
             raise DataError(
@@ -138,6 +142,21 @@ def _of_table(plan: _Plan, found: Found, task: str | None, target: str | None) -
         plan.reasons["on_bad_sample"] = f"{missing:,} records lack the target; they are passed over and listed."
         plan.unsure.append(f"{missing:,} records lack the target and are passed over")
     _try(plan, found)
+
+
+def _text_of(plan: _Plan, chosen: Aim, values: Mapping[str, Any], task: str | None) -> str | None:
+    """The column of text, where that is what the target is told from; the aim's task is then that of texts."""
+    text = text_column(values, chosen.name) if chosen.task in (CLASSIFY, _READ) and task != CLASSIFY else None
+    if text is None:
+        if task == _READ:
+            raise DataError("--task", "no column holds texts of several words", f"leave it out, or write {CLASSIFY}")
+        return None
+    if (beside := others(values, chosen.name, text)) and task is None:
+        said = f"'{text}' holds texts, which a table is not learned from; to learn from them alone: --task {_READ}"
+        plan.unsure.append(f"{said} ({len(beside)} other columns are then left out)")
+        return None
+    chosen.task, chosen.because = _READ, f"'{text}' holds texts; {chosen.because}"
+    return text
 
 
 def _of_pictures(plan: _Plan, found: Found, task: str | None, target: str | None) -> None:
@@ -205,6 +224,8 @@ def _settings(plan: _Plan, found: Found) -> None:
     """What the task usually says; options of the task itself stay beside the target."""
     name = plan.values["task"]["name"]
     usual = dict(USUAL.get(name, {}))
+    if name == _READ and (epochs := -(-_STEPS * usual["batch_size"] // _training(found))) > _EPOCHS:
+        usual["budget"] = f"{min(epochs, _OFTEN)} epochs"  # few texts are read more often
     plan.values["task"] = {**plan.values["task"], **usual.pop("task", {})}
     plan.values |= {**usual, **found.options}
     if usual:
@@ -225,10 +246,16 @@ def _try(plan: _Plan, found: Found) -> None:
         learn(task, found.source, division.parts["train"], skipped)
     except DataError as error:
         if "no column is of use" in error.what:
-            what = f"{error.what}; learning from text, and from time alone, is not there yet"
+            what = f"{error.what}; learning numbers from text, and from time alone, is not there yet"
             raise DataError(error.where, what, "give columns of numbers or categories beside the target") from None
         raise
     build_model(recipe, task)
+    if plan.values["task"]["name"] == _READ:
+        plan.facts.append(
+            ("inputs", f"{len(task.processor.reader.tokenizer):,} different words of '{values['task']['text']}'")
+        )
+        plan.facts += [("", note) for note in task.processor.notes()]
+        return
     columns = task.processor.inputs
     numbers, categories = ({column.name for column in found} for found in (columns.numbers, columns.categories))
     if numbers | categories == {plan.values["data"].get("time")}:

@@ -87,7 +87,7 @@ def _opened(path: Path) -> tuple[dict[str, Any], Source, list[str]]:
     """The options of the source `table` that read a file, the records, and what is guessed of them."""
     options: dict[str, Any] = {}
     unsure: list[str] = []
-    for _ in range(4):  # each round settles one option
+    for _ in range(5):  # each round settles one option
         try:
             source: Source = sources["table"](path=str(path), **options)
             break
@@ -98,7 +98,7 @@ def _opened(path: Path) -> tuple[dict[str, Any], Source, list[str]]:
             options |= more
             unsure += [f"the file is taken to be written with {key} = {value!r}" for key, value in more.items()]
     else:
-        raise AssertionError("three options cure all there is")
+        raise AssertionError("four options cure all there is")
     if _headless(source) and "header" not in options and path.name.lower().endswith((".csv", ".tsv", ".tab", *_PLAIN)):
         options["header"] = False
         source = sources["table"](path=str(path), **options)
@@ -113,6 +113,8 @@ def _cure(trouble: str, path: Path, options: Mapping[str, Any]) -> dict[str, Any
     """The option that a message of the reader's asks for."""
     if "separator" not in options and "separator" in trouble and (mark := _separator(path, options)):
         return {"separator": mark}
+    if "quote" not in options and "quote" in trouble and path.name.lower().endswith((".tsv", ".tab")):
+        return {"quote": ""}  # tabs are rare in text, so those who use them seldom quote
     if "encoding" not in options and "not UTF-8" in trouble:
         return {"encoding": "cp1252"}
     if "encoding" not in options and "UTF-16" in trouble:

@@ -102,9 +102,7 @@ def _task_of(name: str, values: Sequence[Any]) -> tuple[str, str, str]:
     if any(isinstance(v, str | bool) for v in there):
         if len(there) >= 50 and len(tally) > len(there) / 10 and len(tally) > 100:
             what = f"its {len(tally):,} different texts in {len(there):,} records are no classes"
-            raise DataError(
-                f"column '{name}'", what, "name another target: --target NAME; text is not learned from yet"
-            )
+            raise DataError(f"column '{name}'", what, "name another target: --target NAME")
         return CLASSIFY, f"it has {len(tally)} values: {shares(tally)}", ""
     if not all(isinstance(v, int | float) for v in there):
         raise DataError(f"column '{name}'", "it holds neither numbers nor text", "name another target: --target NAME")
