@@ -124,7 +124,7 @@ def test_a_part_of_the_runs_own_data_is_answered_as_it_was_scored(place: Path, c
     assert right == pytest.approx(run.metrics["test/accuracy"])
     assert len({row["record"] for row in rows}) == len(rows)
     _, err = said(["iris", "new.csv", "--part", "test"], capfd, code=2)
-    assert "give one of the two" in err
+    assert "give one of them" in err
     said(["iris"], capfd, code=2)
 
 
