@@ -49,7 +49,8 @@ def _row(show: Show, trials: Sequence[Trial]) -> str:
     told = f"{mean:.4f} ({low:.4f} to {high:.4f})" if len(values) > 1 else f"{mean:.4f}"
     reached = "" if show.reached(mean) else " **missed**"
     sign = "at least" if show.better == "higher" else "at most"
-    linear = "" if trials[0].linear is None else f"{trials[0].linear:.4f}"
+    simple = [t.linear for t in trials if t.linear is not None]
+    linear = f"{statistics.mean(simple):.4f}" if simple else ""
     wall, processor = (statistics.mean(getattr(t, name) for t in trials) for name in ("wall", "processor"))
     load = statistics.mean(t.load for t in trials)
     cells = [show.name, show.metric, f"{sign} {show.wanted:g} in {show.minutes:g} min", told + reached, linear]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from trainwright.core.errors import DataError, UserError
 from trainwright.data.parallel import Parallel
@@ -210,3 +213,28 @@ def test_a_partner_that_is_not_there_is_told_of(tmp_path: Path) -> None:
         Parallel(path=path, languages=("de", "fr"))
     with pytest.raises(DataError, match="are empty"):
         Parallel(path=pair(tmp_path / "empty", "", ""), languages=("de", "en"))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary(max_size=80), encoding=st.sampled_from(["utf-8", "latin-1", "utf-16", "cp1252", "shift_jis"]))
+def test_any_bytes_are_texts_or_one_message(tmp_path: Path, data: bytes, encoding: str) -> None:
+    (tmp_path / "a.txt").write_bytes(data)
+    for per in ("file", "line"):
+        try:
+            source = Texts(path=str(tmp_path / "a.txt"), per=per, encoding=encoding)  # type: ignore[arg-type]
+        except DataError:
+            continue
+        for i in range(len(source)):
+            with suppress(DataError):
+                assert isinstance(source[i]["text"], str)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lines=st.lists(st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp"))), min_size=1, max_size=8))
+def test_lines_are_those_that_python_reads(tmp_path: Path, lines: list[str]) -> None:
+    (tmp_path / "a.de").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\r\n")
+    (tmp_path / "a.en").write_text("\n".join(lines), encoding="utf-8", newline="\n")
+    if lines[-1]:  # without a line end behind it, an empty last line is none
+        source = Parallel(path=str(tmp_path / "a.de"), languages=("de", "en"))
+        bare = [line.removeprefix("\ufeff") if i == 0 else line for i, line in enumerate(lines)]
+        assert source.values("source") == source.values("target") == [line.strip() for line in bare]

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainwright.core.errors import DataError, UserError
+from trainwright.core.errors import CheckpointError, DataError, UserError
 from trainwright.core.kinds import tokenizers
 from trainwright.core.tokenizer import SPECIAL, Tokenizer
 from trainwright.data.tokenizing import checked_text, text_of, tokenizer_of
@@ -203,3 +204,22 @@ def test_a_field_that_is_no_text_is_a_bad_sample(value: Any, said: str) -> None:
         checked_text(value, "text", "record")
     with pytest.raises(DataError, match="did you mean 'text'"):
         text_of({"text": value}, "texts", "record")
+
+
+def damaged(name: str) -> list[dict[str, Any]]:
+    """What was learned, each time with another part of it spoiled."""
+    sound = fitted(name, "padding").state_dict()
+    found: list[dict[str, Any]] = [{}]
+    for key, value in sound.items():
+        assert isinstance(value, str | list)
+        found += [{**sound, key: v} for v in (None, 7, [], value[:3], [None, 5], [["a"]], [["a", "b"]], value[::-1])]
+    return found
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "bytes"])
+def test_a_damaged_state_ends_with_a_typed_error_or_works(name: str) -> None:
+    for state in damaged(name):
+        made = tokenizer_of(name, ("padding", "unknown"))
+        with suppress(KeyError, TypeError, ValueError, AttributeError, IndexError, CheckpointError, DataError):
+            made.load_state_dict(state)
+            assert isinstance(made.decode(made.encode("The quick fox")), str)
