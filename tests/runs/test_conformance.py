@@ -749,6 +749,16 @@ def small_gpt(*, vocab: int, context: int) -> nn.Module:
     return models["gpt"](vocab=vocab, context=context, size="nano", depth=1)
 
 
+def small_reader(*, vocab: int, padding: int, context: int, letters: int, outputs: int) -> nn.Module:
+    sizes = {"vocab": vocab, "padding": padding, "letters": letters, "outputs": outputs}
+    return models["text_cnn"](**sizes, width=8, filters=4, dropout=0.0, embedding_dropout=0.0)
+
+
+def reviews() -> list[dict[str, Any]]:
+    words = ("good", "bad", "odd")
+    return [{"text": "a film " * (1 + i % 5) + words[i % 3], "label": words[i % 3]} for i in range(24)]
+
+
 BUILT_IN = (
     BuiltIn("tabular_classification", {}, small_mlp, lambda: table(True), "target"),
     BuiltIn("tabular_regression", {}, small_mlp, lambda: table(False), "target"),
@@ -756,6 +766,7 @@ BUILT_IN = (
     BuiltIn("image_classification", {"gigabytes": 0.0}, small_cnn, files, "label"),  # kept as bytes
     BuiltIn("video_classification", {"frames": 3}, small_video, lambda: films(16), "label"),
     BuiltIn("generation", {"context": 16, "write": 4}, small_gpt, lines, "label"),
+    BuiltIn("text_classification", {"silenced": 0.2}, small_reader, reviews, "label"),
     BuiltIn("supervised", {"loss": "cross_entropy"}, small_mlp, lambda: arrays("cross_entropy"), "y"),
     BuiltIn("supervised", {"loss": "binary_cross_entropy"}, small_mlp, lambda: arrays("binary_cross_entropy"), "y"),
     BuiltIn("supervised", {"loss": "mse"}, small_mlp, lambda: arrays("mse"), "y"),
