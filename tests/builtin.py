@@ -98,7 +98,7 @@ RECURRENT: tuple[Any, ...] = (
     {"name": "lstm", "units": 8, "give": "all"},
     {"name": "gru", "units": 8},
 )
-READER = {"width": 8, "units": 8, "cell": "lstm", "layers": 2}
+READER = {"width": 8, "units": 8, "cell": "lstm", "layers": 2, "dropout": 0.0, "embedding_dropout": 0.0}
 SMALL = {"members": 3, "width": 16, "size": 4, "dropout": 0.0}
 
 BUILTIN: Sequence[Case] = (
@@ -128,14 +128,14 @@ BUILTIN: Sequence[Case] = (
     Case(
         "text_classification",
         lambda: tasks["text_classification"](silenced=0.1),
-        built("text_cnn", {"width": 8, "filters": 4}),
+        built("text_cnn", {"width": 8, "filters": 4, "dropout": 0.0, "embedding_dropout": 0.0}),
         reviews,
     ),
     Case("texts read in both directions", lambda: tasks["text_classification"](), built("rnn", READER), reviews),
     Case(
         "texts that look at themselves",
         lambda: tasks["text_classification"](tokenizer="characters"),
-        built("transformer_encoder", {"width": 16, "heads": 2}),
+        built("transformer_encoder", {"width": 16, "heads": 2, "dropout": 0.0}),
         reviews,
     ),
     Case(
