@@ -256,7 +256,8 @@ class TrainState:
             try:
                 part.load_state_dict(state[name])
             except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
-                raise CheckpointError(f"the checkpoint's '{name}' does not fit this run: {error}") from error
+                why = " ".join(str(error).split())
+                raise CheckpointError(f"the checkpoint's '{name}' does not fit this run: {why[:300]}") from error
 
     @contextmanager
     def aside(self) -> Iterator[None]:

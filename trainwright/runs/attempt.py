@@ -25,6 +25,7 @@ from trainwright.runs.assemble import Pieces, in_steps
 from trainwright.runs.changed import Changes
 from trainwright.runs.changed import told as told_changes
 from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, must_be_whole, read_manifest, write_json
+from trainwright.runs.edited import KEPT, as_written
 from trainwright.runs.final import final_scores
 from trainwright.runs.learned import write_learned
 from trainwright.runs.likeness import likeness
@@ -114,6 +115,7 @@ class _Story:
     reason: str = ""
     scores: Scores = field(default_factory=Scores)
     last: RunEnded | None = None
+    begun: bool = False  # the log tells that the attempt begins
 
     def ended(self) -> RunEnded:
         """The last event."""
@@ -154,7 +156,8 @@ def _story(a: Attempt) -> Iterator[_Story]:
                 raise
             finally:
                 try:
-                    tell(story.ended())
+                    if story.begun or not a.resumed:  # else what the log tells of earlier attempts stays the last word
+                        tell(story.ended())
                 finally:
                     close()
     finally:
@@ -199,6 +202,7 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
         told = manifest(pieces, cadence, monitor, better, a.facts)
         alike = likeness(read_manifest(a.folder), told) if a.resumed else ""
         note = "; ".join(part for part in (alike, told_changes(a.changed)) if part)
+        told[KEPT] = as_written(a.folder)
         told["attempts"] = _lineage(a, first, now, alike)
         write_json(each_text(told, hide), a.folder / MANIFEST)
         write_learned(pieces.task.processor, a.folder / PROCESSOR)
@@ -207,6 +211,7 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
         if a.console:
             a.console.start(a, cadence, monitor if "valid" in pieces.evaluations else "", better)
     story.tell(RunStarted(earlier + 1, first, cadence.steps, pieces.per_epoch, now, note))
+    story.begun = True
     for finding in pieces.findings if not a.resumed else ():
         story.tell(Found(first, finding))
     return cadence, _judge(pieces, monitor, better)

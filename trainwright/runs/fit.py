@@ -36,7 +36,7 @@ from trainwright.runs.keras import adapted, original
 from trainwright.runs.learned import read_learned
 from trainwright.runs.measures import MetricSpecs, by_label, is_own, metrics_of
 from trainwright.runs.measures import written as metrics_written
-from trainwright.runs.mine import own_parts, same_parts
+from trainwright.runs.mine import own_parts, same_parts, same_settings
 from trainwright.runs.own import Asked, array_pieces, foreign_pieces
 from trainwright.runs.private import safe
 from trainwright.runs.recipe import plain, write
@@ -274,6 +274,7 @@ def _attempt_of(
         before = run.manifest
         if before["kind"] != "own":
             raise UserError(str(resumed), "was trained from a recipe", f"resume it with tw.resume({str(resumed)!r})")
+        same_settings(run.config, _written(config, again, model))
         same_data(before["data"], pieces.facts, resumed)
         spent(run, pieces)
         attempts = [*before["attempts"], {}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,6 +56,7 @@ class Data:
             "records": len(self.source),
             "split": self.split.how,
             "samples": {name: len(part) for name, part in self.parts.items()},
+            "parts": {name: _digest(part.ids) for name, part in self.parts.items()},
         }
         if self.bad:
             counts = {part: len(bad) for part, bad in self.bad.items()}
@@ -85,9 +87,18 @@ def open_source(recipe: Recipe, report: Report) -> Source:
 
 
 def same_data(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """A run goes on, and its parts are judged, only with the data it began with."""
+    """A run goes on, and its parts are judged, only with the data it began with, divided as they were."""
     if before["fingerprint"] != now["fingerprint"] and before["fingerprint"]:
         raise _other_data(str(folder))
+    was, here = before.get("parts"), now.get("parts")
+    if was and here and was != here:
+        what = "the data is not divided as it was when this run began: samples would change from one part to another"
+        raise UserError(str(folder), what, "give seed, valid, test and split again as they were, or start a new run")
+
+
+def _digest(ids: Tensor) -> str:
+    """Of the records of a part."""
+    return hashlib.sha256(ids.cpu().contiguous().numpy().tobytes()).hexdigest()[:32]
 
 
 def _other_data(where: str) -> UserError:

@@ -28,6 +28,9 @@ def also(manifest: Mapping[str, Any]) -> str:
     return f": its {', its '.join(own)} {'are' if len(own) > 1 else 'is'} code of yours too" if own else ""
 
 
+_FOR_GOOD = ("seed", "batch_size", "precision", "ema", "rates", "freeze", "unfreeze")
+
+
 def same_parts(run: Run, config: RunConfig, loss: str | Mapping[str, Any] | None) -> None:
     """A run goes on with the loss, optimizer and step it began with, and with its own schedule; UserError otherwise.
 
@@ -44,6 +47,23 @@ def same_parts(run: Run, config: RunConfig, loss: str | Mapping[str, Any] | None
         if then != here and (key != "schedule" or then == "own"):
             what = f"{_shown(here, 'own')}, but this run began with {_of(then)}"
             raise UserError(key, what, "give it that again")
+
+
+def same_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """A run goes on with the settings that decide its numbers; UserError otherwise.
+
+    Args:
+        before: config.toml as it is.
+        now: as it would be written.
+    """
+    for key in _FOR_GOOD:
+        if before.get(key) != now.get(key):
+            what = f"is {_option(now.get(key))}, but this run began with {_option(before.get(key))}"
+            raise UserError(key, what, "give it that again, or start a new run with the other")
+
+
+def _option(value: Any) -> str:
+    return "none" if value in (None, {}, []) else repr(value)
 
 
 def _shown(name: Any, own: Any = None) -> str:

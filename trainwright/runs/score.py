@@ -24,6 +24,7 @@ from trainwright.runs.assemble import Pieces
 from trainwright.runs.baselines import allowed, baselines
 from trainwright.runs.begin import served, served_weights
 from trainwright.runs.confusion import Confusion, taken, with_pairs
+from trainwright.runs.edited import must_be_as_written
 from trainwright.runs.gathered import gather_data, same_data, skipping, sound
 from trainwright.runs.measures import by_name
 from trainwright.runs.predict import reopened
@@ -142,6 +143,7 @@ def evaluate_run(
 
 
 def _own_part(run: Run, task: Any, part: str | None, runtime: Runtime) -> tuple[Callable[[], Iterable[Batch]], str]:
+    must_be_as_written(run.manifest, run.path, ("seed",))
     recipe = read(run.path)
     learned = task.processor.state_dict()
     known = run.manifest["data"].get("bad_samples", {}).get("records", [])

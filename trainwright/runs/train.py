@@ -19,9 +19,18 @@ from trainwright.engine.ranks import launched, run_ranks
 from trainwright.engine.runtime import Runtime
 from trainwright.runs.assemble import Pieces, assemble, try_first
 from trainwright.runs.attempt import Attempt, attempt
-from trainwright.runs.changed import changed
+from trainwright.runs.changed import Changes, changed
 from trainwright.runs.console import Console
-from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, moved_aside, must_be_whole, new_folder
+from trainwright.runs.directory import (
+    CONFIG,
+    MANIFEST,
+    PROCESSOR,
+    moved_aside,
+    must_be_whole,
+    new_folder,
+    read_manifest,
+)
+from trainwright.runs.edited import KEPT, edits, must_be_as_written
 from trainwright.runs.gathered import same_data
 from trainwright.runs.initial import begin, remember, rule_of, take
 from trainwright.runs.learned import read_learned
@@ -122,6 +131,7 @@ def resume(
     changes, said = in_our_words(changes or {}, run.config)
     may_change(changes, run.path)
     checked = read(run.path, changes)
+    must_be_as_written(facts, run.path, (*_FOR_GOOD, "optimizer.name"))
     config = checked.config
     must_be_given(config.model_dump(), "the run")
     if config.ranks > 1 and launched() is None:
@@ -153,7 +163,7 @@ def resume(
             observers=[*named(checked.observers), *observers],
             console=console,
             resumed=True,
-            changed=changed(safe(read(run.path).written()), safe(checked.written())),
+            changed=_changes(run, checked),
         )
         attempt(a)
         return finished(a)
@@ -161,6 +171,12 @@ def resume(
         if console:
             console.close()
         runtime.ranks.close()
+
+
+def _changes(run: Run, now: Recipe) -> Changes:
+    """What a resume changes, by what it is told and by what somebody wrote into config.toml."""
+    by_hand = edits(run.manifest, run.path)
+    return {**by_hand, **changed(safe(read(run.path).written()), safe(now.written()))}
 
 
 def finished(a: Attempt, own: nn.Module | None = None) -> Run:
@@ -184,11 +200,14 @@ def _drawn(run: Run, a: Attempt) -> None:
 
 
 def may_change(changes: Mapping[str, Any], folder: Path) -> None:
-    """A run goes on with the task, data, model and seed it began with; UserError for a change of these."""
+    """A run goes on with the task, data, model and seed it began with; UserError for a change of these.
+
+    The data may lie elsewhere now: their fingerprint tells whether they are the same.
+    """
     again = hidden_keys(stored_config(folder / CONFIG))
     for key in changes:
         top = key.partition(".")[0]
-        if key not in again and (top in _FOR_GOOD or key in ("optimizer", "optimizer.name")):
+        if key not in again and key != "data.path" and (top in _FOR_GOOD or key in ("optimizer", "optimizer.name")):
             raise UserError(
                 key,
                 "cannot change in a run that goes on",
@@ -231,6 +250,8 @@ def _recorded(recipe: Recipe, pieces: Pieces, steps: int) -> dict[str, Any]:
 def rewrite(folder: Path, values: Mapping[str, Any], attempts: int) -> None:
     """A changed config.toml; what earlier attempts ran with stays beside it."""
     before = (folder / CONFIG).read_bytes()
+    if edits(facts := read_manifest(folder), folder):  # somebody's, since the attempt before
+        before = tomli_w.dumps(facts[KEPT]).encode()
     if before == tomli_w.dumps(dict(values)).encode():
         return
     if not (folder / f"config-{attempts}.toml").exists():  # else it is of a resume that came to no step

@@ -17,7 +17,9 @@ from trainwright.core.config import Budget
 from trainwright.core.errors import CheckpointError, NumericsError, UserError
 from trainwright.core.events import Event, StepDone, Stop, View
 from trainwright.engine import checkpoint
+from trainwright.runs.changed import told as changes
 from trainwright.runs.directory import CHECKPOINTS, CONFIG, MANIFEST, PROCESSOR
+from trainwright.runs.edited import edits
 from trainwright.runs.gathered import same_data
 from trainwright.runs.learned import read_learned
 from trainwright.runs.likeness import reasons
@@ -143,8 +145,8 @@ class _Stretch:
 
 def _stretch(folder: Path, view: View, steps: int | None, start: int | None) -> _Stretch:
     """The steps that were asked for; where nothing was, the newest ones that end at a checkpoint."""
-    if not view.losses:
-        raise UserError(str(folder), "has no step in its log", "train it first")
+    if not view.losses or not view.attempts:
+        raise UserError(str(folder), "has no step in its log, or not how its attempts began", "train it first")
     if steps is not None and steps < 1:
         raise UserError("--steps", f"{steps} is no number of steps", "write 1 or more")
     sound = _sound(folder / CHECKPOINTS)
@@ -298,6 +300,7 @@ def _reasons(run: Run, now: Mapping[str, Any], attempt: int) -> tuple[str, ...]:
     """Why numbers may be others."""
     before = run.manifest
     told = reasons(before, now)
+    told += [f"config.toml was changed since: {changes(found)}"] if (found := edits(before, run.path)) else []
     told += [
         f"{name} was {was!r}, is {here!r}"
         for name, was, here in (
