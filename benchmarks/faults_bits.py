@@ -29,14 +29,15 @@ def corruptions(place: Path, whole: Path, dice: random.Random, flips: int = 1000
     pristine = checkpoint.at(whole / CHECKPOINTS, checkpoint.steps(whole / CHECKPOINTS)[-1])
     folder = place / "bits"
     for step in (1, 2, 3):
-        shutil.copytree(pristine, folder / f"step-{step:08d}")
-    told, right = _tried(folder, pristine, list(_damages(pristine, dice, flips, cuts)), dice)
+        checkpoint.save(checkpoint.load(pristine), folder, step)
+    sound = shutil.copytree(folder, place / "sound")
+    told, right = _tried(folder, sound, list(_damages(pristine, dice, flips, cuts)), dice)
     seconds = time.perf_counter() - began
     silent = _silent(pristine, place, dice, max(50, flips // 5))
     with mock.patch.object(checkpoint, "verify", _unverified):
         some = list(_damages(pristine, dice, max(50, flips // 5), 0))[: max(50, flips // 5)]
-        bare, astray = _tried(folder, pristine, some, dice)
-    shutil.rmtree(folder)
+        bare, astray = _tried(folder, sound, some, dice)
+    shutil.rmtree(folder), shutil.rmtree(sound)
     control = [f"{name} of the same weights: {n} of {of} flips silent" for name, (n, of) in silent.items()]
     control += [f"ours unverified: {bare.count(False)} of {len(bare)}"]
     note = f"{flips} bits flipped, {cuts} truncations, {len(told) - flips - cuts} times files swapped or removed"
@@ -48,9 +49,7 @@ def corruptions(place: Path, whole: Path, dice: random.Random, flips: int = 1000
     yield Row(what, sum(right), len(right), wrong, seconds, "the same corruptions, of one or two of three", all(astray))
 
 
-def _tried(
-    folder: Path, pristine: Path, damages: Sequence[Damage], dice: random.Random
-) -> tuple[list[bool], list[bool]]:
+def _tried(folder: Path, sound: Path, damages: Sequence[Damage], dice: random.Random) -> tuple[list[bool], list[bool]]:
     """For each damage to the newest one or two of three checkpoints: whether it is told, and the right one is read."""
     told, right = [], []
     for damage in paced("corruptions", damages):
@@ -61,11 +60,11 @@ def _tried(
         right.append(_taken(folder) == 3 - len(broken))
         for path in broken:
             shutil.rmtree(path)
-            shutil.copytree(pristine, path)
+            shutil.copytree(sound / path.name, path)
     return told, right
 
 
-def _unverified(path: Path) -> dict[str, Any]:
+def _unverified(path: Path, owner: checkpoint.Owner | None = None) -> dict[str, Any]:
     """The manifest, believed."""
     try:
         content: dict[str, Any] = json.loads((path / "manifest.json").read_bytes())

@@ -143,13 +143,13 @@ def kills(place: Path, whole: Path, wanted: int, dice: random.Random, controls: 
 def saves_in_place() -> Iterator[None]:
     """How not to save: the old ones go first, the new one is written where it stays, and nobody verifies."""
 
-    def write(snapshot: Snapshot, folder: Path, step: int) -> Path:
+    def write(snapshot: Snapshot, folder: Path, step: int, run: str = "") -> Path:
         folder.mkdir(exist_ok=True)
         for old in folder.iterdir():
             shutil.rmtree(old)
         final = folder / f"step-{step:08d}"
         final.mkdir()
-        checkpoint._write(snapshot, final, step)
+        checkpoint._write(snapshot, final, step, run)
         return final
 
     with mock.patch.object(checkpoint, "write", write), mock.patch("os.fsync"):

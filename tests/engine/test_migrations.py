@@ -43,7 +43,12 @@ def run(tmp_path: Path) -> Path:
 
 
 def gone_on(run: Path, state: Path) -> tw.Run:
-    """From another checkpoint than its own."""
+    """From another checkpoint than its own, which is taken for its own."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    del manifest["id"]
+    if theirs := json.loads((state / "manifest.json").read_text()).get("run"):
+        manifest["id"] = theirs
+    (run / "manifest.json").write_text(json.dumps(manifest))
     shutil.rmtree(run / "checkpoints")
     (run / "checkpoints").mkdir()
     shutil.copytree(state, run / "checkpoints" / state.name)

@@ -128,7 +128,7 @@ def test_a_checkpoint_whose_numbers_were_changed_and_sealed_again_is_found(part:
             state[part]["share"] *= 0.5
         case _:
             next(iter(state[part].values())).add_(0.25)
-    checkpoint.save(state, folder, 30)
+    checkpoint.save(state, folder, 30, tw.open(run).manifest["id"])
     found = tw.verify(run).deviation
     assert found is not None
     assert (found.step, found.what) == (30, f"the part '{part}' of the state")

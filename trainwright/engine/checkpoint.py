@@ -15,6 +15,7 @@ import re
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,23 +36,36 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")  # a file's name: no folder
 _LEFT = (".writing-", ".removing-")  # of interrupted writers
 
 
-def save(state: Mapping[str, Mapping[str, Any]], folder: Path, step: int) -> Path:
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The run whose checkpoints are read: those of another one are told, whatever folder they lie in."""
+
+    run: str  # its identity, which each of its checkpoints carries
+    unsigned: int = -1  # up to this step they are of an older version, and carry none
+
+
+class ForeignError(CheckpointError):
+    """A checkpoint that is sound and of another run, or of another step."""
+
+
+def save(state: Mapping[str, Mapping[str, Any]], folder: Path, step: int, run: str = "") -> Path:
     """Write ``state`` as ``folder/step-…``; OSError when the disk refuses, with nothing half-written left.
 
     Args:
         state: part -> its state_dict, from `TrainState.state_dict`.
         folder: the run's ``checkpoints`` folder; made if need be, within a run that is there.
         step: names the checkpoint; one of the same step is replaced.
+        run: the identity of the run it belongs to.
     """
-    return write(pack(state), folder, step)
+    return write(pack(state), folder, step, run)
 
 
-def write(snapshot: Snapshot, folder: Path, step: int) -> Path:
+def write(snapshot: Snapshot, folder: Path, step: int, run: str = "") -> Path:
     """Write what `pack` made of a state, as `save` does."""
-    return put(snapshot, folder / f"step-{step:08d}", step)
+    return put(snapshot, folder / f"step-{step:08d}", step, run)
 
 
-def put(snapshot: Snapshot, final: Path, step: int) -> Path:
+def put(snapshot: Snapshot, final: Path, step: int, run: str = "") -> Path:
     """Write a snapshot as a folder of any name, which is then whole or not there."""
     folder = final.parent
     if not folder.is_dir():
@@ -60,7 +74,7 @@ def put(snapshot: Snapshot, final: Path, step: int) -> Path:
     draft = folder / f".writing-{step:08d}-{os.getpid()}-{secrets.token_hex(4)}"
     os.mkdir(draft)
     try:
-        _write(snapshot, draft, step)
+        _write(snapshot, draft, step, run)
         if final.exists():
             _replace(final, draft, folder / f".replaced-{step:08d}")
         else:
@@ -81,18 +95,23 @@ def _replace(final: Path, draft: Path, aside: Path) -> None:
     disk.remove(aside)
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The state of a checkpoint folder, verified; CheckpointError says what is wrong with it."""
-    manifest = verify(path)
+def load(path: Path, owner: Owner | None = None) -> dict[str, Any]:
+    """The state of a checkpoint folder, verified; CheckpointError says what is wrong with it.
+
+    Args:
+        path: of the checkpoint.
+        owner: the run that it must be of; any unless given.
+    """
+    manifest = verify(path, owner)
     with _sound(path):
         tree = json.loads((path / "state.json").read_text(encoding="utf-8"))
         state = {part: unpack(tree[part], _tensors(path, part, manifest)) for part in manifest["parts"]}
         return migrated(state, manifest["format"])
 
 
-def load_part(path: Path, part: str) -> Any:
+def load_part(path: Path, part: str, owner: Owner | None = None) -> Any:
     """One part of a checkpoint's state, such as "model"."""
-    manifest = verify(path)
+    manifest = verify(path, owner)
     if part not in manifest["parts"]:
         raise CheckpointError(f"{path} has no part '{part}'; it has {', '.join(manifest['parts'])}")
     with _sound(path):
@@ -100,18 +119,10 @@ def load_part(path: Path, part: str) -> Any:
         return migrated({part: unpack(tree, _tensors(path, part, manifest))}, manifest["format"])[part]
 
 
-def verify(path: Path) -> dict[str, Any]:
-    """The manifest, after every file's size and sha256 were compared with it."""
-    try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        version, files, seal = manifest["format"], manifest["files"], manifest.pop("seal")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not a whole checkpoint: {error}") from error
-    must_be_known(version, str(path))
-    if seal != _seal(manifest):
-        raise CheckpointError(f"{path} is damaged: manifest.json is not what was written")
-    _well_formed(path, manifest)
-    for name, promised in files.items():
+def verify(path: Path, owner: Owner | None = None) -> dict[str, Any]:
+    """The manifest, after every file's size and sha256 were compared with it; ForeignError for one of another run."""
+    manifest = _sealed(path, owner)
+    for name, promised in manifest["files"].items():
         file = path / name
         if file.is_symlink():
             raise CheckpointError(f"{path} is damaged: {name} is a link to a file elsewhere")
@@ -119,7 +130,35 @@ def verify(path: Path) -> dict[str, Any]:
             raise CheckpointError(f"{path} is damaged: {name} is missing")
         if file.stat().st_size != promised["size"] or _digest(file) != promised["sha256"]:
             raise CheckpointError(f"{path} is damaged: {name} is not what was written")
+    return manifest
+
+
+def _sealed(path: Path, owner: Owner | None) -> dict[str, Any]:
+    """The manifest, which is as it was written and of the right run; the files are not looked at."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        version, _, seal = manifest["format"], manifest["files"], manifest.pop("seal")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not a whole checkpoint: {error}") from error
+    must_be_known(version, str(path))
+    if seal != _seal(manifest):
+        raise CheckpointError(f"{path} is damaged: manifest.json is not what was written")
+    _well_formed(path, manifest)
+    _of(path, manifest, owner)
     return dict(manifest)
+
+
+def _of(path: Path, manifest: Mapping[str, Any], owner: Owner | None) -> None:
+    """ForeignError for a sound checkpoint in another one's place: exchanged, or put there by somebody."""
+    step, run, named = manifest.get("step"), manifest.get("run"), _NAME.fullmatch(path.name)
+    if named and int(named.group(1)) != step:
+        raise ForeignError(f"{path} is the checkpoint of step {step}, under another name; give it its own again")
+    older = run is None and owner is not None and isinstance(step, int) and step <= owner.unsigned
+    if owner is None or run == owner.run or older:
+        return
+    instead = "put this run's own there again, or begin a new run with its weights (init_from)"
+    whose = f"another run ({run})" if run else "no run"
+    raise ForeignError(f"{path} is of {whose}, not of this one ({owner.run}); {instead}")
 
 
 def _well_formed(path: Path, manifest: Mapping[str, Any]) -> None:
@@ -161,7 +200,7 @@ def at(folder: Path, step: int) -> Path:
     raise CheckpointError(f"{folder} has no checkpoint of step {step}; there are: {there}")
 
 
-def newest(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | None:
+def newest(folder: Path, owner: Owner | None = None) -> tuple[Path, dict[str, Any], list[str]] | None:
     """The newest checkpoint that verifies, its state, and what was wrong with newer ones; None where there is none.
 
     Raises `CheckpointError` when there are checkpoints and none of them is sound.
@@ -169,7 +208,7 @@ def newest(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | None:
     troubles: list[str] = []
     for step in reversed(steps(folder)):
         try:
-            return at(folder, step), load(at(folder, step)), troubles
+            return at(folder, step), load(at(folder, step), owner), troubles
         except CheckpointError as error:
             troubles.append(str(error))
     if troubles:
@@ -177,26 +216,29 @@ def newest(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | None:
     return None
 
 
-def set_aside(folder: Path) -> list[str]:
-    """Rename the damaged checkpoints that are newer than the newest sound one; what is wrong with each, and its name.
+def set_aside(folder: Path, owner: Owner | None = None) -> list[str]:
+    """Rename what no resume may use or remove; what is wrong with each, and its new name.
 
-    Nothing is renamed where none is sound. Only the one writer of a run may call it.
+    That is the damaged checkpoints that are newer than the newest sound one, and all those of another run. Nothing is
+    renamed where none is sound. Only the one writer of a run may call it.
     """
-    damaged: list[tuple[Path, str]] = []
+    doomed: list[tuple[Path, CheckpointError]] = []
+    sound = False
     for step in reversed(steps(folder)):
         path = at(folder, step)
         try:
-            verify(path)
+            (_sealed if sound else verify)(path, owner)
+            sound = True
         except CheckpointError as error:
-            damaged.append((path, str(error)))
-            continue
-        return [f"{trouble}; it is now {_renamed(bad).name}" for bad, trouble in damaged]
-    return []
+            if not sound or isinstance(error, ForeignError):
+                doomed.append((path, error))
+    return [f"{error}; it is now {_renamed(path, error).name}" for path, error in doomed] if sound else []
 
 
-def _renamed(damaged: Path) -> Path:
-    target = damaged.with_name(f"{damaged.name.lstrip('.')}.damaged-{secrets.token_hex(2)}")
-    os.rename(damaged, target)
+def _renamed(path: Path, error: CheckpointError) -> Path:
+    kind = "foreign" if isinstance(error, ForeignError) else "damaged"
+    target = path.with_name(f"{path.name.lstrip('.')}.{kind}-{secrets.token_hex(2)}")
+    os.rename(path, target)
     return target
 
 
@@ -227,7 +269,7 @@ def _removed(path: Path, step: int) -> None:
     disk.remove(doomed)
 
 
-def _write(snapshot: Snapshot, folder: Path, step: int) -> None:
+def _write(snapshot: Snapshot, folder: Path, step: int, run: str) -> None:
     files: dict[str, dict[str, Any]] = {}
 
     def put(name: str, content: Iterable[bytes | memoryview]) -> None:
@@ -238,8 +280,8 @@ def _write(snapshot: Snapshot, folder: Path, step: int) -> None:
         if tensors:
             put(f"{part}.safetensors", pieces(tensors))
     put("state.json", [json.dumps(snapshot.tree, allow_nan=False).encode()])
-    parts = list(snapshot.tree)
-    manifest = {"format": FORMAT, "step": step, "torch": torch.__version__, "parts": parts, "files": files}
+    facts = {"format": FORMAT, "run": run, "step": step, "torch": torch.__version__}
+    manifest = {**facts, "parts": list(snapshot.tree), "files": files}
     disk.write(folder / "manifest.json", [json.dumps({**manifest, "seal": _seal(manifest)}, indent=1).encode()])
     disk.settle(folder)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainwright.core.errors import CheckpointError
 
-FORMAT = 3  # of what is written
+FORMAT = 4  # of what is written
 Part = Mapping[str, Any]
 State = Mapping[str, Part]
 
@@ -66,4 +66,9 @@ def _moments(part: Part) -> Part:
     return {**part, "given": given}
 
 
-_TO_NEXT: Mapping[int, Callable[[State], State]] = {1: _from_1, 2: _from_2}
+def _from_3(state: State) -> State:
+    """The layout of before a checkpoint carried the identity of its run, which is in its manifest alone."""
+    return state
+
+
+_TO_NEXT: Mapping[int, Callable[[State], State]] = {1: _from_1, 2: _from_2, 3: _from_3}

@@ -41,11 +41,13 @@ class Saver:
         keep: the steps on the disk, ascending -> those to keep; the newest is kept in any case.
         log: of what happened until a snapshot; it is on the disk before the snapshot is, so that no power cut leaves a
             checkpoint of steps that nobody tells of.
+        run: the identity of the run, which every checkpoint carries.
     """
 
     folder: Path
     keep: Callable[[list[int]], Collection[int]]
     log: Path | None = None
+    run: str = ""
     missed: int = 0  # in a row
     _done: list[Saved | Missed] = field(default_factory=list)
     _thread: threading.Thread | None = None
@@ -90,4 +92,4 @@ class Saver:
     def _durable(self, snapshot: Snapshot, step: int) -> Path:
         if self.log:
             disk.flush(self.log)
-        return checkpoint.write(snapshot, self.folder, step)
+        return checkpoint.write(snapshot, self.folder, step, self.run)

@@ -24,7 +24,17 @@ from trainwright.engine.state import TrainState
 from trainwright.runs.assemble import Pieces, in_steps
 from trainwright.runs.changed import Changes
 from trainwright.runs.changed import told as told_changes
-from trainwright.runs.directory import BAD, CHECKPOINTS, MANIFEST, PROCESSOR, must_be_whole, read_manifest, write_json
+from trainwright.runs.directory import (
+    BAD,
+    CHECKPOINTS,
+    MANIFEST,
+    PROCESSOR,
+    identity,
+    must_be_whole,
+    owner,
+    read_manifest,
+    write_json,
+)
 from trainwright.runs.edited import KEPT, as_written
 from trainwright.runs.final import final_scores
 from trainwright.runs.learned import write_learned
@@ -200,7 +210,9 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
         a.config(cadence.steps)
         hide = hiding(pieces.config.model_dump())
         told = manifest(pieces, cadence, monitor, better, a.facts)
-        alike = likeness(read_manifest(a.folder), told) if a.resumed else ""
+        before = read_manifest(a.folder) if a.resumed else None
+        told |= identity(before, first)
+        alike = likeness(before, told) if before else ""
         note = "; ".join(part for part in (alike, told_changes(a.changed)) if part)
         told[KEPT] = as_written(a.folder)
         told["attempts"] = _lineage(a, first, now, alike)
@@ -231,11 +243,12 @@ def _lineage(a: Attempt, first: int, now: str, alike: str) -> list[dict[str, Any
 
 def restore(pieces: Pieces, folder: Path) -> int:
     """The newest sound checkpoint into the state; the number of earlier attempts."""
+    mine = owner(folder)
     if pieces.runtime.first:
-        for damaged in checkpoint.set_aside(folder / CHECKPOINTS):
+        for damaged in checkpoint.set_aside(folder / CHECKPOINTS, mine):
             pieces.facts.setdefault("damaged", []).append(damaged)
     pieces.runtime.ranks.barrier()
-    found = checkpoint.newest(folder / CHECKPOINTS)
+    found = checkpoint.newest(folder / CHECKPOINTS, mine)
     if found is None:
         raise CheckpointError(f"{folder} has no checkpoint to resume from; train it again from its config.toml")
     _, state, troubles = found

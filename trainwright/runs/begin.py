@@ -17,9 +17,10 @@ from trainwright.core.errors import UserError, did_you_mean
 from trainwright.core.schema import check
 from trainwright.engine import checkpoint
 from trainwright.engine.average import averaged_weights
+from trainwright.engine.checkpoint import Owner
 from trainwright.engine.frozen import Frozen
 from trainwright.engine.state import Stateful
-from trainwright.runs.directory import CHECKPOINTS
+from trainwright.runs.directory import CHECKPOINTS, owner
 
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 _NAMED = 4  # tensors that a report names one by one
@@ -103,16 +104,21 @@ def begun(model: Stateful, spec: Mapping[str, Any]) -> Beginning:
     )
 
 
-def served_weights(path: Path) -> dict[str, Tensor]:
-    """The weights of a checkpoint that are judged and served: the running average, where there is one."""
-    if "ema" in checkpoint.verify(path)["parts"]:
-        return averaged_weights(checkpoint.load_part(path, "ema"))
-    return dict(checkpoint.load_part(path, "model"))
+def served_weights(path: Path, mine: Owner | None = None) -> dict[str, Tensor]:
+    """The weights of a checkpoint that are judged and served: the running average, where there is one.
+
+    Args:
+        path: of the checkpoint.
+        mine: the run that it must be of; any unless given.
+    """
+    if "ema" in checkpoint.verify(path, mine)["parts"]:
+        return averaged_weights(checkpoint.load_part(path, "ema", mine))
+    return dict(checkpoint.load_part(path, "model", mine))
 
 
 def served(folder: Path) -> Path:
     """The checkpoint whose weights the run serves: the best, or the last where nothing was evaluated."""
-    found = checkpoint.newest(folder / CHECKPOINTS)
+    found = checkpoint.newest(folder / CHECKPOINTS, owner(folder))
     if found is None:
         raise UserError(str(folder), "has no checkpoint yet", "train it first")
     path, state, _ = found
@@ -193,7 +199,7 @@ def _weights(path: str) -> dict[str, Tensor]:
     """Name -> tensor of a run, a checkpoint or a file."""
     place = Path(path).expanduser()
     if (place / CHECKPOINTS).is_dir():
-        return served_weights(served(place))
+        return served_weights(served(place), owner(place))
     if (place / "state.json").is_file():
         return served_weights(place)
     if place.is_dir():

@@ -17,6 +17,7 @@ from typing import Any
 from trainwright.core.errors import CannotCreateError, CheckpointError, UserError
 from trainwright.core.events import Event, RunStarted, View, advance, load
 from trainwright.engine import disk
+from trainwright.engine.checkpoint import Owner
 from trainwright.runs.lock import LOCK, LockedError, locked
 from trainwright.runs.stored import stored_json, stored_manifest
 
@@ -38,6 +39,24 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         what = f"is of format {version}, which a newer version of Trainwright wrote; this one reads format {FORMAT}"
         raise CheckpointError(f"{folder} {what}: install that one")
     return stored_manifest(folder / MANIFEST)
+
+
+def identity(before: Mapping[str, Any] | None, step: int) -> dict[str, Any]:
+    """What tells a run from all others, as its manifest has it, whatever its folder is called.
+
+    Args:
+        before: the manifest of the attempt before, where there was one.
+        step: at which this attempt begins; the checkpoints of a run of an older version carry no identity up to it.
+    """
+    if before and "id" in before:
+        return {key: before[key] for key in ("id", "unsigned") if key in before}
+    return {"id": secrets.token_hex(8), **({"unsigned": step} if before else {})}
+
+
+def owner(folder: Path) -> Owner | None:
+    """Whose checkpoints a run's folder must hold; None where that cannot be told: of an older version, or no run."""
+    told = read_manifest(folder) if (folder / MANIFEST).is_file() else {}
+    return Owner(told["id"], told.get("unsigned", -1)) if "id" in told else None
 
 
 def read_view(folder: Path) -> View:

@@ -13,7 +13,7 @@ from trainwright.engine.memory import Memory, Shortage
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.begin import served_weights
 from trainwright.runs.confusion import FILE as CONFUSION
-from trainwright.runs.directory import CHECKPOINTS, read_view
+from trainwright.runs.directory import CHECKPOINTS, owner, read_view
 from trainwright.runs.score import Scores, compared, judged
 from trainwright.runs.sound import broken_scores
 
@@ -33,7 +33,7 @@ def final_scores(pieces: Pieces, folder: Path, shortage: Callable[[Shortage], No
     trouble = broken_weights(state.model, ranks)
     best = state.best.step
     if best in checkpoint.steps(folder / CHECKPOINTS) and best != state.counters.step:
-        state.parts["model"].load_state_dict(served_weights(checkpoint.at(folder / CHECKPOINTS, best)))
+        state.parts["model"].load_state_dict(served_weights(checkpoint.at(folder / CHECKPOINTS, best), owner(folder)))
     elif state.ema:
         state.parts["model"].load_state_dict(averaged_weights(state.ema.state_dict()))
     parts = [p for p in ("valid", "test") if p in pieces.evaluations]

@@ -19,7 +19,7 @@ from trainwright.data.encode import encode_records
 from trainwright.data.source import Source
 from trainwright.runs.assemble import build_model
 from trainwright.runs.begin import served, served_weights
-from trainwright.runs.directory import MANIFEST, PROCESSOR, read_manifest
+from trainwright.runs.directory import MANIFEST, PROCESSOR, owner, read_manifest
 from trainwright.runs.keras import adapted
 from trainwright.runs.learned import put_back, read_learned
 from trainwright.runs.recipe import read
@@ -37,7 +37,7 @@ class Predictor:
     def of(cls, folder: Path, own: nn.Module | None = None) -> Predictor:
         """The predictor of a run; ``own`` is the module where the run trained the user's."""
         task, model = reopened(folder, own)
-        weights = served_weights(served(folder))
+        weights = served_weights(served(folder), owner(folder))
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:

@@ -14,7 +14,7 @@ from trainwright.core.events import Observer, RunStarted
 from trainwright.engine import checkpoint
 from trainwright.engine.packing import Snapshot, pack, unpack
 from trainwright.runs.assemble import Pieces
-from trainwright.runs.directory import CHECKPOINTS, MANIFEST, read_manifest, write_json
+from trainwright.runs.directory import CHECKPOINTS, MANIFEST, owner, read_manifest, write_json
 from trainwright.runs.saving import Saving
 
 _CUT = 0.5  # of the learning rate, each time
@@ -57,7 +57,7 @@ class Recovery:
         """Write the start down where it is what an interrupted run has to go back to."""
         if self.start is not None and not self.pieces.state.counters.home and self.pieces.runtime.first:
             with suppress(OSError):  # the run is as it was without it
-                checkpoint.write(self.start, self.folder / CHECKPOINTS, 0)
+                checkpoint.write(self.start, self.folder / CHECKPOINTS, 0, self.saving.run)
 
     def __call__(self, why: str) -> None:
         """Put an earlier state in the place of the present one; NumericsError where there is none. For every rank."""
@@ -92,12 +92,12 @@ class Recovery:
 
     def _sound(self, wanted: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """States to go back to, the one that is wanted first."""
-        folder, start = self.folder / CHECKPOINTS, self.start
+        folder, start, mine = self.folder / CHECKPOINTS, self.start, owner(self.folder)
         there = sorted(checkpoint.steps(folder), key=lambda step: (step > wanted, abs(step - wanted)))
         given_up = self.pieces.runtime.ranks.agree(start is None)  # a rank may have seen a checkpoint earlier
         for step in there if wanted or given_up else ():
             try:
-                state = checkpoint.load(checkpoint.at(folder, step))
+                state = checkpoint.load(checkpoint.at(folder, step), mine)
             except CheckpointError:  # `restore` sets damaged ones aside when the run is resumed
                 continue
             if self._healthy(state):

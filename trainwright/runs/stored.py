@@ -41,6 +41,8 @@ class _Monitor(_Part):
 class _Manifest(_Part):
     """What every reader of a manifest relies on."""
 
+    id: str = ""  # of runs that an older version began
+    unsigned: int = -1
     kind: str
     written: str
     versions: dict[str, Any]

@@ -18,7 +18,7 @@ from trainwright.core.errors import CheckpointError, NumericsError, UserError
 from trainwright.core.events import Event, StepDone, Stop, View
 from trainwright.engine import checkpoint
 from trainwright.runs.changed import told as changes
-from trainwright.runs.directory import CHECKPOINTS, CONFIG, MANIFEST, PROCESSOR
+from trainwright.runs.directory import CHECKPOINTS, CONFIG, MANIFEST, PROCESSOR, owner
 from trainwright.runs.edited import edits
 from trainwright.runs.gathered import same_data
 from trainwright.runs.learned import read_learned
@@ -149,7 +149,7 @@ def _stretch(folder: Path, view: View, steps: int | None, start: int | None) -> 
         raise UserError(str(folder), "has no step in its log, or not how its attempts began", "train it first")
     if steps is not None and steps < 1:
         raise UserError("--steps", f"{steps} is no number of steps", "write 1 or more")
-    sound = _sound(folder / CHECKPOINTS)
+    sound = _sound(folder)
     span = steps or _STEPS
     begins = [s for s in (0, *sound) if s < view.step]
     if start is not None and start not in begins:
@@ -174,9 +174,10 @@ def _begin(folder: Path, view: View, begins: list[int], sound: list[int], span: 
 
 def _sound(folder: Path) -> list[int]:
     found = []
-    for step in checkpoint.steps(folder):
+    mine = owner(folder)
+    for step in checkpoint.steps(folder / CHECKPOINTS):
         with suppress(CheckpointError):
-            checkpoint.verify(checkpoint.at(folder, step))
+            checkpoint.verify(checkpoint.at(folder / CHECKPOINTS, step), mine)
             found.append(step)
     return found
 
