@@ -83,7 +83,7 @@ class Past:
     def picked(self, rows: Tensor) -> Past:
         """The sequences ``rows`` (M,) of it, each as a copy."""
         out = Past(self.lengths[rows], self.longest)
-        out.keys, out.values = [k[rows] for k in self.keys], [v[rows] for v in self.values]
+        out.keys, out.values = ([_picked(t, rows, self.longest) for t in kept] for kept in (self.keys, self.values))
         out.memories = [(k[rows], v[rows]) for k, v in self.memories]
         out.table = self.table
         out.memory_mask = None if self.memory_mask is None else self.memory_mask[rows]
@@ -99,4 +99,11 @@ def _widened(kept: Tensor, room: int) -> Tensor:
     """The same with room for more tokens."""
     out = kept.new_zeros(*kept.shape[:2], max(room, _ROOM), kept.shape[3])
     out[:, :, : kept.shape[2]] = kept
+    return out
+
+
+def _picked(kept: Tensor, rows: Tensor, longest: int) -> Tensor:
+    """Some rows, with a little room: a search picks anew at each step, and what is not read need not be copied."""
+    out = kept.new_zeros(len(rows), kept.shape[1], longest + 8, kept.shape[3])
+    out[:, :, :longest] = kept[:, :, :longest][rows]
     return out
