@@ -186,6 +186,13 @@ class Task(ABC, Generic[P]):
     def predict(self, model: nn.Module, batch: Batch) -> Outputs:
         """What serving and export run. Never reads targets."""
 
+    def draft(self, model: nn.Module, batch: Batch) -> Outputs:
+        """What evaluations during the training read in place of `predict`, where that takes long, as a search does.
+
+        The final scores are those of `predict`; the two are the same unless a task says otherwise.
+        """
+        return self.predict(model, batch)
+
     @abstractmethod
     def metrics(self) -> dict[str, Metric]:
         """The numbers of an evaluation, beside "loss"."""

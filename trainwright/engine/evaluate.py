@@ -47,11 +47,12 @@ def evaluate(
         runtime: device, precision, ranks.
         progress: for losses that warm up.
         metrics: what is measured; the task's metrics unless given.
-        final: also the metrics that are only worth their time at the end.
+        final: also the metrics that are only worth their time at the end, and predictions instead of drafts.
     """
     asked = task.metrics() if metrics is None else metrics
     asked = {name: m for name, m in asked.items() if final or m.when == "each"}
-    return dict(judge(model, task, batches, runtime, progress, metrics=asked, keep=False).values)
+    told = task.predict if final else task.draft
+    return dict(judge(model, task, batches, runtime, progress, metrics=asked, keep=False, predict=told).values)
 
 
 @torch.no_grad()
@@ -64,8 +65,13 @@ def judge(
     *,
     metrics: Mapping[str, Metric],
     keep: bool = True,
+    predict: Callable[[nn.Module, Batch], Outputs] | None = None,
 ) -> Judged:
-    """The same for all of ``metrics``, with the rows of each where they are to be kept."""
+    """The same for all of ``metrics``, with the rows of each where they are to be kept.
+
+    ``predict`` is the task's unless given.
+    """
+    told = task.predict if predict is None else predict
     predicts = any(m.source == "predict" for m in metrics.values())
     modes = {m: m.training for m in model.modules()}
     model.eval()
@@ -75,7 +81,7 @@ def judge(
             def said(batch: Batch) -> tuple[Loss, Outputs]:
                 with runtime.autocast():
                     loss = task.loss(bare, batch, progress)
-                    return loss, task.predict(bare, replace(batch, targets={})) if predicts else {}
+                    return loss, told(bare, replace(batch, targets={})) if predicts else {}
 
             return _judged(said, batches, runtime, metrics, keep)
     finally:
@@ -87,7 +93,7 @@ def judge(
 def judge_outputs(
     said: Callable[[Batch], Outputs], batches: Iterable[Batch], runtime: Runtime, *, metrics: Mapping[str, Metric]
 ) -> Judged:
-    """The same for a function that gives the outputs of a batch; it has no loss."""
+    """The same for a function that gives the outputs of a batch; it has no loss, nor what it says nothing of."""
     nothing = Loss(torch.tensor(float("nan")))
 
     def both(batch: Batch) -> tuple[Loss, Outputs]:
@@ -95,7 +101,12 @@ def judge_outputs(
         return replace(nothing, outputs=outputs), outputs
 
     found = _judged(both, batches, runtime, metrics, keep=True)
-    return replace(found, values={n: v for n, v in found.values.items() if n != "loss"})
+    unsaid = {"loss", *(n for n, rows in found.rows.items() if rows.numel() and bool(rows.isnan().all()))}
+    return replace(
+        found,
+        values={n: v for n, v in found.values.items() if n not in unsaid},
+        rows={n: r for n, r in found.rows.items() if n not in unsaid},
+    )
 
 
 def _judged(

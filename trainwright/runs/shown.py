@@ -33,5 +33,5 @@ def exhibits(pieces: Pieces, part: str) -> tuple[Exhibit, ...]:
     batch: Batch = task.processor.batch(encoded.rows(0, SAMPLES), None)
     with state.aside(), state.served(), runtime.autocast():
         state.model.eval()
-        batch = replace(runtime.take(batch), targets={})
-        return tuple(task.show(batch, task.predict(runtime.ranks.bare(state.model), batch)))
+        batch = runtime.take(batch)
+        return tuple(task.show(batch, task.predict(runtime.ranks.bare(state.model), replace(batch, targets={}))))
