@@ -1,4 +1,5 @@
-"""Simple language models to hold a network against: how often tokens are, and how often one follows another.
+"""How well tokens are told, and simple language models to hold a network against: how often tokens are, and how often
+one follows another.
 
 Letters in shapes: N windows, T tokens, P pairs, V vocabulary.
 """
@@ -13,17 +14,38 @@ from torch import Tensor
 
 from trainwright.core.batch import Batch
 from trainwright.core.rows import Encoded
-from trainwright.core.task import Outputs, Processor, TooSlowError
+from trainwright.core.task import Metric, Outputs, Processor, TooSlowError
+from trainwright.metrics.tallies import ratios, wide
 
-_ROWS = 1024  # windows read at once
+ROWS = 1024  # samples read at once
 _TRUST = 1.0  # a token that was followed so often is told half by what followed it, half by how often tokens are
+
+
+def nats_of(outputs: Outputs, batch: Batch) -> Tensor:
+    """(N, 2) nats and tokens of each sample; NaN for a model that does not tell them."""
+    if "nats" not in outputs:
+        return torch.full((batch.size, 2), torch.nan, dtype=torch.float64)
+    return wide(torch.stack([outputs["nats"], outputs["tokens"]], 1))
+
+
+def perplexity() -> Metric:
+    """The exponential of the nats per token; infinite where a float would overflow."""
+    return Metric(nats_of, _perplexity, "lower", many=_perplexities)
+
+
+def _perplexity(total: Tensor) -> float:
+    return float(_perplexities(total[None], total.new_ones(1, 1)))
+
+
+def _perplexities(rows: Tensor, weights: Tensor) -> Tensor:
+    return ratios(rows, weights).exp()
 
 
 def read_pairs(train: Encoded, processor: Processor, seconds: float) -> tuple[Tensor, Tensor]:
     """Each token of the training part and the one before it, (P,) twice. `TooSlowError` past the time allowed."""
     before, after, began = [], [], time.perf_counter()
-    for start in range(0, len(train), _ROWS):
-        batch = processor.batch(train.rows(start, min(start + _ROWS, len(train))), None)
+    for start in range(0, len(train), ROWS):
+        batch = processor.batch(train.rows(start, min(start + ROWS, len(train))), None)
         truth = batch.targets["tokens"]
         before.append(batch.inputs["tokens"][truth >= 0])
         after.append(truth[truth >= 0])

@@ -102,7 +102,7 @@ class Generation(Task[TextStream]):
     def metrics(self) -> dict[str, Metric]:
         """Perplexity, and bits per byte where the tokenizer knows the bytes of its tokens."""
         sizes = self.processor.tokenizer.sizes()
-        found = {"perplexity": Metric(_nats, _perplexity, "lower", many=_perplexities)}
+        found = {"perplexity": language.perplexity()}
         if sizes is not None:
             bits = _Bytes(torch.tensor(sizes, dtype=torch.float64))
             found["bits_per_byte"] = Metric(bits, lambda total: ratio(total), "lower", many=ratios)
@@ -127,19 +127,6 @@ class Generation(Task[TextStream]):
             Exhibit("text", f"sample {i}", {"prompt": a["prompt"][-_BEFORE:], "text": a["text"]})
             for i, a in enumerate(answers, 1)
         ]
-
-
-def _nats(outputs: Outputs, batch: Batch) -> Tensor:
-    """(N, 2) nats and tokens of each window."""
-    return wide(torch.stack([outputs["nats"], outputs["tokens"]], 1))
-
-
-def _perplexity(total: Tensor) -> float:
-    return float(ratios(total[None], total.new_ones(1, 1)).exp())  # infinite where a float would overflow
-
-
-def _perplexities(rows: Tensor, weights: Tensor) -> Tensor:
-    return ratios(rows, weights).exp()
 
 
 @final
