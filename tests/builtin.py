@@ -86,6 +86,20 @@ def reviews(n: int = 40, seed: int = 0) -> list[Record]:
     return found
 
 
+def numbers(n: int = 40, seed: int = 0) -> list[Record]:
+    """Numbers in words of two languages, of which one says the tens last."""
+    rng = np.random.default_rng(seed)
+    ones = [("two", "zwei"), ("three", "drei"), ("four", "vier")]
+    tens = [("twenty", "zwanzig"), ("thirty", "dreißig")]
+    found: list[Record] = []
+    for _ in range(n):
+        said = [(tens[a], ones[b]) for a, b in zip(rng.integers(0, 2, 2), rng.integers(0, 3, 2), strict=True)]
+        said = said[: 1 + int(rng.integers(2))]
+        english = ", ".join(f"{ten[0]} {one[0]}" for ten, one in said)
+        found.append({"source": english, "target": ", ".join(f"{one[1]} und {ten[1]}" for ten, one in said)})
+    return found
+
+
 CONVOLUTIONS: tuple[Any, ...] = (
     {"name": "conv", "filters": 4},
     "layer_norm",
@@ -170,6 +184,18 @@ BUILTIN: Sequence[Case] = (
         lambda: tasks["generation"](context=16, write=4),
         built("rnn_lm", {"width": 16, "units": 24}),
         lines,
+    ),
+    Case(
+        "translation",
+        lambda: tasks["translation"](tokenizer="characters", length=40, beams=2),
+        built("transformer", {"width": 16, "depth": 1, "heads": 2, "dropout": 0.0}),
+        numbers,
+    ),
+    Case(
+        "recurrent translation",
+        lambda: tasks["translation"](tokenizer={"name": "bpe", "pieces": 270}, shared=False, length=40, beams=2),
+        built("gru_attention", {"width": 8, "units": 12, "dropout": 0.0}),
+        numbers,
     ),
     Case(
         "supervised",

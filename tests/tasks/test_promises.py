@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.builtin import lines
+from tests.builtin import lines, numbers
 from tests.films import moving
 from tests.tasks.cases import arrays, files, network, pictures, reviews, rows, without
 from trainwright.core.kinds import augmentations, tasks
@@ -38,6 +38,8 @@ one = network("mlp", width=16, outputs=1)
 text_cnn = network("text_cnn", width=8, filters=4, dropout=0.0, embedding_dropout=0.0)
 rnn = network("rnn", width=6, units=4, dropout=0.0, embedding_dropout=0.0)
 encoder = network("transformer_encoder", width=8, heads=2, dropout=0.0)
+translator = network("transformer", width=16, depth=1, heads=2, dropout=0.0)
+gated = network("gru_attention", width=8, units=12, dropout=0.0)
 Case = tuple[str, str, dict[str, Any], Sequence[Record], str, Callable[[Mapping[str, Any]], nn.Module]]
 CASES: list[Case] = [
     ("classes of rows", "tabular_classification", {}, rows(), "target", mlp),
@@ -98,6 +100,16 @@ CASES: list[Case] = [
         reviews(),
         "label",
         text_cnn,
+    ),
+    ("pairs of texts", "translation", {"tokenizer": "characters", "beams": 2}, numbers(20), "target", translator),
+    ("bytes of pairs", "translation", {"tokenizer": "bytes", "shared": False, "length": 9}, numbers(), "target", gated),
+    (
+        "words of pairs",
+        "translation",
+        {"tokenizer": {"name": "words", "least": 1}, "beams": 1, "smoothing": 0.0},
+        numbers(20),
+        "target",
+        translator,
     ),
     ("classes of arrays", "supervised", {"loss": "cross_entropy"}, arrays(), "y", mlp),
     ("weighted classes", "supervised", {"loss": WEIGHTED}, arrays(), "y", mlp),

@@ -14,7 +14,9 @@ from trainwright.core.errors import DataError, UserError
 from trainwright.core.kinds import tasks
 from trainwright.core.task import Record
 from trainwright.data.folder import SUFFIXES
+from trainwright.data.lines import Lines
 from trainwright.data.source import Source, source_of
+from trainwright.data.unpacked import OPENED as PACKED
 from trainwright.runs.directory import read_manifest
 from trainwright.runs.gathered import divided, open_source, same_data, skipping
 from trainwright.runs.recipe import Recipe, read
@@ -88,7 +90,11 @@ def _in(path: Path, name: str, recipe: Recipe) -> Iterator[Item]:
     elif path.suffix.lower() in SUFFIXES:
         yield _image(path)
         return
-    if tasks.tags(recipe.config.task["name"]).get("reads_text") and (texts := _texts(path, recipe)) is not None:
+    tags = tasks.tags(recipe.config.task["name"])
+    if tags.get("reads_lines") and path.is_file() and not _tabular(path, recipe):
+        yield from _each_line(path, name, recipe)
+        return
+    if tags.get("reads_text") and (texts := _texts(path, recipe)) is not None:
         yield from _rows(texts, name)
         return
     yield from _rows(_source(path, recipe), name)
@@ -96,14 +102,32 @@ def _in(path: Path, name: str, recipe: Recipe) -> Iterator[Item]:
 
 def _texts(path: Path, recipe: Recipe) -> Source | None:
     """A text file or a folder of them: a text is a line where it was so in training, else a file; None for others."""
-    if path.is_file() and path.suffix.lower() in (*_TABLES, ".gz"):
+    if _tabular(path, recipe) or (path.is_file() and path.suffix.lower() == ".gz"):
         return None
     own, options = recipe.reader()
-    if own == "table" and path.suffix and Path(str(options.get("path", ""))).suffix == path.suffix:
-        return None
     lines = own != "texts" or options.get("classes") is not None or options.get("per") == "line"
     kept: dict[str, Any] = {key: options[key] for key in ("endings", "encoding") if own == "texts" and key in options}
     return source_of("texts", {"path": str(path), "per": "line" if lines else "file", "labels": "none", **kept})
+
+
+def _tabular(path: Path, recipe: Recipe) -> bool:
+    """Whether a file is a table by its name, packed or not, or named as the one that the run was trained on."""
+    own, options = recipe.reader()
+    if own == "table" and path.suffix and Path(str(options.get("path", ""))).suffix == path.suffix:
+        return True
+    name = path.with_suffix("") if path.suffix.lower() in PACKED else path
+    return path.is_file() and name.suffix.lower() in _TABLES
+
+
+def _each_line(path: Path, name: str, recipe: Recipe) -> Iterator[Item]:
+    """Every line of a file that may be packed, blank ones too, so that answer i belongs to line i."""
+    lines = Lines(path, str(recipe.reader()[1].get("encoding", "utf-8")), blank=True)
+    for i in range(len(lines)):
+        yield Item({"input": name, "row": i + 1}, lines.where(i), _line(lines, i))
+
+
+def _line(lines: Lines, index: int) -> Callable[[], Record]:
+    return lambda: {"text": lines[index]}
 
 
 def _readable(folder: Path) -> Recipe:

@@ -96,6 +96,8 @@ def tell_exhibits(event: Shown, out: Surface) -> None:
             continue
         before, text = str(exhibit.data.get("prompt", "")), str(exhibit.data.get("text", ""))
         lines = _printable(f"{before}\N{BLACK RIGHT-POINTING SMALL TRIANGLE}{text}").split("\n")
+        if true := exhibit.data.get("true"):
+            lines.append(_printable(f"true\N{BLACK RIGHT-POINTING SMALL TRIANGLE}{true}"))
         for i, line in enumerate(lines):
             for j, row in enumerate(textwrap.wrap(line, max(20, out.width - _LABEL - 3)) or [""]):
                 out.line(f"{exhibit.title if not (i or j) else '':<{_LABEL}} | {row}".rstrip(), "quiet")
