@@ -2,17 +2,23 @@
 
 script/bench doctor programs                          # which cases can be built, and which cannot, with the reason
 script/bench doctor outcomes --seeds 5 --json OUT     # plain runs, judged by their outcome; goes on where it stopped
+script/bench doctor healthy --seeds 1 --json OUT      # the same for healthy programs and recipes of our own
+script/bench doctor planted --seeds 20 --json OUT     # the same with faults planted, and which of them harm
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from benchmarks.doctor.outcome import SECONDS, disagreements, outcomes
-from benchmarks.doctor.programs import CASES, programs
+from benchmarks.doctor.healthy import recipes
+from benchmarks.doctor.outcome import SECONDS, Subject, disagreements, outcomes
+from benchmarks.doctor.planted import RUNS, programs_and_faults, verdicts
+from benchmarks.doctor.programs import CASES, Skipped, programs
+from benchmarks.doctor.zoo import healthy_programs
 
 LEFT = 75  # the exit code of a shard that stopped before its end: run it again
 
@@ -46,20 +52,50 @@ def show(given: argparse.Namespace) -> int:
 
 
 def judge(given: argparse.Namespace) -> int:
-    """Plain runs of all programs."""
-    if given.json is None:
-        raise SystemExit("outcomes: name a file for the runs, --json OUT")
+    """Plain runs of other people's programs."""
     built, skipped = programs(given.cases)
-    chosen = [p for p in built if given.only in p.id]
-    left = outcomes(chosen, skipped, range(given.seeds), given.json, seconds=given.seconds, minutes=given.minutes)
-    runs = json.loads(given.json.read_text())["runs"]
-    for line in disagreements(chosen, runs):
+    left, runs = _run(given, built, skipped)
+    for line in disagreements(built, runs):
         print(line)
-    print(f"{len(runs)} runs, {left} left, {len(skipped)} cases not built")
     return LEFT if left else 0
 
 
-COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {"programs": show, "outcomes": judge}
+def own(given: argparse.Namespace) -> int:
+    """Plain runs of healthy trainings of our own."""
+    left, runs = _run(given, [*healthy_programs(), *recipes()], [])
+    print(f"learned: {sum(r['learned'] is True for r in runs)} of {len(runs)}")
+    return LEFT if left else 0
+
+
+def plant(given: argparse.Namespace) -> int:
+    """Plain runs of programs with and without a fault."""
+    bases, broken = programs_and_faults()
+    left, runs = _run(given, [*bases, *broken], [])
+    told = verdicts(broken, runs, min(RUNS, given.seeds))
+    for name, harmful in told.items():
+        print(f"{name}: {'not known yet' if harmful is None else 'harms' if harmful else 'does no harm'}")
+    print(f"{sum(v is True for v in told.values())} of {len(told)} faults harm")
+    return LEFT if left else 0
+
+
+def _run(
+    given: argparse.Namespace, subjects: Sequence[Subject], skipped: Sequence[Skipped]
+) -> tuple[int, list[dict[str, Any]]]:
+    if given.json is None:
+        raise SystemExit(f"{given.what}: name a file for the runs, --json OUT")
+    chosen = [subject for subject in subjects if given.only in subject.id]
+    left = outcomes(chosen, skipped, range(given.seeds), given.json, seconds=given.seconds, minutes=given.minutes)
+    runs: list[dict[str, Any]] = json.loads(given.json.read_text())["runs"]
+    print(f"{len(runs)} runs, {left} left, {len(skipped)} cases not built")
+    return left, runs
+
+
+COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "programs": show,
+    "outcomes": judge,
+    "healthy": own,
+    "planted": plant,
+}
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -8,14 +8,17 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
 
 import torch
 
+from benchmarks.doctor.healthy import Recipe
 from benchmarks.doctor.plain import Ended, run
 from benchmarks.doctor.programs import Program, Skipped
 
 SECONDS = 20.0  # the most a run may take
+Subject: TypeAlias = Program | Recipe
 
 
 class Records:
@@ -54,7 +57,7 @@ def spelled(value: Any) -> Any:
 
 
 def outcomes(
-    programs: Sequence[Program],
+    subjects: Sequence[Subject],
     skipped: Sequence[Skipped],
     seeds: Iterable[int],
     out: Path,
@@ -72,11 +75,33 @@ def outcomes(
     records.skipped = [{"id": s.id, "status": s.status, "reason": s.reason} for s in skipped]
     records.write()
     began = time.monotonic()
-    left = [(p, seed) for p in programs for seed in seeds if not records.done(p.id, seed)]
+    left = [(subject, seed) for seed in seeds for subject in subjects if not records.done(subject.id, seed)]
     while left and time.monotonic() - began < 60 * minutes:
-        program, seed = left.pop(0)
-        records.add(record(program, seed, run(program, seed, seconds)))
+        subject, seed = left.pop(0)
+        records.add(plainly(subject, seed, seconds))
     return len(left)
+
+
+def plainly(subject: Subject, seed: int, seconds: float = SECONDS) -> dict[str, Any]:
+    """A run without a doctor, as it is written down."""
+    if isinstance(subject, Program):
+        return record(subject, seed, run(subject, seed, seconds))
+    with TemporaryDirectory(prefix="healthy-") as place:
+        began = time.process_time()
+        trained = subject.train(seed, Path(place) / "run")
+        told, steps = subject.judged(trained), trained.view.step
+    return {
+        "id": subject.id,
+        "seed": seed,
+        "status": subject.status,
+        "problems": list(subject.problems),
+        "valid": told.metric,
+        "train": None,
+        "baseline": told.baseline,
+        "learned": told.learned,
+        "steps": steps,
+        "seconds": round(time.process_time() - began, 2),
+    }
 
 
 def record(program: Program, seed: int, ended: Ended) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class Ended:
 
     epochs: int
     steps: int
-    seconds: float
+    seconds: float  # of the processor: others at work on the machine change no outcome
     cut: bool  # by the time it was given
     first_loss: float  # the mean over the first epoch, or over what was run of it
     last_loss: float
@@ -42,13 +42,13 @@ def run(
     Args:
         program: what to train.
         seed: of the network, the order of rows and dropout.
-        seconds: the most that may be spent on training.
+        seconds: the most of the processor that may be spent on training.
         each: told (epoch, model, mean loss) after every epoch; it must not train.
     """
     data = program.arrays()
     model = program.module(seed)
     torch.manual_seed(seed)
-    began, means, steps, cut = time.monotonic(), list[float](), 0, False
+    began, means, steps, cut = time.process_time(), list[float](), 0, False
     epoch = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # shapes that are broadcast, schedules stepped before a step
@@ -58,7 +58,7 @@ def run(
             for rows in batches(len(data.x), program, seed, epoch):
                 losses.append(step(data.x[rows], data.y[rows]))
                 steps += 1
-                cut = time.monotonic() - began > seconds
+                cut = time.process_time() - began > seconds
                 if cut or steps == program.steps:
                     break
             means.append(float(torch.stack(losses).mean()))
@@ -73,7 +73,7 @@ def run(
         valid = None
         if data.x_valid is not None and data.y_valid is not None:
             valid = judged(model, data.x_valid, data.y_valid, program.metric, program.logits)
-    return Ended(epoch, steps, time.monotonic() - began, cut, means[0], means[-1], train, valid)
+    return Ended(epoch, steps, time.process_time() - began, cut, means[0], means[-1], train, valid)
 
 
 def batches(n: int, program: Program, seed: int, epoch: int) -> Iterator[Tensor]:
