@@ -208,6 +208,7 @@ SETS: Mapping[str, Table] = {
     "mammography": Table(_anomalies("23_mammography")),
     "thyroid": Table(_anomalies("38_thyroid")),
     "shuttle": Table(_anomalies("32_shuttle")),
+    "smtp": Table(_anomalies("34_smtp")),
 }
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from sklearn import metrics as sk
 
 from tests.metrics.measuring import NUMBERS, batch_of, drawn, measured, rows_of
 from trainwright.core.kinds import metrics
-from trainwright.core.task import Numbers
+from trainwright.core.task import Classes, Numbers
 from trainwright.metrics import numbers
 
 NAMES = ("mae", "r2", "rmse")
@@ -23,6 +23,11 @@ NAMES = ("mae", "r2", "rmse")
 def test_every_metric_of_numbers_has_a_reference() -> None:
     ours = [n for n in metrics.names() if metrics.tags(n)["of"] is Numbers]
     assert tuple(n for n in ours if metrics[n].__module__.startswith("trainwright.")) == NAMES
+
+
+def test_metrics_of_anything_else_would_need_a_test_like_this_one() -> None:
+    ours = [n for n in metrics.names() if metrics[n].__module__.startswith("trainwright.")]
+    assert {metrics.tags(n)["of"] for n in ours} == {Classes, Numbers}  # of classes: tests/metrics/test_classes.py
 
 
 @given(
