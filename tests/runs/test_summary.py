@@ -81,3 +81,8 @@ def test_a_run_shows_its_layers_at_the_start_and_keeps_them(tmp_path: Path, caps
     kept = run.manifest["model"]["layers"]
     tw.resume(run.path, {"budget": "2 steps"}, quiet=True)
     assert tw.open(run.path).manifest["model"]["layers"] == kept
+
+
+def test_a_run_says_at_the_start_how_many_weights_do_not_learn(tmp_path: Path, capsys: Any) -> None:
+    run = tw.train(RECIPE, {"freeze": ["features.0.*"]}, out=tmp_path / "run")
+    assert f"{parameters(run.model):,} parameters, 40 of them frozen" in capsys.readouterr().out

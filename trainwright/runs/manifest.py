@@ -17,7 +17,7 @@ from trainwright.engine.loop import Cadence
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.directory import FORMAT
 from trainwright.runs.keras import original
-from trainwright.runs.summary import parameters
+from trainwright.runs.summary import learned, parameters
 
 
 def manifest(pieces: Pieces, cadence: Cadence, monitor: str, better: str, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,6 +56,7 @@ def manifest(pieces: Pieces, cadence: Cadence, monitor: str, better: str, facts:
         "model": {
             "class": type(original(model)).__name__,
             "parameters": parameters(model),
+            "frozen": parameters(model) - learned(model),
             "layers": pieces.layers,
         },
         "monitor": {"name": monitor, "better": better},

@@ -79,18 +79,22 @@ def summary(model: nn.Module, layers: Layers = ()) -> str:
         weights = ", ".join(f"{n} {tuple(p.shape)}" for n, p in own)
         count = f"{sum(p.numel() for _, p in own):,}"
         rows.append((name or "(model)", kind, _said(shapes.get(name)), weights, count))
-    total = sum(p.numel() for p in model.parameters())
-    learned = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    total, moving = parameters(model), learned(model)
     lines = aligned([head, *rows])
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines.insert(1, "  ".join("-" * w for w in widths))
-    frozen = "" if learned == total else f", {total - learned:,} of them frozen"
+    frozen = "" if moving == total else f", {total - moving:,} of them frozen"
     return "\n".join([*lines, f"{total:,} parameters{frozen}"])
 
 
 def parameters(model: nn.Module) -> int:
     """How many numbers the model holds that can be learned or are frozen."""
     return sum(p.numel() for p in model.parameters())
+
+
+def learned(model: nn.Module) -> int:
+    """How many of them can be learned as things stand."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def _holding(model: nn.Module) -> Iterator[tuple[str, str, list[tuple[str, nn.Parameter]]]]:

@@ -50,7 +50,7 @@ def opening(run: Run, steps: int, every: int, monitor: str, better: str) -> list
     facts = [
         ("run", str(run.path)),
         ("task", config.get("task", {}).get("name", "")),
-        ("model", f"{own if model in (None, 'own') else model}, {manifest['model']['parameters']:,} parameters"),
+        ("model", f"{own if model in (None, 'own') else model}, {_parameters(manifest['model'])}"),
         *(("layers" if not i else "", line) for i, line in enumerate(outline(manifest["model"].get("layers", ())))),
         ("device", f"{machine['device']}{name}, {plan['precision']}{ranks}"),
         ("samples", samples),
@@ -60,6 +60,12 @@ def opening(run: Run, steps: int, every: int, monitor: str, better: str) -> list
     ]
     facts += [("note", note) for note in data.get("notes", ())]
     return [(label, text) for label, text in facts if text]
+
+
+def _parameters(model: Mapping[str, Any]) -> str:
+    """How many parameters, and how many of them do not learn from the start; runs of before did not say."""
+    frozen = f", {model['frozen']:,} of them frozen" if model.get("frozen") else ""
+    return f"{model['parameters']:,} parameters{frozen}"
 
 
 def said(facts: Any) -> str:
