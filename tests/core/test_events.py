@@ -84,5 +84,15 @@ def test_history_averages_the_training_loss_since_the_row_before() -> None:
     assert [r["valid/loss"] for r in view.history()] == [5.0, 4.0]
 
 
+def test_history_tells_penalties_apart_from_the_loss() -> None:
+    def step(n: int, l2: float) -> StepDone:
+        return StepDone(n, 0, n, (1.0,), (1.0,), 0.1, 0.1, 0.0, {"l2": l2})
+
+    log = [RunStarted(1, 0, 3, 3, ""), step(1, 0.3), step(2, 0.2), EvalDone(2, 0, "valid", {"loss": 5.0}, 0.1)]
+    view = fold([*log, step(3, 0.1), EvalDone(3, 1, "valid", {"loss": 4.0}, 0.1)])
+    assert [(r["train/loss"], r["train/l2"]) for r in view.history()] == [(1.0, 0.2), (1.0, 0.1)]
+    assert [r["train/l2"] for r in view.history(after=2)] == [0.1]
+
+
 def test_live_and_replayed_views_are_equal() -> None:
     assert fold(EVENTS) == fold(load(dump(e)) for e in EVENTS)

@@ -6,6 +6,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -197,6 +198,16 @@ def test_the_best_evaluation_is_marked_and_the_train_loss_is_the_mean_since_the_
     assert "train loss 2.0000  valid loss 0.4000  accuracy 0.5000  f1 0.3000  best" in first
     assert "train loss 8.0000" in second
     assert "best" not in second
+
+
+def test_penalties_stand_beside_the_training_loss(folder: Path) -> None:
+    stream = io.StringIO()
+    console = Console(stream=stream, clock=Clock())
+    console.start(attempt(folder), CADENCE, "accuracy", "higher")
+    console(RunStarted(1, 0, 200, 20, ""))
+    console(replace(step(20, 3.0), parts={"l1": 0.25, "l2": 0.125}))
+    console(judged(20, 0.5))
+    assert "train loss 3.0000  l1 0.2500  l2 0.1250  valid loss 0.4000" in stream.getvalue()
 
 
 @pytest.mark.parametrize("width", [32, 50, 80, 200])

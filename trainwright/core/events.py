@@ -204,7 +204,8 @@ class View:
     def history(self, after: int = -1) -> list[dict[str, Any]]:
         """One row per evaluation step: ``{"step", "epoch", "train/loss", "valid/loss", "valid/accuracy", …}``.
 
-        ``train/loss`` is the mean over the steps since the previous row, those that were not taken left out.
+        ``train/loss`` is the mean over the steps since the previous row, those that were not taken left out; the parts
+        of the loss and the penalties, such as ``train/l2``, are those of the last step.
 
         Args:
             after: only rows of later steps; itself the step of a row.
@@ -222,6 +223,9 @@ class View:
                 seen += [] if number in untaken else [loss]
             if seen:
                 rows[step]["train/loss"] = sum(seen) / len(seen)
+        for done in takewhile(lambda done: done.step > after, reversed(self.steps)):
+            if done.step in rows:
+                rows[done.step].update({f"train/{k}": v for k, v in done.parts.items()})
         return [rows[s] for s in sorted(rows)]
 
 

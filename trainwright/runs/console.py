@@ -111,6 +111,7 @@ class _Scene:
         self.first = self.samples = self.work_first = 0
         self.rate: float | None = None
         self.losses: list[float] = []  # since the last evaluation
+        self.parts: Mapping[str, float] = {}  # of the last loss, and its penalties
         self.judged = ""
         self.best: float | None = None
         self.run: Run | None = None
@@ -172,6 +173,7 @@ class _Scene:
 
     def _stepped(self, event: StepDone) -> None:
         self.losses += event.losses
+        self.parts = event.parts
         if self.samples >= 0 and event.seconds > 0:
             now = (event.samples - self.samples) / (event.seconds * len(event.losses))
             self.rate = now if self.rate is None else _SMOOTH * self.rate + (1 - _SMOOTH) * now
@@ -202,6 +204,7 @@ class _Scene:
             "epoch": self._epoch(event.step).split("/")[0],
             "step": f"{event.step:,}",
             "train loss": number(loss) if self.losses else "-",
+            **{k: number(v) for k, v in self.parts.items()},
             f"{event.part} loss": number(values.pop("loss", math.nan)),
             **{k: number(values[k]) for k in sorted(values, key=lambda k: k != self.monitor)},
             "best": "best" if event.best else "",
