@@ -138,6 +138,18 @@ def test_a_folder_of_pictures_trains_and_so_does_its_zip_in_a_folder(place: Path
     assert recipe(new("packed", out="packed.toml"))["data"] == {"source": "folder", "path": "packed/sun.zip"}
 
 
+def test_a_damaged_picture_is_told_by_its_place_and_can_be_passed_over(place: Path) -> None:
+    pictures(place / "data", n=12)
+    (place / "data" / "a" / "0.png").write_bytes(b"no picture")
+    made = new("data")
+    (doubt,) = [text for text in made.unsure if "0.png" in text]
+    assert "data/a/0.png: the file is no image that can be read" in doubt
+    with pytest.raises(DataError, match=r"data/a/0\.png"):
+        tw.train(made.recipe, SHORT, quiet=True)
+    run = tw.train(made.recipe, {**SHORT, "on_bad_sample": "skip", "bad_samples": 1}, quiet=True)
+    assert sum(run.manifest["data"]["samples"].values()) == 23
+
+
 def test_idx_files_and_npz_files_are_read(place: Path) -> None:
     draw = np.random.default_rng(0)
     images, labels = draw.integers(0, 255, (40, 6, 6), dtype=np.uint8), np.arange(40, dtype=np.uint8) % 4

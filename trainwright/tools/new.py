@@ -166,7 +166,7 @@ def _of_pictures(plan: _Plan, found: Found, task: str | None, target: str | None
     plan.values["task"] = {"name": name}
     plan.reasons["task"] = f"{len(tally)} classes: {shares(tally)}."
     records = _training(found)
-    plan.facts += [("data", f"{found.told}: {records:,} for training{_shapes(found)}")]
+    plan.facts += [("data", f"{found.told}: {records:,} for training{_shapes(plan, found)}")]
     plan.facts += [("task", f"{name}: {len(tally)} classes, {shares(tally)}")]
     _divided(plan, found, records, True, None)
 
@@ -288,12 +288,21 @@ def _picked(values: Any, ids: Any) -> list[Any]:
     return listed if ids is None else [listed[i] for i in ids]
 
 
-def _shapes(found: Found) -> str:
-    """The size of a few pictures, evenly chosen."""
+def _shapes(plan: _Plan, found: Found) -> str:
+    """The size of a few pictures, evenly chosen; one that cannot be read is told."""
     if found.kind != "images":
         return ""
-    step = max(1, len(found.source) // _LOOKED_AT)
-    seen = {(s.width, s.height) for s in (look(found.source[i]["image"]) for i in range(0, len(found.source), step))}
+    seen: set[tuple[int, int]] = set()
+    damaged: list[str] = []
+    for i in range(0, len(found.source), max(1, len(found.source) // _LOOKED_AT)):
+        try:
+            picture = look(found.source[i]["image"])
+        except DataError as error:
+            damaged.append(f"{found.source.where(i)}: {error.what}")
+        else:
+            seen.add((picture.width, picture.height))
+    if damaged:
+        plan.unsure.append(f'{damaged[0]}; with on_bad_sample = "skip" such files are passed over, and listed')
     return f", {'x'.join(map(str, next(iter(seen))))} pixels" if len(seen) == 1 else ", of several sizes"
 
 
