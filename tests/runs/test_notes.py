@@ -69,7 +69,7 @@ WINE = {"task": "tabular_classification", "data": {"source": "embedded", "set": 
         ({"schedule": {"name": "multi_step", "at": [2, 50, 60]}}, "schedule.at: 50, 60 never come"),
         ({"schedule": {"name": "multi_step", "at": [0.5]}}, ""),
         ({"unfreeze": {"hidden.*": "1 epoch"}}, ""),
-        ({"unfreeze": {"hidden.*": "2 epochs"}}, "unfreeze: 'hidden.*' would awake after 2 epochs"),
+        ({"unfreeze": {"hidden.*": "2 epochs"}}, "unfreeze: 'hidden.*' would begin to learn after 2 epochs"),
     ],
 )
 def test_what_the_training_ends_before_is_told(keys: dict[str, Any], said: str, tmp_path: Path) -> None:

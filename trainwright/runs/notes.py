@@ -36,7 +36,7 @@ def out_of_reach(pieces: Pieces, steps: int) -> list[str]:
         said.append(f"schedule.at: {', '.join(f'{at:g}' for at in late)} never come, as the training has {steps} steps")
     for pattern, amount in config.unfreeze.items():
         if Budget.read(amount).steps(pieces.per_epoch) >= steps:
-            said.append(f"unfreeze: {pattern!r} would awake after {amount}, which the training does not reach")
+            said.append(f"unfreeze: {pattern!r} would begin to learn after {amount}, which the training does not reach")
     return said
 
 
