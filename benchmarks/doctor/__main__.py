@@ -4,6 +4,8 @@ script/bench doctor programs                          # which cases can be built
 script/bench doctor outcomes --seeds 5 --json OUT     # plain runs, judged by their outcome; goes on where it stopped
 script/bench doctor healthy --seeds 1 --json OUT      # the same for healthy programs and recipes of our own
 script/bench doctor planted --seeds 20 --json OUT     # the same with faults planted, and which of them harm
+script/bench doctor peers --seeds 3 --json OUT        # what the rules of other tools say about the same programs
+script/bench doctor report --json OUT RUNS.json …     # shares with their intervals, from records of runs
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.doctor.healthy import recipes
-from benchmarks.doctor.outcome import SECONDS, Subject, disagreements, outcomes
+from benchmarks.doctor.outcome import SECONDS, Subject, disagreements, outcomes, plainly, spelled
+from benchmarks.doctor.peers import judged_by_peers
 from benchmarks.doctor.planted import RUNS, programs_and_faults, verdicts
 from benchmarks.doctor.programs import CASES, Skipped, programs
+from benchmarks.doctor.report import as_json, misses, page, peers, repaired_metrics, scores
 from benchmarks.doctor.zoo import healthy_programs
 
 LEFT = 75  # the exit code of a shard that stopped before its end: run it again
@@ -27,6 +31,7 @@ def main() -> int:
     """0 where all is done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=sorted(COMMANDS))
+    parser.add_argument("runs", nargs="*", type=Path, help="files of runs to report on")
     parser.add_argument("--cases", type=Path, default=CASES, help="a folder with files of cases")
     parser.add_argument("--seeds", type=int, default=5, help="from seed 0 on")
     parser.add_argument("--json", type=Path, help="where the runs are written, and what is there already")
@@ -78,13 +83,39 @@ def plant(given: argparse.Namespace) -> int:
     return LEFT if left else 0
 
 
+def compare(given: argparse.Namespace) -> int:
+    """The rules of other tools on other people's programs and on healthy ones of our own."""
+    built, skipped = programs(given.cases)
+    left, runs = _run(given, [*built, *healthy_programs()], skipped, judged_by_peers)
+    print(page(peers(runs)))
+    return LEFT if left else 0
+
+
+def tell(given: argparse.Namespace) -> int:
+    """One table of the runs of several files."""
+    files = [json.loads(path.read_text()) for path in given.runs]
+    records = [record for file in files for record in file["runs"]]
+    told = scores(records, repaired_metrics(records))
+    print(page({"ours": told, **peers(records)}))
+    for line in misses(records):
+        print(line)
+    if given.json:
+        tables = {"ours": as_json(told), **{tool: as_json(t) for tool, t in peers(records).items()}}
+        given.json.write_text(json.dumps(spelled(tables), indent=1) + "\n")
+    return 0
+
+
 def _run(
-    given: argparse.Namespace, subjects: Sequence[Subject], skipped: Sequence[Skipped]
+    given: argparse.Namespace,
+    subjects: Sequence[Subject],
+    skipped: Sequence[Skipped],
+    runner: Callable[..., dict[str, Any]] = plainly,
 ) -> tuple[int, list[dict[str, Any]]]:
     if given.json is None:
         raise SystemExit(f"{given.what}: name a file for the runs, --json OUT")
     chosen = [subject for subject in subjects if given.only in subject.id]
-    left = outcomes(chosen, skipped, range(given.seeds), given.json, seconds=given.seconds, minutes=given.minutes)
+    seeds, limits = range(given.seeds), {"seconds": given.seconds, "minutes": given.minutes}
+    left = outcomes(chosen, skipped, seeds, given.json, runner=runner, **limits)
     runs: list[dict[str, Any]] = json.loads(given.json.read_text())["runs"]
     print(f"{len(runs)} runs, {left} left, {len(skipped)} cases not built")
     return left, runs
@@ -95,6 +126,8 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "outcomes": judge,
     "healthy": own,
     "planted": plant,
+    "peers": compare,
+    "report": tell,
 }
 
 if __name__ == "__main__":

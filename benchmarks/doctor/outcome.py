@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
@@ -62,10 +62,20 @@ def outcomes(
     seeds: Iterable[int],
     out: Path,
     *,
+    runner: Callable[..., dict[str, Any]] | None = None,
     seconds: float = SECONDS,
     minutes: float = math.inf,
 ) -> int:
     """Run what is not yet in the file, for so many minutes.
+
+    Args:
+        subjects: what is run, each with every seed; all of them once before any of them twice.
+        skipped: what could not be built; written down with the runs.
+        seeds: of the runs.
+        out: the file.
+        runner: (subject, seed, seconds) -> what is written down; a plain run unless given.
+        seconds: of the processor, the most for one run.
+        minutes: of the clock; the run that is on then is finished.
 
     Returns:
         How many runs are left.
@@ -78,7 +88,7 @@ def outcomes(
     left = [(subject, seed) for seed in seeds for subject in subjects if not records.done(subject.id, seed)]
     while left and time.monotonic() - began < 60 * minutes:
         subject, seed = left.pop(0)
-        records.add(plainly(subject, seed, seconds))
+        records.add((runner or plainly)(subject, seed, seconds))
     return len(left)
 
 
@@ -111,6 +121,7 @@ def record(program: Program, seed: int, ended: Ended) -> dict[str, Any]:
         "seed": seed,
         "status": program.status,
         "problems": list(program.problems),
+        "twins": list(program.twins),
         "doubts": list(program.doubts),
         "metric": program.metric,
         "train": ended.train.metric,
