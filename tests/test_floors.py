@@ -18,6 +18,7 @@ FLOORS = {
     "observers": 1,
     "tasks": 2,
     "engine": 2,
+    "rules": 2,
     "runs": 3,
     "tools": 4,
     "explain": 4,

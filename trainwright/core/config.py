@@ -205,6 +205,11 @@ class RunConfig(BaseModel):
         0.001,
         description="how many may be skipped: a share of all records (at least one), or a number",
     )
+    doctor: Spec = Field(
+        default_factory=lambda: {"mode": "advise"},
+        description='who looks whether something is wrong: { mode = "advise" } examines before the first step, probes '
+        'while it trains, says what it finds and changes nothing; "off" is nobody',
+    )
     pace: Literal["plain"] = Field("plain", description="execution plan; 'plain' runs the model as it is written")
 
     @field_validator("task", "model", "init", "optimizer", "schedule", "step", mode="before")
@@ -244,6 +249,11 @@ class RunConfig(BaseModel):
     @classmethod
     def _begun(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str) and value else value
+
+    @field_validator("doctor", mode="before")
+    @classmethod
+    def _attended(cls, value: Any) -> Any:
+        return {"mode": value} if isinstance(value, str) else value
 
     @field_validator("keep_every", mode="after")
     @classmethod

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from pydantic import ConfigDict, TypeAdapter, with_config
 
+from trainwright.core.facts import Facts
 from trainwright.core.finding import Finding
 from trainwright.core.task import Exhibit
 
@@ -28,6 +29,15 @@ class RunStarted:
     steps_per_epoch: int  # optimizer steps
     time: str  # ISO 8601, UTC
     note: str = ""  # why it resumed, what changed
+
+
+@with_config(_numbers)
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What was measured of data, model, loss and optimizer before an attempt's first step."""
+
+    step: int  # optimizer steps taken before it
+    facts: Facts  # what it was
 
 
 @with_config(_numbers)
@@ -140,12 +150,15 @@ class RunEnded:
     baseline_intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)  # of theirs
     differences: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)  # to each baseline
     skipped: Mapping[str, str] = field(default_factory=dict)  # baselines that were not fitted, and why
+    verdict: str = ""  # of the doctor: "HEALTHY" | "REPAIRED" | "SUSPECT" | "FAILED"; "" where nobody asked it
 
 
-Event: TypeAlias = RunStarted | StepDone | StepSkipped | EvalDone | Shown | CheckpointSaved | Probed | Found | RunEnded
+Event: TypeAlias = (
+    RunStarted | Examined | StepDone | StepSkipped | EvalDone | Shown | CheckpointSaved | Probed | Found | RunEnded
+)
 EVENTS: Mapping[str, type[Any]] = {
     k.__name__: k
-    for k in (RunStarted, StepDone, StepSkipped, EvalDone, Shown, CheckpointSaved, Probed, Found, RunEnded)
+    for k in (RunStarted, Examined, StepDone, StepSkipped, EvalDone, Shown, CheckpointSaved, Probed, Found, RunEnded)
 }
 
 
@@ -184,6 +197,7 @@ class View:
     """A run as its events tell it: what a console, a plot, the studio and the doctor read."""
 
     attempts: list[RunStarted] = field(default_factory=list)
+    examined: Examined | None = None  # the latest
     losses: dict[int, float] = field(default_factory=dict)  # step -> mean loss
     norms: dict[int, float] = field(default_factory=dict)
     steps: list[StepDone] = field(default_factory=list)
@@ -244,6 +258,8 @@ def advance(view: View, event: Event) -> None:
             _cut(view, event.from_step)
             view.attempts.append(event)
             view.ended = None
+        case Examined():
+            view.examined = event
         case StepDone():
             first = event.step - len(event.losses) + 1
             view.losses.update(zip(range(first, event.step + 1), event.losses, strict=True))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from trainwright.core.facts import Facts
+
 if TYPE_CHECKING:
     from trainwright.core.events import View
 
@@ -14,9 +16,9 @@ if TYPE_CHECKING:
 class Evidence:
     """Everything a rule may look at; built live, or replayed from a finished run."""
 
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    view: View | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)  # facts measured on the data before step 1
+    view: View  # what happened until now
+    facts: Facts = field(default_factory=Facts)  # measured before step 1
+    over: bool = False  # the training has come to its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Finding:
     evidence: Mapping[str, float] = field(default_factory=dict)  # the numbers that prove it
     why: str = ""  # what it does to the training
     fixes: tuple[Patch | Edit | Advice, ...] = ()  # the likeliest first
+    consequences: tuple[str, ...] = ()  # what else was found that follows from it, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +72,4 @@ class Rule(NamedTuple):
     check: Callable[[Evidence], Finding | Suspicion | None]
     sick: Callable[[], Evidence]
     healthy: Callable[[], Evidence]
+    causes: tuple[str, ...] = ()  # rules whose finding explains this one, which is then not said by itself

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from trainwright.core.batch import Draw
 from trainwright.core.criterion import Criterion
 from trainwright.core.events import Observer
+from trainwright.core.finding import Rule
 from trainwright.core.registry import Registry
 from trainwright.core.task import Metric, Task
 from trainwright.core.tokenizer import Tokenizer
@@ -76,9 +77,12 @@ tokenizers: Registry[Callable[..., Tokenizer]] = Registry(
 )
 sources: Registry[Callable[..., Any]] = Registry("source", "trainwright.data")
 sets: Registry[Callable[[], Any]] = Registry("set", "trainwright.data.sets")
+rules: Registry[Callable[..., Rule]] = Registry(
+    "rule", "trainwright.rules", "a tw.Rule", lambda made: isinstance(made, Rule)
+)
 
 _ALL = (
     *(tasks, models, layers, losses, metrics, augmentations, optimizers, schedules, steps, inits, observers),
-    *(tokenizers, sources, sets),
+    *(tokenizers, sources, sets, rules),
 )
 KINDS: Mapping[str, Registry[Any]] = {r.kind: r for r in _ALL}

@@ -1,0 +1,154 @@
+"""Every rule catches its sick patient and leaves its healthy one alone; and the diagnosis says causes, not symptoms."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from trainwright.core.events import Examined, Found, Probed, RunEnded, RunStarted, StepDone, StepSkipped, dump, load
+from trainwright.core.facts import Facts, LayerFacts, LossFacts, OptimizerFacts, Output, Values
+from trainwright.core.finding import Finding
+from trainwright.core.kinds import rules
+from trainwright.rules.diagnosis import Diagnosis, all_rules, diagnosed, verdict
+from trainwright.rules.patients import patient
+from trainwright.rules.reading import failing, standing, window
+from trainwright.rules.upstream import ALL
+
+NAMES = [name for name in rules.names() if rules[name].__module__.startswith("trainwright.")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rule_catches_its_sick_patient_with_numbers_and_a_fix(name: str) -> None:
+    rule = all_rules()[name]
+    found = rule.check(rule.sick())
+    assert isinstance(found, Finding)
+    assert found.rule == rule.name == name
+    assert found.what
+    assert found.fixes
+    assert found.why or found.severity == "note"
+    assert all(isinstance(v, int | float) for v in found.evidence.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rule_leaves_its_healthy_patient_alone(name: str) -> None:
+    rule = all_rules()[name]
+    found = rule.check(rule.healthy())
+    assert found is None or (isinstance(found, Finding) and found.severity == "note")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_rule_takes_offence_at_a_training_that_learns_and_of_which_little_is_known(name: str) -> None:
+    falling = [0.9**i for i in range(300)]
+    found = all_rules()[name].check(patient(Facts(), falling, over=True))
+    assert found is None or (isinstance(found, Finding) and found.severity == "note")
+
+
+def test_every_cause_that_a_rule_names_is_a_rule() -> None:
+    known = {*NAMES, "no_signal"}  # which takes trials, and is asked elsewhere
+    assert set(ALL) <= known
+    assert all(set(rule.causes) <= known for rule in all_rules().values())
+
+
+def test_guessing_is_no_learning_and_a_loss_that_falls_may_still_come_to_it() -> None:
+    facts = Facts(loss=LossFacts(guess=1.0, start=1.5), per_epoch=10)
+    assert failing(patient(facts, [1.0] * 300)) is not None
+    assert failing(patient(facts, [0.9] * 300)) is None
+    assert failing(patient(facts, [1.5 - i / 1000 for i in range(300)])) is None
+    assert failing(patient(facts, [1.5 - i / 1000 for i in range(300)], over=True)) is not None
+
+
+def test_few_steps_say_nothing_while_the_training_goes_on_and_little_at_its_end() -> None:
+    facts = Facts(loss=LossFacts(guess=1.0, start=1.0), per_epoch=400)
+    assert failing(patient(facts, [1.0] * 300)) is None  # not an epoch yet
+    assert failing(patient(replace(facts, per_epoch=10), [1.0] * 100)) is None
+    assert failing(patient(facts, [1.0] * 19, over=True)) is None
+    assert failing(patient(facts, [1.0] * 20, over=True)) is not None
+
+
+def test_a_validation_loss_that_is_good_clears_a_training_loss_that_dropout_keeps_high() -> None:
+    facts = Facts(loss=LossFacts(guess=1.0, start=1.0))
+    assert failing(patient(facts, [1.0] * 300, evals={200: {"loss": 0.5}})) is None
+
+
+def test_a_window_is_an_epoch_and_never_more_than_half_of_all_steps() -> None:
+    evidence = patient(Facts(per_epoch=120), [1.0] * 1000)
+    assert window(evidence, 1000) == 120
+    assert window(evidence, 60) == 30
+    now = standing(patient(Facts(loss=LossFacts(guess=2.0)), [4.0] * 50 + [3.0] * 50))
+    assert now is not None
+    assert (now.loss, now.before, now.falling) == (3.0, 4.0, True)
+
+
+def test_the_cause_is_said_and_what_follows_stands_under_it() -> None:
+    facts = Facts(
+        output=Output(Values((1,)), "softmax", 1, spread=0.0),
+        loss=LossFacts("mse", "numbers", 1.0, 1.0),
+        layers=(LayerFacts("a", "linear", 9, gradient=0.0),),
+    )
+    events = [RunStarted(1, 0, 300, 10, ""), Examined(0, facts)]
+    found = diagnosed([*events, *steps([1.0] * 300), RunEnded(300, "finished", "", 1.0)])
+    assert [f.rule for _, f in found if f.severity != "note"] == ["softmax_axis"]
+    assert any("gradient of the loss is exactly 0" in text for text in found[0][1].consequences)
+
+
+def steps(losses: list[float]) -> list[StepDone]:
+    return [StepDone(i, 0, i, (v,), (1.0,), 1e-3, 0.01, 0.0) for i, v in enumerate(losses, 1)]
+
+
+def test_a_finding_is_said_once_and_again_only_when_it_is_graver() -> None:
+    events = [
+        RunStarted(1, 0, 600, 10, ""),
+        Examined(0, Facts(loss=LossFacts(guess=1.0, start=1.0), per_epoch=10)),
+        *steps([1.0] * 300),
+        Probed(300, {}),
+        Probed(300, {}),
+        RunEnded(300, "finished", "", 1.0),
+    ]
+    assert [(s, f.severity) for s, f in diagnosed(events)] == [(300, "warning"), (300, "error")]
+
+
+def test_a_log_read_again_says_what_was_said_live() -> None:
+    bad = StepSkipped(2, "the loss was NaN", math.nan, math.nan, 8, (1, 2))
+    missing = Facts(optimizer=OptimizerFacts("adam", 1e-3, ("a.weight",), 10, 20))
+    events = [RunStarted(1, 0, 4, 1, ""), Examined(0, missing), *steps([1.0, 2.0]), bad, RunEnded(2, "failed", "", 1.0)]
+    live = Diagnosis()
+    said = [(e.step if not isinstance(e, RunStarted) else 0, f) for e in events for f in live.take(e)]
+    again = diagnosed([load(dump(e)) for e in events])
+    assert [(s, f.rule, f.what) for s, f in again] == [(s, f.rule, f.what) for s, f in said]
+    assert {f.rule for _, f in said} == {"not_in_optimizer", "not_finite_steps"}
+
+
+def test_findings_of_the_log_are_not_asked_for_again() -> None:
+    diagnosis = Diagnosis()
+    diagnosis.take(Found(0, Finding("copies_across_parts", "warning", "copies")))
+    assert [e.finding.rule for e in diagnosis.others] == ["copies_across_parts"]
+
+
+def test_a_new_attempt_begins_with_a_clean_sheet() -> None:
+    diagnosis = Diagnosis()
+    facts = Facts(mixed=1.0)
+    first = [f for e in (RunStarted(1, 0, 9, 1, ""), Examined(0, facts)) for f in diagnosis.take(e)]
+    second = [f for e in (RunStarted(2, 3, 9, 1, ""), Examined(3, facts)) for f in diagnosis.take(e)]
+    assert [f.rule for f in first] == [f.rule for f in second] == ["rows_mixed"]
+
+
+def test_the_verdict_is_that_of_the_gravest_finding() -> None:
+    note, warning, error = (Finding("x", s, "x") for s in ("note", "warning", "error"))  # type: ignore[arg-type]
+    assert verdict([]) == verdict([note]) == "HEALTHY"
+    assert verdict([note, warning]) == "SUSPECT"
+    assert verdict([warning, error]) == "FAILED"
+
+
+def test_a_trouble_that_went_away_spoils_no_verdict() -> None:
+    facts = Facts(loss=LossFacts(guess=1.0, start=1.0), per_epoch=10)
+    diagnosis = Diagnosis()
+    events = [RunStarted(1, 0, 600, 10, ""), Examined(0, facts), *steps([1.0] * 300), Probed(300, {})]
+    said = [f.rule for e in events for f in diagnosis.take(e)]
+    assert said == ["not_learning"]
+    assert diagnosis.verdict == "SUSPECT"
+    later = [StepDone(300 + i, 0, 1, (0.1,), (1.0,), 1e-3, 0.01, 0.0) for i in range(1, 301)]
+    for event in (*later, Probed(600, {}), RunEnded(600, "finished", "", 1.0)):
+        diagnosis.take(event)
+    assert diagnosis.verdict == "HEALTHY"

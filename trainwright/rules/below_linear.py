@@ -1,0 +1,49 @@
+"""A network that does worse than a straight line."""
+
+from __future__ import annotations
+
+from trainwright.core.events import Difference, RunEnded, advance
+from trainwright.core.facts import Facts, LossFacts
+from trainwright.core.finding import Advice, Evidence, Finding, Patch, Rule
+from trainwright.core.kinds import rules
+from trainwright.rules.patients import patient
+from trainwright.rules.reading import number, standing
+from trainwright.rules.upstream import ALL
+
+
+def check(evidence: Evidence) -> Finding | None:
+    """The loss beside that of the linear baseline on the same records, by the interval of their difference."""
+    ended = evidence.view.ended
+    apart = ended.differences.get("linear", {}).get("loss") if ended else None
+    if ended is None or apart is None or not apart.low > 0:
+        return None
+    linear = ended.baselines.get("linear", {}).get("loss", float("nan"))
+    now = standing(evidence)
+    falling = now is not None and now.falling
+    return Finding(
+        rule="below_linear",
+        severity="warning",
+        what=f"a linear model, fitted in a second, does better on the same records: its loss is {number(linear)}, the "
+        f"network's {number(linear + apart.value)}" + (", which still fell when the budget ended" if falling else ""),
+        where="the training",
+        evidence={"difference": apart.value, "low": apart.low, "high": apart.high, "linear": linear},
+        why="There is something to learn that the network did not learn.",
+        fixes=(
+            Patch({"budget": f"{3 * max(1, evidence.facts.steps)} steps"}),
+            Advice("try another rate, scaled inputs, a wider network"),
+        ),
+    )
+
+
+@rules.add("below_linear")
+def below_linear() -> Rule:
+    """The final loss is worse than the linear baseline's, and the 95 % interval of the difference leaves no doubt."""
+
+    def ended(low: float, high: float) -> Evidence:
+        evidence = patient(Facts(loss=LossFacts(guess=1.0, start=1.0)), [0.5] * 200, over=True)
+        apart = {"linear": {"loss": Difference((low + high) / 2, low, high)}}
+        told = RunEnded(200, "finished", "", 1.0, {"test/loss": 0.5}, {"linear": {"loss": 0.3}}, differences=apart)
+        advance(evidence.view, told)
+        return evidence
+
+    return Rule("below_linear", check, lambda: ended(0.1, 0.3), lambda: ended(-0.1, 0.3), causes=ALL)

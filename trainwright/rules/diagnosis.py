@@ -1,0 +1,121 @@
+"""The diagnosis of a run: its events, one by one, through all rules; the same live and when a log is read again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from trainwright.core.events import (
+    EvalDone,
+    Event,
+    Examined,
+    Found,
+    Probed,
+    RunEnded,
+    RunStarted,
+    StepSkipped,
+    View,
+    advance,
+)
+from trainwright.core.finding import Evidence, Finding, Rule
+from trainwright.core.kinds import rules
+
+_RANK = {"note": 0, "warning": 1, "error": 2}
+_WHEN = (Examined, Probed, StepSkipped, EvalDone, RunEnded)
+
+
+def all_rules() -> dict[str, Rule]:
+    """By name."""
+    return {name: rules.make(name, {}) for name in rules.names()}
+
+
+@dataclass(slots=True)
+class Diagnosis:
+    """What is wrong with a run, as far as its events tell.
+
+    Args:
+        rules: that are asked; all there are unless given.
+    """
+
+    rules: Mapping[str, Rule] = field(default_factory=all_rules)
+    view: View = field(default_factory=View)
+    said: dict[str, Finding] = field(default_factory=dict)  # by rule, the gravest
+    now: list[Finding] = field(default_factory=list)  # what held when the rules were last asked, consequences too
+    others: list[Found] = field(default_factory=list)  # findings of the log that are not of these rules
+
+    def take(self, event: Event) -> list[Finding]:
+        """One more event; returns what is newly found, the most upstream first."""
+        if isinstance(event, Found):
+            self.others += [] if event.finding.rule in self.rules else [event]
+            return []
+        advance(self.view, event)
+        if isinstance(event, RunStarted):
+            self.said, self.now = {}, []
+            self.others = [e for e in self.others if e.step <= event.from_step]
+        if not isinstance(event, _WHEN) or self.view.examined is None:
+            return []
+        return self._asked(isinstance(event, RunEnded) and event.outcome in ("finished", "stopped", "failed"))
+
+    def ending(self) -> list[Finding]:
+        """What is found when the training has come to its end, before its last event is written."""
+        return self._asked(True) if self.view.examined is not None else []
+
+    @property
+    def verdict(self) -> str:
+        """By what still holds, and by what others found: a trouble that went away spoils nothing."""
+        ended = self.view.ended
+        if ended is not None and ended.outcome == "failed":
+            return "FAILED"
+        return verdict([*self.now, *(e.finding for e in self.others)])
+
+    def _asked(self, over: bool) -> list[Finding]:
+        assert self.view.examined is not None
+        evidence = Evidence(self.view, self.view.examined.facts, over)
+        found: dict[str, Finding] = {}
+        for name, rule in self.rules.items():
+            answer = rule.check(evidence)
+            if isinstance(answer, Finding):
+                found[name] = answer
+        self.now = list(found.values())
+        new = [f for name, f in found.items() if self._is_news(name, f)]
+        causes = {**self.said, **found}
+        told = [f for f in new if not self._explained(f.rule, causes)]
+        told = [replace(f, consequences=self._follow(f.rule, found)) for f in told]
+        for finding in told:
+            self.said[finding.rule] = finding
+        return sorted(told, key=lambda f: self._depth(f.rule))
+
+    def _is_news(self, name: str, finding: Finding) -> bool:
+        before = self.said.get(name)
+        return before is None or _RANK[finding.severity] > _RANK[before.severity]
+
+    def _explained(self, name: str, found: Mapping[str, Finding]) -> bool:
+        """Whether something upstream of it was found; a note explains nothing."""
+        return any(c in found and found[c].severity != "note" for c in self.rules[name].causes)
+
+    def _follow(self, name: str, found: Mapping[str, Finding]) -> tuple[str, ...]:
+        """What was found that this explains."""
+        return tuple(f.what for n, f in found.items() if n != name and name in self.rules[n].causes)
+
+    def _depth(self, name: str) -> int:
+        return sum(c in self.rules for c in self.rules[name].causes)
+
+
+def diagnosed(events: Iterable[Event], names: Mapping[str, Rule] | None = None) -> list[tuple[int, Finding]]:
+    """(step, finding) of a whole log."""
+    diagnosis = Diagnosis() if names is None else Diagnosis(names)
+    out: list[tuple[int, Finding]] = []
+    for event in events:
+        out += [(int(_step(event)), f) for f in diagnosis.take(event)]
+    return out
+
+
+def _step(event: Any) -> int:
+    return getattr(event, "step", getattr(event, "from_step", 0))
+
+
+def verdict(findings: Iterable[Finding]) -> str:
+    """HEALTHY, SUSPECT or FAILED, by the gravest."""
+    gravest = max((_RANK[f.severity] for f in findings), default=0)
+    return ("HEALTHY", "SUSPECT", "FAILED")[gravest]

@@ -1,0 +1,66 @@
+"""Steps whose loss or gradient was NaN or infinite."""
+
+from __future__ import annotations
+
+from trainwright.core.events import StepSkipped, advance
+from trainwright.core.finding import Advice, Evidence, Finding, Patch, Rule
+from trainwright.core.kinds import rules
+from trainwright.rules.patients import patient
+from trainwright.rules.reading import number
+
+
+def check(evidence: Evidence) -> Finding | None:
+    """One such step is proof; that it was not taken kept the weights whole."""
+    skipped = evidence.view.skipped
+    if not skipped:
+        return None
+    first = skipped[0]
+    losses = [v for step, v in evidence.view.losses.items() if step < first.step][-20:]
+    rates = [e.lr for e in evidence.view.steps if e.step <= first.step] or [e.lr for e in evidence.view.steps]
+    rate = rates[-1] if rates else evidence.facts.optimizer.lr
+    known = bool(first.suspects)
+    ended = evidence.view.ended
+    broken = ended is not None and ended.outcome == "failed"
+    patch = (Patch({"optimizer.lr": rate / 10, "clip": 1.0}),) if rate == rate and not known else ()
+    return Finding(
+        rule="not_finite_steps",
+        severity="error" if broken or len(skipped) > 3 else "warning",
+        what=f"{len(skipped)} {'step was' if len(skipped) == 1 else 'steps were'} not finite, the first is step "
+        f"{first.step:,}: {first.what}",
+        where=first.places[0] if known and first.places else f"step {first.step}",
+        evidence={
+            "steps": len(skipped),
+            "first": first.step,
+            "loss before": losses[-1] if losses else float("nan"),
+            "learning rate": rate,
+        },
+        why=(
+            "The records themselves hold numbers that are not finite."
+            if known
+            else "Numbers grew until they overflowed, or a logarithm or a quotient met 0"
+            + (f": the loss before was {number(losses[-1])}." if losses else ".")
+            + " `trainwright replay` of the incident names the first tensor."
+        ),
+        fixes=(*patch, Advice("look for log, exp, sqrt and quotients in model and loss, and keep them away from 0")),
+    )
+
+
+@rules.add("not_finite_steps")
+def not_finite_steps() -> Rule:
+    """Steps whose loss or gradient was NaN or infinite; they were not taken.
+
+    Every step is looked at.
+    """
+
+    def sick() -> Evidence:
+        evidence = patient(losses=[1.0, 5.0, 70.0])
+        advance(evidence.view, StepSkipped(3, "the loss was NaN", float("nan"), float("nan"), 8, (1, 2)))
+        return evidence
+
+    return Rule(
+        "not_finite_steps",
+        check,
+        sick=sick,
+        healthy=lambda: patient(losses=[1.0, 0.9, 0.8]),
+        causes=("not_finite_data",),
+    )

@@ -1,0 +1,143 @@
+"""How a training goes, read from what was logged: against guessing, against its own past, and against its noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from trainwright.core.events import Probed
+from trainwright.core.facts import LayerFacts
+from trainwright.core.finding import Evidence
+
+Numbers = npt.NDArray[np.float64]
+NO_BETTER = 0.95  # of the loss of guessing: above it nothing was learned
+LEAST_STEPS = 20  # of which anything is said at the end of a training
+EARLY = 200  # steps, and one epoch, before which nothing is said while it goes on
+_WINDOW = 50  # steps
+_LONGEST = 2000
+# what bends nothing when it stands before the loss
+HEAVY = {"linear", "bilinear", "conv1d", "conv2d", "conv3d", "rnn", "lstm", "gru", "multiheadattention", "dense"}
+SILENCING = {"relu", "relu6", "threshold", "hardshrink", "softshrink"}
+FLAT_ENDED = {"sigmoid", "tanh", "hardsigmoid", "hardtanh", "softsign"}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the training loss is."""
+
+    steps: int  # taken
+    loss: float  # mean of the latest window
+    error: float  # standard error of that
+    before: float  # mean of the window before it; NaN where there is none
+    guess: float  # the lowest loss of a constant answer
+    start: float  # before the first step
+    falling: bool  # the loss fell more between the windows than chance explains
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """As evidence."""
+        told = {"steps": float(self.steps), "loss": self.loss, "loss of guessing": self.guess}
+        return told if math.isnan(self.start) else {**told, "loss at the start": self.start}
+
+
+def curve(evidence: Evidence) -> Numbers:
+    """(S,) losses of the steps that were taken, in their order; those that are not finite are left out."""
+    untaken = {e.step for e in evidence.view.skipped}
+    values = np.array([v for step, v in evidence.view.losses.items() if step not in untaken], dtype=np.float64)
+    return values[np.isfinite(values)]
+
+
+def norms(evidence: Evidence) -> Numbers:
+    """(S,) gradient norms likewise."""
+    values = np.array(list(evidence.view.norms.values()), dtype=np.float64)
+    return values[np.isfinite(values)]
+
+
+def standing(evidence: Evidence) -> Standing | None:
+    """Where the loss is; None before there is enough of it to say."""
+    losses = curve(evidence)
+    if len(losses) < 4:
+        return None
+    size = window(evidence, len(losses))
+    late, early = losses[-size:], losses[-2 * size : -size]
+    error = float(late.std() / math.sqrt(len(late)))
+    before, falling = math.nan, False
+    if len(early):
+        before = float(early.mean())
+        noise = math.hypot(error, float(early.std() / math.sqrt(len(early))))
+        falling = before - float(late.mean()) > max(2 * noise, 0.002 * abs(before))
+    facts = evidence.facts.loss
+    return Standing(len(losses), float(late.mean()), error, before, facts.guess, facts.start, falling)
+
+
+def window(evidence: Evidence, steps: int) -> int:
+    """Steps that are averaged: fifty, an epoch where that is more, and never more than half of all."""
+    return max(2, min(max(_WINDOW, evidence.facts.per_epoch), _LONGEST, steps // 2))
+
+
+def failing(evidence: Evidence) -> Standing | None:
+    """Where the loss is, if the network does no better than guessing and there is no sign that it will; else None.
+
+    While the training goes on that takes some hundreds of steps and a loss that does not fall; at its end, a few.
+    """
+    now = standing(evidence)
+    if now is None or not math.isfinite(now.guess) or now.guess <= 1e-8 or now.loss <= NO_BETTER * now.guess:
+        return None
+    if any(e.metrics.get("loss", math.inf) < 0.9 * now.guess for e in evidence.view.evals):
+        return None  # with dropout, or averaged weights, it is better than the training loss tells
+    if evidence.over:
+        return now if now.steps >= LEAST_STEPS else None
+    early = now.steps < max(EARLY, evidence.facts.per_epoch)
+    return None if early or now.falling else now
+
+
+def gravity(evidence: Evidence) -> Literal["warning", "error"]:
+    """Of a finding that explains why nothing is learned: an error once the training is over and was long enough."""
+    taken = len(evidence.view.losses)
+    return "error" if evidence.over and taken >= max(EARLY, evidence.facts.per_epoch) else "warning"
+
+
+def probes(evidence: Evidence, last: int = 3) -> list[Probed]:
+    """The latest probes, the newest last."""
+    return evidence.view.probed[-last:]
+
+
+def layers(evidence: Evidence) -> Mapping[str, LayerFacts]:
+    """By name, in the order in which samples go through them."""
+    return {layer.name: layer for layer in evidence.facts.layers}
+
+
+def heavy(evidence: Evidence) -> list[LayerFacts]:
+    """The layers with matrices or kernels that learn, in order."""
+    return [layer for layer in evidence.facts.layers if layer.kind in HEAVY and layer.weights]
+
+
+def figure(probe: Probed, layer: str, name: str) -> float:
+    """One number of a probe; NaN where it was not measured."""
+    return probe.statistics.get(layer, {}).get(name, math.nan)
+
+
+def everywhere(probe: Probed, name: str) -> Iterator[tuple[str, float]]:
+    """(layer, number) of all layers of which it was measured."""
+    for layer, numbers in probe.statistics.items():
+        if name in numbers and math.isfinite(numbers[name]):
+            yield layer, numbers[name]
+
+
+def number(x: float) -> str:
+    """As it reads in a sentence."""
+    if not math.isfinite(x):
+        return str(x)
+    if x == round(x) and abs(x) < 1e6:
+        return f"{x:,.0f}"
+    return f"{x:.3g}"
+
+
+def percent(share: float) -> str:
+    """``38 %``."""
+    return f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else f"{100 * share:.2g} %"

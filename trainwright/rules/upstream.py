@@ -1,0 +1,19 @@
+"""Which troubles explain which: the names of rules, the most upstream first. A cause silences what follows from it."""
+
+from __future__ import annotations
+
+DATA = ("not_finite_data", "constant_target", "no_signal")
+LOOP = ("gradients_not_cleared", "asleep_while_training", "rate_spent")
+FIT = (
+    *("rows_mixed", "shapes_spread", "softmax_axis", "output_contradicts_loss", "target_out_of_reach"),
+    *("loss_misfits_target", "not_in_optimizer", "unreached_weights", "no_gradient"),
+)
+BEGINNING = ("symmetric_weights", "inputs_not_scaled", "target_not_scaled")
+RATE = ("rate_too_high",)
+LAYERS = ("vanishing_gradient", "dead_units", "saturated_units", "too_much_dropout", "linear_stack")
+SLOW = ("rate_too_low", "noisy_steps")
+
+BEFORE_RATE = (*DATA, *LOOP, *FIT, *BEGINNING)
+BEFORE_LAYERS = (*BEFORE_RATE, *RATE)
+BEFORE_SLOW = (*BEFORE_LAYERS, *LAYERS)
+ALL = (*BEFORE_SLOW, *SLOW)
