@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trainwright.core.batch import Batch
 from trainwright.core.errors import UserError
-from trainwright.core.events import EvalDone, Observer, StepDone, Stop
+from trainwright.core.events import EvalDone, Observer, Probed, StepDone, Stop
 from trainwright.core.task import Progress, Task
 from trainwright.engine.before import Dice
 from trainwright.engine.guard import Guard, trouble_of
@@ -70,6 +70,18 @@ class Judge:
     change: float = 0.0  # an improvement is more than this
 
 
+class Watch(Protocol):
+    """Who looks at some steps more closely, and changes nothing."""
+
+    def before(self, step: int) -> None:
+        """This step comes; asked once before each, from 1."""
+        ...
+
+    def after(self, step: int) -> Probed | None:
+        """What was seen of it; the same on every rank that it is None or not."""
+        ...
+
+
 def fit(
     state: TrainState,
     task: Task[Any],
@@ -86,6 +98,7 @@ def fit(
     step_fn: StepFn = train_step,
     guard: Guard | None = None,
     shortage: Callable[[Shortage], None] = lambda shortage: None,
+    watch: Watch | None = None,
 ) -> Stop | None:
     """Train until the budget is spent (None) or somebody asked to stop; the state tells how far it came.
 
@@ -106,6 +119,7 @@ def fit(
         step_fn: the step itself.
         guard: counts the steps that are not taken, and may go back to an earlier state.
         shortage: is told when memory ran out, and less is computed at once from then on.
+        watch: looks at some steps.
     """
     counters, guard = state.counters, guard or Guard(state, runtime, cadence.steps)
     log, dice = _Log(runtime, train), Dice(runtime.device)
@@ -122,6 +136,8 @@ def fit(
         dice.keep()
         share = multiplier(schedule, counters.step, cadence.steps) * counters.share
         before, skipped = counters.step, counters.skipped
+        if watch is not None:
+            watch.before(before + 1)
         group, done = memory.step(partial(taken, step=before, share=share))
         _must_be_step(done, counters.step - before)
         counters.epoch = train.epoch
@@ -135,12 +151,15 @@ def fit(
         if not sound and guard.after(trouble_of(state, done, group, runtime, share, progress)):
             log = _Log(runtime, train)
             continue
+        seen = None if watch is None else watch.after(counters.step)
         stop = _agreed(asked(), runtime)
         last, pausing = counters.step == cadence.steps, counters.step == end
         judged = judge is not None and (last or _due(counters.step, cadence.evaluate))
         due = save is not None and _due(counters.step, cadence.save)
-        if pausing or judged or stop or due or _due(counters.step, cadence.log):
+        if pausing or judged or stop or due or seen or _due(counters.step, cadence.log):
             wish = observe(log.event(state))
+            if seen is not None:
+                wish = observe(seen) or wish
             if judge is not None and judged:
                 wish = _judge(state, judge, observe, memory, last) or wish
             stop = stop or _agreed(wish, runtime)
