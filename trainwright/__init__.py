@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trainwright.core.criterion import Criterion
     from trainwright.core.errors import TrainwrightError, UserError
     from trainwright.core.events import Stop
-    from trainwright.core.finding import Finding
+    from trainwright.core.finding import Evidence, Finding, Rule
     from trainwright.core.task import Loss, Metric, Processor, Progress, Task
     from trainwright.core.tokenizer import Tokenizer
     from trainwright.engine.runtime import Runtime
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from trainwright.runs.run import Run, list_runs
     from trainwright.runs.run import open_run as open
     from trainwright.runs.train import resume, train
+    from trainwright.runs.watching import doctor, watch
+    from trainwright.tools.checkup import checkup
     from trainwright.tools.export import export
     from trainwright.tools.new import new
     from trainwright.tools.replay import replay
@@ -36,11 +38,13 @@ _HOMES = {
     "Batch": "core.batch",
     "Criterion": "core.criterion",
     "Draw": "core.batch",
+    "Evidence": "core.finding",
     "Finding": "core.finding",
     "Loss": "core.task",
     "Metric": "core.task",
     "Processor": "core.task",
     "Progress": "core.task",
+    "Rule": "core.finding",
     "Run": "runs.run",
     "Runtime": "engine.runtime",
     "Step": "engine.step",
@@ -52,6 +56,8 @@ _HOMES = {
     "UserError": "core.errors",
     "WholeStep": "engine.step",
     "check_task": "runs.conformance",
+    "checkup": "tools.checkup",
+    "doctor": "runs.watching",
     "export": "tools.export",
     "fit": "runs.fit",
     "kinds": "core.kinds",
@@ -64,6 +70,7 @@ _HOMES = {
     "train": "runs.train",
     "train_step": "engine.step",
     "verify": "tools.verify",
+    "watch": "runs.watching",
 }
 _OTHER_NAMES = {"open": "open_run"}
 
@@ -71,11 +78,13 @@ __all__ = [
     "Batch",
     "Criterion",
     "Draw",
+    "Evidence",
     "Finding",
     "Loss",
     "Metric",
     "Processor",
     "Progress",
+    "Rule",
     "Run",
     "Runtime",
     "Step",
@@ -88,6 +97,8 @@ __all__ = [
     "WholeStep",
     "__version__",
     "check_task",
+    "checkup",
+    "doctor",
     "export",
     "fit",
     "kinds",
@@ -100,6 +111,7 @@ __all__ = [
     "train",
     "train_step",
     "verify",
+    "watch",
 ]
 
 

@@ -22,6 +22,7 @@ from trainwright.engine import checkpoint
 from trainwright.engine.memory import ran_out
 
 CALL: dict[str, Any] = {
+    "doctor": "off",  # these count what the model is given; the doctor gives it samples too
     "loss": "mse",
     "budget": "50 steps",
     "batch_size": 32,
@@ -105,6 +106,13 @@ def apart(a: tw.Run, b: tw.Run) -> float:
     one, two = state_of(a), state_of(b)
     assert one.keys() == two.keys()
     return max(float((one[k].double() - two[k].double()).abs().max()) for k in one)
+
+
+def test_the_doctor_looks_at_fewer_samples_where_memory_runs_out(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", Limited(70), doctor="advise", budget="2 steps")
+    assert run.view.examined is not None
+    assert run.view.examined.facts.layers
+    assert [f.rule for f in run.findings if f.rule == "doctor"] == []
 
 
 def halvings(run: tw.Run) -> list[tuple[int, int]]:

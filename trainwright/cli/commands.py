@@ -35,9 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code. Mistakes are one message on standard error.
 
     Exit codes: 0 done; 1 `verify` found a difference; 2 a mistake of the user's; 3 a checkpoint that cannot be used;
-    69 a public data set that cannot be downloaded; 70 a fault of ours; 71 another process of the
-    training is gone; 73 a file or folder that cannot be made; 74 a full disk; 75 the run is being trained elsewhere; 76
-    too many bad samples; 77 NaN ended the training; 128 + n ended by signal n (130 for Ctrl-C).
+    10 the doctor's verdict is SUSPECT, with --strict; 69 a public data set that cannot be downloaded; 70 a fault of
+    ours; 71 another process of the training is gone; 73 a file or folder that cannot be made; 74 a full disk; 75 the
+    run is being trained elsewhere; 76 too many bad samples; 77 NaN ended the training, or the doctor's verdict is
+    FAILED; 128 + n ended by signal n (130 for Ctrl-C).
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     place = _Place()
@@ -88,7 +89,7 @@ def quiet_option(command: C) -> C:
     return click.option("--quiet", is_flag=True, help="Say nothing but errors.")(command)
 
 
-def _set_options(command: C) -> C:
+def set_options(command: C) -> C:
     """``key=value`` after the name, and ``--set key=value``."""
     text = "Set any key of the recipe, such as optimizer.lr=3e-4; may be repeated."
     command = click.option("--set", "more", multiple=True, metavar="KEY=VALUE", help=text)(command)
@@ -97,7 +98,7 @@ def _set_options(command: C) -> C:
 
 @commands.command(cls=Settable, short_help="Train what a recipe says.")
 @click.argument("recipe", required=False, metavar="RECIPE|NAME")
-@_set_options
+@set_options
 @click.option("--config", metavar="FILE", help="The recipe, for those who would rather write it so.")
 @click.option("--data", metavar="PATH", help="File or folder with the data (data.path).")
 @click.option("--epochs", type=float, help="Passes over the training data (budget).")
@@ -109,6 +110,7 @@ def _set_options(command: C) -> C:
 @click.option("--name", help="Label in the run folder's name.")
 @click.option("--out", metavar="FOLDER", help="The run folder, empty or not there yet; runs/DATE-NAME-… unless given.")
 @click.option("--exist-ok", is_flag=True, help="A run that is in --out already is moved aside to FOLDER.1, whole.")
+@click.option("--strict", is_flag=True, help="Exit code 10 where the doctor's verdict is SUSPECT.")
 @click.option(
     "--resume", "run", metavar="auto|RUN", help="auto: go on with the run in --out, or begin it. Else as resume RUN."
 )
@@ -131,6 +133,7 @@ def train(
     name: str | None,
     out: str | None,
     exist_ok: bool,
+    strict: bool,
     run: str | None,
     quiet: bool,
     as_json: bool,
@@ -174,12 +177,12 @@ def train(
         from trainwright.runs.train import train
 
         made = train(recipe, changes, out=out, exist_ok=exist_ok, quiet=quiet, to_stderr=as_json)
-    return trained(made, as_json)
+    return trained(made, as_json, strict)
 
 
 @commands.command(cls=Settable, short_help="Take a run up again where it stopped.")
 @click.argument("run")
-@_set_options
+@set_options
 @click.option("--epochs", type=float, help="A larger budget than the run's own.")
 @quiet_option
 @json_option

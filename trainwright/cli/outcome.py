@@ -20,12 +20,24 @@ if TYPE_CHECKING:
     from trainwright.tools.seeds import Repeats
 
 
-def trained(run: Run, as_json: bool) -> int:
+SUSPECT = 10
+
+
+def judged(verdict: str, strict: bool) -> int:
+    """The exit code of a verdict of the doctor."""
+    if verdict == "FAILED":
+        return NumericsError.exit_code
+    return SUSPECT if strict and verdict == "SUSPECT" else 0
+
+
+def trained(run: Run, as_json: bool, strict: bool = False) -> int:
     """The last word of ``train`` and ``resume``."""
     ended = run.view.ended
     if as_json and os.environ.get("RANK", "0") in ("", "0"):
         print_json({"run": str(run.path), "state": run.state, **_ended(ended)})
-    return 0 if ended is None or ended.outcome != "interrupted" else _interrupted(ended)
+    if ended is not None and ended.outcome == "interrupted":
+        return _interrupted(ended)
+    return 0 if ended is None else judged(ended.verdict, strict)
 
 
 def unattended(recipe: str, changes: Mapping[str, Any], out: str | None, quiet: bool, as_json: bool) -> int:

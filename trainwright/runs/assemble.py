@@ -19,11 +19,12 @@ from trainwright.core.kinds import Schedule, models, optimizers, schedules, step
 from trainwright.core.model import Noted
 from trainwright.core.registry import failed
 from trainwright.core.responsive import Responsive, Unchanging
-from trainwright.core.rows import Encoded
+from trainwright.core.rows import Encoded, Rows
 from trainwright.core.schema import options, required
 from trainwright.core.task import Metric, Progress, Task
 from trainwright.data.bad import Bad
 from trainwright.data.loader import Loader, batches
+from trainwright.data.part import Part
 from trainwright.engine.average import Average
 from trainwright.engine.evaluate import evaluate
 from trainwright.engine.loop import Groups
@@ -56,6 +57,8 @@ class Pieces:
     schedule: Schedule
     evaluations: Mapping[str, Callable[[], Iterable[Batch]]]  # by part
     first: Callable[[], Batch]  # a few training samples, to try the model on
+    some: Callable[[int], Batch]  # so many training samples, or as many as are at hand, without augmentation
+    unpacked: bool = False  # samples are decoded each time they are asked for
     encoded: Mapping[str, Encoded] = field(default_factory=dict)  # by part, where baselines can be fitted
     facts: dict[str, Any] = field(default_factory=dict)  # of the data, for the manifest
     layers: list[dict[str, Any]] = field(default_factory=list)  # of the model and what they give, once it was tried
@@ -154,6 +157,8 @@ def joined(
         schedule=schedule,
         evaluations={name: over(name) for name in data.parts if name != "train"},
         first=lambda: task.processor.batch(data.parts["train"].rows(0, _TRIED), None),
+        some=lambda count: task.processor.batch(spread(data.parts["train"], count), None),
+        unpacked=any(c.kind == "bytes" for c in task.processor.columns().values()),
         encoded=data.parts,
         facts={**data.facts(), "resume": "exact", "notes": [*data.notes(), *task.processor.notes()]},
         findings=data.findings,
@@ -161,6 +166,13 @@ def joined(
         close=loader.close,
         place=data.source.where,
     )
+
+
+def spread(part: Part, count: int) -> Rows:
+    """So many samples of a part, all where there are fewer; which ones is drawn, and always the same."""
+    positions = part.positions()
+    drawn = torch.randperm(len(positions), generator=torch.Generator().manual_seed(0))[:count]
+    return part.gather(positions[drawn.sort().values], torch.device("cpu"))
 
 
 def state_of(

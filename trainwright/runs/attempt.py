@@ -35,6 +35,7 @@ from trainwright.runs.directory import (
     read_manifest,
     write_json,
 )
+from trainwright.runs.doctoring import consulted, doctor_of
 from trainwright.runs.edited import KEPT, as_written
 from trainwright.runs.final import final_scores
 from trainwright.runs.learned import write_learned
@@ -79,6 +80,9 @@ def attempt(a: Attempt) -> RunEnded:
         recovery = Recovery(pieces, a.folder, saving, story.tell, cadence.steps)
         if not a.resumed:
             recovery.remember()
+        doctor = doctor_of(pieces, cadence.steps)
+        story.tell, examine = consulted(doctor, story.tell)
+        examine()
 
         def observe(event: Event) -> Stop | None:
             wish = story.tell(event)
@@ -102,6 +106,7 @@ def attempt(a: Attempt) -> RunEnded:
             step_fn=pieces.step,
             guard=guard_of(pieces, cadence.steps, story.tell, recovery),
             shortage=teller(pieces, story.tell),
+            watch=doctor,
         )
         saving.settle(story.tell)
         if stop:
@@ -167,7 +172,7 @@ def _story(a: Attempt) -> Iterator[_Story]:
             finally:
                 try:
                     if story.begun or not a.resumed:  # else what the log tells of earlier attempts stays the last word
-                        tell(story.ended())
+                        story.tell(story.ended())
                 finally:
                     close()
     finally:

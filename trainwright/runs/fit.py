@@ -23,6 +23,7 @@ from trainwright.engine.parts import StatePart
 from trainwright.engine.randomness import randomness_kept
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.step import StepFn, train_step
+from trainwright.runs import options
 from trainwright.runs.assemble import Pieces, take_step, try_first, try_metrics
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.begin import freeze as freeze_weights
@@ -97,6 +98,7 @@ def fit(
     observers: Sequence[Observer] = (),
     step_fn: StepFn = train_step,
     parts: Mapping[str, StatePart] | None = None,
+    doctor: str | Mapping[str, Any] = "advise",
     quiet: bool = False,
 ) -> Run:
     """Train a module, and return the run; the module then holds the weights that were scored: the best ones.
@@ -163,6 +165,7 @@ def fit(
         observers: are told every event; may ask to stop.
         step_fn: the step itself; `train_step` is what it is made of.
         parts: what else the step needs and a checkpoint must hold, by name: modules (a critic, a teacher), optimizers.
+        doctor: "advise" examines before the first step, probes meanwhile and says what is wrong; "off" does not.
         quiet: say nothing but warnings and errors.
     """
     model = adapted(model)
@@ -208,6 +211,7 @@ def fit(
             "device": device,
             "parallel": parallel,
             "worker_timeout": float(worker_timeout),
+            "doctor": check(options.doctor, {"mode": doctor} if isinstance(doctor, str) else doctor, "doctor"),
         },
         optimizer,
         lr,

@@ -109,13 +109,25 @@ def foreign_pieces(data: Any, asked: Asked, *, unpack: Callable[[Any], tuple[Any
     facts: dict[str, Any] = {"fingerprint": "", "split": "given", "samples": {}}
     facts["resume"] = "exact" if groups.exact else f"approximate: {groups.why}"
 
-    def first() -> Batch:
-        n = min(8, len(next(iter(inputs.values()))))
+    def some(count: int) -> Batch:
+        n = min(count, len(next(iter(inputs.values()))))
         x, y = ({k: v[:n] for k, v in part.items()} for part in (inputs, targets))
         weight = weigh(y) if weigh else torch.tensor(float(n))
         return Batch(x, y, weight, torch.arange(n), n)
 
-    return Pieces(config, runtime, task, state, groups, asked.schedule, others, first, facts=facts, close=groups.close)
+    return Pieces(
+        config,
+        runtime,
+        task,
+        state,
+        groups,
+        asked.schedule,
+        others,
+        lambda: some(8),
+        some,
+        facts=facts,
+        close=groups.close,
+    )
 
 
 def named(data: Any, where: str) -> tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]:

@@ -20,6 +20,7 @@ from trainwright.runs.begin import init_from
 from trainwright.runs.examples import EXAMPLES
 from trainwright.runs.measures import checked_metrics
 from trainwright.runs.observing import checked_specs
+from trainwright.runs.options import doctor
 from trainwright.runs.plugins import load_plugins
 from trainwright.runs.understood import understood
 
@@ -105,6 +106,7 @@ def checked(config: RunConfig) -> Recipe:
     step, step_options = split_spec(config.step, "step")
     if config.init_from:
         check(init_from, config.init_from, "init_from")
+    config = config.model_copy(update={"doctor": check(doctor, config.doctor, "doctor")})
     data = _by_name(config.data)
     config = config.model_copy(update={"data": data})
     source_options, how = _data(data, split_options)

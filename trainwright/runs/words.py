@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainwright.core.config import Budget
 from trainwright.core.events import RunEnded, Shown, StepSkipped
 from trainwright.core.finding import Advice, Edit, Finding, Patch
 from trainwright.engine.guard import few
+from trainwright.runs.checkup import MEANING, Checkup
 from trainwright.runs.figures import number
 from trainwright.runs.run import Run
 from trainwright.runs.summary import outline
@@ -85,6 +86,8 @@ def tell_finding(finding: Finding, out: Surface) -> None:
         field(out, "", "evidence: " + ", ".join(f"{k} {_counted(v)}" for k, v in finding.evidence.items()))
     if finding.why:
         field(out, "", "why: " + finding.why)
+    for follows in finding.consequences:
+        field(out, "", "so: " + follows)
     for fix in finding.fixes:
         match fix:
             case Patch():
@@ -93,6 +96,27 @@ def tell_finding(finding: Finding, out: Surface) -> None:
                 field(out, "", "try: " + fix.what)
             case Advice():
                 field(out, "", "try: " + fix.text)
+
+
+def tell_checkup(found: Checkup, out: Surface) -> None:
+    """What was found, step by step, and the verdict."""
+    for note in found.notes:
+        field(out, "note", note)
+    before = -1
+    for step, finding in found.found:
+        if step != before and step:
+            out.line(f"step {step:,}", "head")
+        before = step
+        tell_finding(finding, out)
+    tell_verdict(found.verdict, found.findings, out)
+
+
+def tell_verdict(verdict: str, findings: Sequence[Finding], out: Surface) -> None:
+    """The last word of the doctor."""
+    style = {"HEALTHY": "good", "REPAIRED": "good", "SUSPECT": "warning", "FAILED": "error"}[verdict]
+    count = sum(f.severity != "note" for f in findings)
+    said = f" ({count} finding{'s' * (count > 1)})" if count else ""
+    out.line(f"{'verdict':<{_LABEL}} {verdict}: {MEANING[verdict]}{said}", style)
 
 
 def tell_exhibits(event: Shown, out: Surface) -> None:
@@ -147,6 +171,8 @@ def closing(run: Run, out: Surface) -> None:
             out.line(text, style)
     elif ended and ended.outcome != "interrupted":
         out.line("\nnothing was held out, so nothing was scored; the last weights are kept", "warning")
+    if ended and ended.verdict:
+        tell_verdict(ended.verdict, run.findings, out)
     out.line("")
     made = [n for n in ("curves.png", "metrics.csv", "confusion.csv", "config.toml") if (run.path / n).is_file()]
     field(out, "run", f"{run.path}" + (f"  ({', '.join(made)})" if made else ""))

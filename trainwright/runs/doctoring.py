@@ -1,0 +1,295 @@
+"""The doctor at a run: examines it before the first step, probes it meanwhile, and says what is wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainwright.core.batch import Batch
+from trainwright.core.events import Event, Examined, Found, Observer, Probed, RunEnded, Stop
+from trainwright.core.facts import Facts, LossFacts
+from trainwright.core.finding import Advice, Finding
+from trainwright.core.task import Progress
+from trainwright.engine.examine import Subject, examine
+from trainwright.engine.memory import ran_out
+from trainwright.engine.nature import Measure
+from trainwright.engine.probe import Pace, Probe
+from trainwright.engine.runtime import Runtime
+from trainwright.rules.diagnosis import Diagnosis
+from trainwright.runs.assemble import Pieces
+
+_LOOKED, _READ = 256, 4096  # samples that go through the model, and whose targets are read
+_BYTES = 2**25  # of inputs
+_SECONDS = 0.5  # that one pass of the samples may take
+
+
+class Doctor:
+    """One attempt's doctor. Its own failures are told and end nothing but itself.
+
+    Args:
+        pieces: of the run.
+        steps: of the whole budget.
+    """
+
+    def __init__(self, pieces: Pieces, steps: int) -> None:
+        self.pieces, self.steps = pieces, steps
+        ranks = pieces.runtime.ranks
+        self.diagnosis = Diagnosis() if pieces.runtime.first else None
+        self.pace = Pace(steps, clocked=ranks.world == 1)
+        self._batch: Batch | None = None
+        self._probe: Probe | None = None
+        self._armed = False
+        self._lost = False  # its rules failed
+        self._unsaid: list[Finding] = []  # its own troubles, until there is somebody to tell
+
+    def examined(self) -> Examined:
+        """What it finds before the first step of the attempt."""
+        state, runtime = self.pieces.state, self.pieces.runtime
+        facts = self._known()
+        if runtime.first and runtime.ranks.mode != "fsdp":
+            facts = self._examined(facts)
+        return Examined(state.counters.step, facts)
+
+    def _examined(self, known: Facts) -> Facts:
+        """On fewer samples where memory runs out: the training itself may compute very few at once."""
+        most = _LOOKED
+        while True:
+            try:
+                with self.pieces.state.aside():
+                    return self._examine(known, most)
+            except Exception as error:
+                if not ran_out(error) or most == 1:
+                    self._gives_up(error, "could not examine the model")
+                    return known
+            most = max(1, most // 4)
+
+    def before(self, step: int) -> None:
+        """The optimizer step ``step`` comes."""
+        self._armed = self.pace.due(step)
+        if self._armed and self._probe is not None:
+            self._probe.arm()
+
+    def after(self, step: int) -> Probed | None:
+        """What a probe of this step found; None where there was none."""
+        if not self._armed:
+            return None
+        self._armed = False
+        if self._probe is None:
+            return Probed(step, {})
+        try:
+            found = self._probe.read(step)
+        except Exception as error:
+            self._gives_up(error, "could not probe the model")
+            return Probed(step, {})
+        self.pace.paid(self._probe.seconds)
+        return found
+
+    def listening(self, tell: Observer) -> Observer:
+        """Tells every event on, and behind it what is found; the last event gets the verdict."""
+        diagnosis = self.diagnosis
+        if diagnosis is None:
+            return tell
+
+        def told(event: Event) -> Stop | None:
+            wish = None if isinstance(event, RunEnded) else tell(event)
+            for finding in [*self._asked(diagnosis, event), *self._own()]:
+                wish = tell(Found(_step(event), finding)) or wish
+            if not isinstance(event, RunEnded):
+                return wish
+            interrupted = event.outcome == "interrupted"
+            return tell(event if interrupted else replace(event, verdict=diagnosis.verdict))
+
+        return told
+
+    def _own(self) -> list[Finding]:
+        unsaid, self._unsaid = self._unsaid, []
+        return unsaid
+
+    def _asked(self, diagnosis: Diagnosis, event: Event) -> list[Finding]:
+        if self._lost:
+            return []
+        began = time.perf_counter()
+        try:
+            return diagnosis.take(event)
+        except Exception as error:
+            self._lost = True
+            self._gives_up(error, "could not judge what it saw")
+            return []
+        finally:
+            if isinstance(event, Probed):
+                self.pace.paid(self.pace.latest + time.perf_counter() - began)
+
+    def _gives_up(self, error: Exception, what: str) -> None:
+        self._probe = None
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        advice = Advice('leave it out with doctor = "off", and tell its developers')
+        self._unsaid.append(Finding("doctor", "note", f"the doctor {what}: {why}", fixes=(advice,)))
+
+    def _known(self) -> Facts:
+        """What needs no measuring."""
+        config, pieces = self.pieces.config, self.pieces
+        samples = pieces.facts.get("samples", {})
+        whole = pieces.facts.get("samples", {}).get("train", 0) if isinstance(samples, Mapping) else 0
+        size = whole if config.batch_size == "all" else config.batch_size
+        named = pieces.config.task.get("loss")
+        name = named if isinstance(named, str) else named.get("name", "") if isinstance(named, Mapping) else ""
+        return Facts(
+            loss=LossFacts(name=name),
+            batch_size=int(size or 0),
+            micro_batch=0 if config.micro_batch == "all" else config.micro_batch,
+            steps=self.steps,
+            per_epoch=pieces.per_epoch,
+            samples=int(whole or 0),
+            precision=config.precision,
+        )
+
+    def _examine(self, known: Facts, most: int) -> Facts:
+        pieces, runtime, state = self.pieces, self.pieces.runtime, self.pieces.state
+        model = runtime.ranks.bare(state.model)
+        wide, batch = _samples(pieces, most)
+        self._batch = batch
+        view = _View(pieces, model, batch)
+        subject = Subject(
+            model=model,
+            say=view.say,
+            lose=view.lose,
+            inputs=batch.inputs,
+            target=_target(batch),
+            loss=view.loss,
+            optimizer=state.optimizer,
+            place=lambda sample: pieces.place(int((wide or batch).ids[sample])),
+            wide=_wide(pieces, model, wide),
+            more=known,
+            guess=_guess(pieces, wide or batch),
+        )
+        facts = examine(subject)
+        self._probe = Probe(model, state.optimizer, partial(view.say, batch.inputs), state.aside)
+        return facts
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The model and the loss on one batch, as the task runs them."""
+
+    pieces: Pieces
+    model: nn.Module
+    batch: Batch
+    said: list[Tensor] = field(default_factory=list)
+
+    def lose(self) -> Tensor:
+        """The mean loss."""
+        return self._mean(self.model, self.batch)
+
+    def say(self, inputs: Mapping[str, Tensor]) -> object:
+        """What the model, called as a whole, gives; nothing where the task calls it in parts."""
+        found: list[Any] = []
+        hook = self.model.register_forward_hook(lambda _m, _i, made: found.append(made))
+        try:
+            self._mean(self.model, replace(self.batch, inputs=dict(inputs)))
+        finally:
+            hook.remove()
+        return found[-1] if len(found) == 1 else None
+
+    def loss(self, output: Tensor) -> Tensor:
+        """The mean loss, had the model said this."""
+        return self._mean(_Said(output), self.batch)
+
+    def _mean(self, model: nn.Module, batch: Batch) -> Tensor:
+        with self.pieces.runtime.autocast():
+            found = self.pieces.task.loss(model, batch, Progress())
+        weight = float(batch.weight)
+        return found.sum / weight if weight else found.sum
+
+
+class _Said(nn.Module):
+    """Says what it was told to."""
+
+    def __init__(self, output: Tensor) -> None:
+        super().__init__()
+        self.output = output
+
+    def forward(self, *inputs: Any, **named: Any) -> Tensor:
+        """The same, whatever it is given."""
+        return self.output
+
+
+def _samples(pieces: Pieces, most: int) -> tuple[Batch | None, Batch]:
+    """Training samples without augmentation: many, for what their targets are, and those that go through the model.
+
+    Args:
+        pieces: of the run.
+        most: that go through the model.
+    """
+    runtime, first = pieces.runtime, pieces.first()
+    each = sum(x[0].numel() * x.element_size() for x in first.inputs.values() if len(x)) or 1
+    began = time.perf_counter()
+    with torch.no_grad():
+        if most >= first.size:  # else memory ran out, and there is no time to be measured
+            pieces.task.loss(runtime.ranks.bare(pieces.state.model), runtime.take(first), Progress())
+    pace = (time.perf_counter() - began) / max(1, first.size)
+    most = min(most, max(8, min(_BYTES // each, int(_SECONDS / max(pace, 1e-9) / 3))))
+    batch = pieces.some(most)
+    many = min(_READ, _BYTES // each)
+    wide = pieces.some(many) if many > 2 * most and batch.size == most and not pieces.unpacked else None
+    return (None if wide is None else runtime.take(wide)), runtime.take(batch)
+
+
+def _target(batch: Batch) -> Tensor | None:
+    """The one tensor the loss compares with."""
+    return next(iter(batch.targets.values())) if len(batch.targets) == 1 else None
+
+
+def _wide(pieces: Pieces, model: nn.Module, wide: Batch | None) -> tuple[Tensor, Measure] | None:
+    target = None if wide is None else _target(wide)
+    if wide is None or target is None:
+        return None
+    return target, _View(pieces, model, wide).loss
+
+
+def _guess(pieces: Pieces, batch: Batch) -> float | None:
+    """The loss of the task's own constant baseline on these samples; None where it has none that has a loss."""
+    train = pieces.encoded.get("train")
+    fits = pieces.task.baselines(train) if train is not None else {}
+    if "constant" not in fits:
+        return None
+    try:
+        fitted = fits["constant"](1.0)
+        if not isinstance(fitted, nn.Module):
+            return None
+        exact = Runtime(precision="float64")
+        with torch.no_grad():
+            near = batch.to(torch.device("cpu")).cast(torch.float64)
+            found = pieces.task.loss(fitted.to(exact.device), near, Progress())
+        weight = float(batch.weight)
+        return float(found.sum) / weight if weight else None
+    except Exception as error:  # the examination goes on without it
+        if ran_out(error):
+            raise
+        return None
+
+
+def doctor_of(pieces: Pieces, steps: int) -> Doctor | None:
+    """The doctor that the recipe asks for."""
+    return None if pieces.config.doctor.get("mode") == "off" else Doctor(pieces, steps)
+
+
+def consulted(attending: Doctor | None, tell: Observer) -> tuple[Observer, Callable[[], None]]:
+    """What tells events on, and what tells the examination."""
+    if attending is None:
+        return tell, lambda: None
+    told = attending.listening(tell)
+
+    def begin() -> None:
+        told(attending.examined())
+
+    return told, begin
+
+
+def _step(event: Event) -> int:
+    return int(getattr(event, "step", getattr(event, "from_step", 0)))
