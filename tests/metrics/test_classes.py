@@ -73,6 +73,7 @@ REFERENCES: dict[str, Callable[[Tensor, Tensor], float]] = {
     "balanced_accuracy": lambda y, z: sk.balanced_accuracy_score(y, z.argmax(1)),
     "macro_f1": lambda y, z: sk.f1_score(y, z.argmax(1), average="macro"),
     "log_loss": lambda y, z: sk.log_loss(y, probabilities(z), labels=range(z.shape[1])),
+    "brier": lambda y, z: sk.brier_score_loss(y, probabilities(z), labels=range(z.shape[1])),
     "auroc": mean_area,
     "calibration_error": lambda y, z: guo(y, z, 15),
     "top_k_accuracy": lambda y, z: (

@@ -80,6 +80,7 @@ _METRICS = {
     "macro_f1": ("f1", "f1_macro", "f1_score", "f1score"),
     "auroc": ("auc", "roc_auc", "rocauc", "roc_auc_score"),
     "top_k_accuracy": ("top5", "top_5_accuracy", "topkcategoricalaccuracy", "top_k_accuracy_score"),
+    "brier": ("brier_score", "brier_score_loss", "neg_brier_score"),
     "log_loss": ("logloss", "neg_log_loss"),
     "calibration_error": ("ece", "expected_calibration_error"),
     "rmse": ("root_mean_squared_error", "rootmeansquarederror", "neg_root_mean_squared_error"),

@@ -80,6 +80,28 @@ def log_loss(of: Classes) -> Metric:
     return Metric(count, ratio, "lower", many=ratios)
 
 
+@metrics.add("brier", of=Classes)
+def brier(of: Classes) -> Metric:
+    """Brier score: the mean squared distance of the probabilities from the truth, halved where there are two classes.
+
+    As the log loss it is smallest, in the mean, where the probabilities are true; unlike there, one certain mistake
+    among many samples costs little.
+
+    Source: Brier 1950, "Verification of forecasts expressed in terms of probability"; scikit-learn's brier_score_loss.
+    """
+
+    def count(outputs: Outputs, batch: Batch) -> Tensor:
+        true = of.truth(batch)
+        counts = true >= 0
+        said = wide(of.logits(outputs)).softmax(1)
+        likely = said.gather(1, true.clamp_min(0).unsqueeze(1)).squeeze(1)
+        distance = (said.square().sum(1) - 2 * likely + 1) * (0.5 if said.shape[1] == 2 else 1.0)
+        lost = torch.where(counts, distance, 0).reshape(len(true), -1).sum(1)
+        return torch.stack([lost, counts.reshape(len(true), -1).sum(1).to(lost.dtype)], 1)
+
+    return Metric(count, ratio, "lower", many=ratios)
+
+
 @metrics.add("calibration_error", of=Classes)
 def calibration_error(of: Classes, *, bins: Annotated[int, Field(ge=1, le=1000)] = 15) -> Metric:
     """Expected calibration error: how far the probability of the likeliest class is from the share that is right.

@@ -173,12 +173,13 @@ class TabularClassification(Task[TableLabels]):
         return Classes(lambda outputs: outputs["logits"], lambda batch: batch.targets["y"], names)
 
     def metrics(self) -> dict[str, Metric]:
-        """Accuracy, macro F1, area under the ROC curve (one against the rest), log loss in nats."""
+        """Accuracy, macro F1, area under the ROC curve (one against the rest), Brier score, log loss in nats."""
         of = self.compared()
         return {
             "accuracy": classes.accuracy(of),
             "macro_f1": classes.macro_f1(of),
             "auroc": probabilities.auroc(of),
+            "brier": probabilities.brier(of),
             "log_loss": probabilities.log_loss(of),
         }
 
