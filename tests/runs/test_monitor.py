@@ -68,6 +68,11 @@ def test_what_is_not_measured_is_refused_before_anything_is_written(tmp_path: Pa
     assert not (tmp_path / "run").exists()
 
 
+def test_what_could_be_measured_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r'or measure it as well: metrics = \["top_k_accuracy"\]$'):
+        tw.train(WINE, {"monitor": "top_k_accuracy"}, out=tmp_path / "run", quiet=True)
+
+
 def test_without_a_validation_part_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="monitor: looks at the validation part, and there is none"):
         tw.train(WINE, {"monitor": "loss", "data.valid": 0.0}, out=tmp_path / "run", quiet=True)

@@ -37,7 +37,7 @@ from trainwright.engine.state import TrainState
 from trainwright.engine.step import StepFn, WholeStep, train_step
 from trainwright.runs.begin import freeze, moving, resting
 from trainwright.runs.gathered import Data, Report, gather_data
-from trainwright.runs.measures import by_name
+from trainwright.runs.measures import by_name, fitting_names
 from trainwright.runs.recipe import Recipe
 from trainwright.runs.summary import layers_of, watched
 
@@ -80,7 +80,8 @@ class Pieces:
         name = self.task.monitor if asked == "auto" else asked
         if name not in known and name != "loss":
             told = f"'{name}' is not measured at each evaluation"
-            raise UserError("monitor", told, f"choose one of: {', '.join(['loss', *known])}")
+            more = f', or measure it as well: metrics = ["{name}"]' if name in fitting_names(self.task) else ""
+            raise UserError("monitor", told, f"choose one of: {', '.join(['loss', *known])}{more}")
         return name, known.get(name, "lower")
 
     @property

@@ -42,6 +42,12 @@ def by_name(specs: Mapping[str, Mapping[str, Any]], task: Task[Any]) -> dict[str
     return {label: _made(label, spec, task) for label, spec in specs.items()}
 
 
+def fitting_names(task: Task[Any]) -> list[str]:
+    """The metrics by name that fit what the task compares."""
+    of = task.compared()
+    return [n for n in metrics.names() if of is not None and isinstance(of, metrics.tags(n).get("of", object))]
+
+
 def by_label(given: MetricSpecs) -> dict[str, MetricSpec]:
     """What a caller gave, each under the name it is to have."""
     if isinstance(given, str) or not isinstance(given, Sequence | Mapping):
@@ -92,7 +98,7 @@ def _made(label: str, spec: Mapping[str, Any], task: Task[Any]) -> Metric:
     if wanted is not None and not isinstance(of, wanted):
         this = "nothing that metrics by name know" if of is None else _said(type(of))
         what = f"'{name}' compares {_said(wanted)}, this training compares {this}"
-        fitting = [n for n in metrics.names() if of is not None and isinstance(of, metrics.tags(n).get("of", object))]
+        fitting = fitting_names(task)
         raise UserError(f"metrics.{label}", what, f"choose from {', '.join(fitting)}" if fitting else "leave it out")
     made: Metric = metrics.make(name, options, of)
     if metrics[name].__module__.startswith("trainwright."):
