@@ -21,6 +21,7 @@ def new(path: str, out: str, task: str | None, target: str | None, as_json: bool
 
     PATH is a table (.csv, .tsv, .parquet, .jsonl), a folder with a training and a test table, a folder or .zip with one
     folder of images or films per class (also in folders train, valid and test), a folder of IDX files, an .npz file,
+    a text or a folder of texts, one of two files of lines in two languages (train.de beside train.en) or their folder,
     or the name of a public set. Nothing is ever overwritten.
 
     \b

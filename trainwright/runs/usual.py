@@ -48,6 +48,16 @@ USUAL: Mapping[str, Mapping[str, Any]] = {
         "save_every": "200 steps",
         "task": {"context": 128},
     },
+    "translation": {
+        "model": {"name": "transformer", "hidden": 512, "activation": "relu2", "dropout": 0.15},
+        "optimizer": {"name": "adamw", "lr": 2e-3, "betas": (0.9, 0.98), "weight_decay": 0.01},
+        "schedule": {"name": "linear", "warmup": 0.1},
+        "clip": 1.0,
+        "batch_size": 64,
+        "budget": "8 epochs",
+        "ema": 0.998,
+        "task": {"tokenizer": {"name": "bpe"}, "length": 128},
+    },
     # accuracy on a few hundred rows is too coarse to tell which weights are best: docs/decisions/0011
     "tabular_classification": {**_TABLE, "monitor": "log_loss"},
     "tabular_regression": _TABLE,

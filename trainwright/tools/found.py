@@ -15,6 +15,7 @@ from trainwright.data import archive, documents, folder, paths, video
 from trainwright.data.layout import hidden
 from trainwright.data.source import Source
 from trainwright.runs.examples import EXAMPLES
+from trainwright.tools import languages
 from trainwright.tools.tables import TABLES, in_folder, is_table, of_file
 
 IMAGES = tuple(folder.SUFFIXES)
@@ -23,8 +24,8 @@ _IDX = re.compile(r".*-idx[134]-ubyte(\.gz)?")
 _LISTED = 8  # names shown of a folder that nothing is made of
 READS = (
     "it reads tables (.csv, .tsv, .parquet, .jsonl, also a train and a test table in one folder), a folder or .zip "
-    "with one folder of images, films or texts per class, IDX files, .npz files, texts to be continued, and the public "
-    "sets that `trainwright explain set` lists"
+    "with one folder of images, films or texts per class, IDX files, .npz files, texts to be continued, two files "
+    "of lines in two languages (train.de and train.en), and the public sets that `trainwright explain set` lists"
 )
 
 
@@ -32,7 +33,7 @@ READS = (
 class Found:
     """Data that can be trained on."""
 
-    kind: str  # "table", "images", "films", "texts", "labelled texts"
+    kind: str  # "table", "images", "films", "texts", "labelled texts", "pairs"
     spec: dict[str, Any]  # of the recipe's data section; paths are Path
     source: Source
     told: str  # what it is, in words
@@ -101,6 +102,8 @@ def _embedded(name: str) -> Found:
 def _in_file(path: Path) -> Found | None:
     real = paths.find(str(path), "PATH")
     name = real.name.lower()
+    if (pair := languages.in_file(path)) is not None:
+        return _pairs(pair)
     if is_table(path):
         return _table(of_file(path), str(path))
     if name.endswith(".npz"):
@@ -129,6 +132,8 @@ def _in_folder(path: Path, task: str | None) -> Found | None:
         return Found("images", {"source": "idx", "path": path}, source, "images and labels in IDX files")
     if tables := [n for n in files if n.lower().endswith(TABLES)]:
         return _table(in_folder(path, tables), str(path))
+    if (pair := languages.in_folder(path, files)) is not None:
+        return _pairs(pair)
     inside = Counter(p.suffix.lower() for p in real.rglob("*") if p.is_file() and not hidden(p.name))
     _no_boxes([p.name for p in real.rglob("*")] if inside else [], str(path))
     if any(inside[s] for s in _FILMS) or (task == "video_classification" and any(inside[s] for s in IMAGES)):
@@ -148,6 +153,10 @@ def _in_folder(path: Path, task: str | None) -> Found | None:
 
 def _table(read: Any, place: str) -> Found:
     return Found("table", read.spec, read.source, read.told, read.target, read.unlabelled, unsure=list(read.unsure))
+
+
+def _pairs(pair: languages.Pair) -> Found:
+    return Found("pairs", pair.spec, pair.source, pair.told, task="translation", unsure=list(pair.unsure))
 
 
 def _npz(path: Path) -> Found:

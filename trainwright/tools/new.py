@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trainwright.core.errors import DataError, UserError
+from trainwright.core.errors import DataError, UserError, did_you_mean
 from trainwright.core.kinds import tasks
 from trainwright.data.images import look
 from trainwright.data.labels import is_missing
@@ -22,19 +22,26 @@ from trainwright.runs.gathered import divided, learn, skipping
 from trainwright.runs.recipe import read
 from trainwright.runs.usual import USUAL
 from trainwright.tools.found import Found, find, labels
-from trainwright.tools.prose import others, text_column
+from trainwright.tools.languages import columns
+from trainwright.tools.prose import others, text_column, text_columns
 from trainwright.tools.target import CLASSIFY, REGRESS, Aim, aim, shares
 from trainwright.tools.toml import Line, written
 
 _FEW, _MANY, _ENOUGH = 1_000, 100_000, 10_000  # records: below, a fifth is held out; above, so many and no more
 _LEAST = 5_000  # characters, below which no window of a usual length can be held out
 _LITTLE = 20_000_000  # characters, below which pieces of words are too rare to be learned
-_STEPS, _EPOCHS, _OFTEN = 400, 4, 60  # of few texts: steps at least, the usual epochs, and epochs at most
+_OFTEN = 60  # epochs of few texts, at most
 _LOOKED_AT = 16  # pictures whose shape is told
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _READ = "text_classification"
-_KINDS = {"table": (CLASSIFY, REGRESS, _READ), "images": ("image_classification",), "films": ("video_classification",)}
-_KINDS |= {"texts": ("generation",), "labelled texts": (_READ,)}
+_SAY = "translation"
+_STEPS = {_READ: (400, 4), _SAY: (2_000, 8)}  # of few texts: steps at least, where these are more than the usual epochs
+_KINDS = {
+    "table": (CLASSIFY, REGRESS, _READ, _SAY),
+    "images": ("image_classification",),
+    "films": ("video_classification",),
+}
+_KINDS |= {"texts": ("generation",), "labelled texts": (_READ,), "pairs": (_SAY,)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +77,8 @@ def new(
 
     Args:
         path: a table, a folder with a training and a test table, a folder or .zip with one folder of images, films or
-            texts per class, a folder of IDX files, an .npz file, a text file or a folder of them, or the name of a
-            public set.
+            texts per class, a folder of IDX files, an .npz file, a text file or a folder of them, one of two files of
+            lines in two languages or their folder, or the name of a public set.
         out: the recipe, which must not be there yet.
         task: what is learned; found by itself unless given.
         target: the column of a table to predict; found by itself unless given.
@@ -90,6 +97,8 @@ def new(
     plan = _Plan(_named(path, found), {}, unsure=list(found.unsure))
     if found.kind == "texts":
         _of_texts(plan, found)
+    elif found.kind == "pairs" or (found.kind == "table" and _two_texts(found, task, target)):
+        _of_pairs(plan, found, target)
     else:
         (_of_table if found.kind == "table" else _of_pictures)(plan, found, task, target)
     _settings(plan, found)
@@ -190,6 +199,32 @@ def _of_texts(plan: _Plan, found: Found) -> None:
     plan.facts.append(("split", said))
 
 
+def _two_texts(found: Found, task: str | None, target: str | None) -> bool:
+    """Whether a table holds pairs of texts: as was said, or because nothing else is in it and nobody says otherwise."""
+    if task is None and target is None and found.target is None:
+        return columns({name: found.source.values(name) for name in found.source.fields()}) is not None
+    return task == _SAY
+
+
+def _of_pairs(plan: _Plan, found: Found, target: str | None) -> None:
+    """A translator; pieces of words, fewer where there are few texts."""
+    names = list(found.source.fields())
+    texts = text_columns({name: found.source.values(name) for name in names}) if found.kind == "table" else names
+    if target is not None and target not in texts:
+        raise DataError("--target", f"no column of texts is named '{target}'", did_you_mean(target, texts))
+    written = target or (texts[1] if len(texts) > 1 else "")
+    read = next((name for name in texts if name != written), None)
+    if read is None or not written:
+        what = f"translation needs two columns of texts, and there are {len(texts)}"
+        raise DataError("--task", what, "name another task, or give a table with both texts")
+    fields = {} if found.kind == "pairs" else {"source": read, "target": written}
+    records = _training(found)
+    plan.values["task"] = {"name": _SAY, **fields}
+    plan.reasons["task"] = f"'{read}' is read, '{written}' is written."
+    plan.facts += [("data", f"{found.told}: {records:,} pairs for training"), ("task", f"{_SAY}: {read} to {written}")]
+    _divided(plan, found, records, False, None)
+
+
 def _divided(plan: _Plan, found: Found, records: int, classes: bool, clock: str | None) -> None:
     """The data section: parts of their own are used, others are drawn."""
     own = {p: len(ids) for p, ids in found.source.parts().items()}
@@ -224,8 +259,9 @@ def _settings(plan: _Plan, found: Found) -> None:
     """What the task usually says; options of the task itself stay beside the target."""
     name = plan.values["task"]["name"]
     usual = dict(USUAL.get(name, {}))
-    if name == _READ and (epochs := -(-_STEPS * usual["batch_size"] // _training(found))) > _EPOCHS:
-        usual["budget"] = f"{min(epochs, _OFTEN)} epochs"  # few texts are read more often
+    steps, epochs = _STEPS.get(name, (0, 0))
+    if steps and (more := -(-steps * usual["batch_size"] // _training(found))) > epochs:
+        usual["budget"] = f"{min(more, _OFTEN)} epochs"  # few texts are read more often
     plan.values["task"] = {**plan.values["task"], **usual.pop("task", {})}
     plan.values |= {**usual, **found.options}
     if usual:

@@ -21,6 +21,11 @@ def text_column(values: Mapping[str, Sequence[Any]], target: str) -> str | None:
     return longest if sizes[longest] >= _WORDS or not others(values, target, longest) else None
 
 
+def text_columns(values: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Every column of texts of several words, hardly two of them alike."""
+    return [name for name, column in values.items() if _words(column) >= _FEW]
+
+
 def others(values: Mapping[str, Sequence[Any]], target: str, text: str) -> list[str]:
     """The columns of numbers, categories and dates beside the text."""
     beside = (name for name in values if name not in (target, text))
