@@ -189,7 +189,7 @@ def test_lines_of_two_files_belong_together(tmp_path: Path, packed: bool) -> Non
     source = Parallel(path=path, languages=("de", "en"))
     assert records(source) == [{"source": "Ein Hund.", "target": "A dog."}, {"source": "Ja.", "target": "Yes."}]
     assert source.values("target") == ["A dog.", "Yes."]
-    assert source.where(1) == f"{Path(path).name}, line 2"
+    assert source.where(1) == f"{Path(path).name} and {source.other.name}, line 2"
     turned = Parallel(path=path.replace(".de", ".en"), languages=("en", "de"))
     assert turned[0] == {"source": "A dog.", "target": "Ein Hund."}
     assert turned.fingerprint() != source.fingerprint()

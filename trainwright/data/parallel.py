@@ -71,8 +71,8 @@ class Parallel(Source):
         return [lines[i] for i in range(len(lines))]
 
     def where(self, index: int) -> str:
-        """``train.de, line 17``."""
-        return self._pair[0].where(index)
+        """``train.de and train.en, line 17``."""
+        return f"{self.path.name} and {self._pair[1].where(index)}"
 
 
 def _partner(path: Path, source: str, target: str) -> Path:
