@@ -5,6 +5,7 @@ script/bench doctor outcomes --seeds 5 --json OUT     # plain runs, judged by th
 script/bench doctor healthy --seeds 1 --json OUT      # the same for healthy programs and recipes of our own
 script/bench doctor planted --seeds 20 --json OUT     # the same with faults planted, and which of them harm
 script/bench doctor peers --seeds 3 --json OUT        # what the rules of other tools say about the same programs
+script/bench doctor fit --seeds 5 --json OUT          # all of them by tw.fit and tw.train, with what these find
 script/bench doctor report --json OUT RUNS.json …     # shares with their intervals, from records of runs
 """
 
@@ -16,7 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.doctor.healthy import recipes
+from benchmarks.doctor.fitted import fit_record, recipe_record
+from benchmarks.doctor.healthy import Recipe, recipes
 from benchmarks.doctor.outcome import SECONDS, Subject, disagreements, outcomes, plainly, spelled
 from benchmarks.doctor.peers import judged_by_peers
 from benchmarks.doctor.planted import RUNS, programs_and_faults, verdicts
@@ -91,6 +93,20 @@ def compare(given: argparse.Namespace) -> int:
     return LEFT if left else 0
 
 
+def train(given: argparse.Namespace) -> int:
+    """Other people's programs and our healthy ones by ``tw.fit``, healthy recipes by ``tw.train``."""
+    built, skipped = programs(given.cases)
+    left, runs = _run(given, [*built, *healthy_programs(), *recipes()], skipped, _by_us)
+    print(page({"ours": scores(runs)}))
+    return LEFT if left else 0
+
+
+def _by_us(subject: Subject, seed: int, seconds: float) -> dict[str, Any]:
+    if isinstance(subject, Recipe):
+        return recipe_record(subject, seed, seconds)
+    return fit_record(subject, seed, seconds)
+
+
 def tell(given: argparse.Namespace) -> int:
     """One table of the runs of several files."""
     files = [json.loads(path.read_text()) for path in given.runs]
@@ -127,6 +143,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "healthy": own,
     "planted": plant,
     "peers": compare,
+    "fit": train,
     "report": tell,
 }
 

@@ -6,10 +6,13 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from benchmarks.doctor.judge import Judged, judged
 from benchmarks.doctor.programs import Program
@@ -35,7 +38,11 @@ class Ended:
 
 
 def run(
-    program: Program, seed: int, seconds: float = math.inf, each: Callable[[int, nn.Module, float], None] | None = None
+    program: Program,
+    seed: int,
+    seconds: float = math.inf,
+    each: Callable[[int, nn.Module, float], None] | None = None,
+    beside: Callable[[nn.Module, Optimizer], AbstractContextManager[Any]] = lambda model, optimizer: nullcontext(),
 ) -> Ended:
     """Train a program with a seed and judge it.
 
@@ -44,15 +51,17 @@ def run(
         seed: of the network, the order of rows and dropout.
         seconds: the most of the processor that may be spent on training.
         each: told (epoch, model, mean loss) after every epoch; it must not train.
+        beside: (model, optimizer) -> what is open around the loop, such as ``tw.watch``.
     """
     data = program.arrays()
     model = program.module(seed)
     torch.manual_seed(seed)
     began, means, steps, cut = time.process_time(), list[float](), 0, False
     epoch = 0
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), ExitStack() as loop:
         warnings.simplefilter("ignore", UserWarning)  # shapes that are broadcast, schedules stepped before a step
         step = Stepper(program, model)
+        loop.enter_context(beside(model, step.optimizer))
         while epoch < program.epochs and not cut:
             losses = []
             for rows in batches(len(data.x), program, seed, epoch):

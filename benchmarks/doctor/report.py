@@ -27,6 +27,7 @@ def scores(records: Sequence[Record], twins: Mapping[str, float] | None = None) 
         records: of buggy and healthy programs.
         twins: id of a buggy program -> what its repaired form reaches.
     """
+    records = [r for r in records if not r.get("left_out")]  # not run in this way
     buggy = [r for r in records if r["status"] == "buggy"]
     failing = [r for r in buggy if r.get("learned") is False]
     healthy = [r for r in records if r["status"] == "healthy" and r.get("learned") is True]
