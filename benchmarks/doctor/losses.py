@@ -67,12 +67,13 @@ def named(text: str) -> Named:
     return Named(name, logits or name == "cross_entropy")
 
 
-def loss_of(text: str, last: str) -> Loss:
+def loss_of(text: str, last: str, targets: Tensor) -> Loss:
     """The loss as a person would write it in PyTorch, with the semantics of Keras.
 
     Args:
         text: as the case tells it.
         last: the activation its output comes from.
+        targets: what it compares with; PyTorch's binary loss refuses those outside [0, 1], Keras's takes them.
     """
     it = named(text)
     if it.name == "cross_entropy" or (it.logits and "categorical" in it.name):
@@ -81,7 +82,7 @@ def loss_of(text: str, last: str) -> Loss:
         return nn.NLLLoss()
     if it.name == "binary_crossentropy" and it.logits:
         return nn.BCEWithLogitsLoss()
-    if it.name == "binary_crossentropy" and last == "sigmoid":
+    if it.name == "binary_crossentropy" and last == "sigmoid" and bool(((targets >= 0) & (targets <= 1)).all()):
         return nn.BCELoss()
     own = {"mean_squared_error": nn.MSELoss, "mean_absolute_error": nn.L1Loss, "huber": nn.HuberLoss}
     return own[it.name]() if it.name in own else FUNCTIONS[it.name]

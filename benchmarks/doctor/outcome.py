@@ -88,7 +88,11 @@ def outcomes(
     left = [(subject, seed) for seed in seeds for subject in subjects if not records.done(subject.id, seed)]
     while left and time.monotonic() - began < 60 * minutes:
         subject, seed = left.pop(0)
-        records.add((runner or plainly)(subject, seed, seconds))
+        try:
+            records.add((runner or plainly)(subject, seed, seconds))
+        except Exception as error:  # one program that breaks must not take the shard with it
+            told = {"id": subject.id, "seed": seed, "status": subject.status, "problems": list(subject.problems)}
+            records.add({**told, "learned": None, "left_out": f"{type(error).__name__}: {error}"})
     return len(left)
 
 

@@ -131,6 +131,14 @@ def test_shards_go_on_where_they_stopped(tmp_path: Path) -> None:
     assert held["skipped"][0]["reason"] == "the dog ate it"
 
 
+def test_a_program_that_breaks_leaves_the_others_alone(tmp_path: Path) -> None:
+    broken = replace(line(), id="broken", loss=lambda output, target: output @ target)
+    assert outcomes([broken, line()], [], range(1), tmp_path / "runs.json") == 0
+    first, second = json.loads((tmp_path / "runs.json").read_text())["runs"]
+    assert "RuntimeError" in first["left_out"]
+    assert second["learned"] is True
+
+
 def test_another_outcome_than_the_files_is_said() -> None:
     ours = [{"id": "a-case", "learned": True}, {"id": "a-case", "learned": False}]
     theirs = replace(line(), recorded={"runs": [{"learned": False}]})

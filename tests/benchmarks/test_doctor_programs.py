@@ -279,7 +279,7 @@ def test_sparse_crossentropy_clamps_raw_outputs() -> None:
     ],
 )
 def test_pytorchs_own_loss_is_taken_where_it_means_the_same(text: str, last: str, kind: type[nn.Module]) -> None:
-    assert isinstance(losses.loss_of(text, last), kind)
+    assert isinstance(losses.loss_of(text, last, torch.zeros(1)), kind)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,11 @@ def test_pytorchs_own_loss_is_taken_where_it_means_the_same(text: str, last: str
     ],
 )
 def test_keras_arithmetic_is_kept_where_pytorch_has_none(text: str, last: str) -> None:
-    assert losses.loss_of(text, last) is losses.FUNCTIONS[losses.named(text).name]
+    assert losses.loss_of(text, last, torch.zeros(1)) is losses.FUNCTIONS[losses.named(text).name]
+
+
+def test_targets_that_pytorchs_binary_loss_refuses_are_compared_as_keras_does() -> None:
+    assert losses.loss_of("binary_crossentropy", "sigmoid", torch.tensor([3.0])) is losses.binary_crossentropy
 
 
 def test_initializers_are_found_under_their_many_names() -> None:
