@@ -37,6 +37,7 @@ def scores(records: Sequence[Record], twins: Mapping[str, float] | None = None) 
         "right cause": _share((r for r in buggy if causes(r)), _right),
         "right cause first": _share((r for r in buggy if causes(r)), _right_first),
         "false alarms": _share(healthy, _alarmed),
+        "false alarms, of classifiers": _share((r for r in healthy if r.get("metric") == "accuracy"), _alarmed),
         "steps to the first alarm": middle([_latency(r) for r in buggy]),
         "overhead": middle([float(r.get("overhead", math.nan)) for r in records]),
     }

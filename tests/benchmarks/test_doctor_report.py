@@ -172,6 +172,7 @@ def test_alarms_are_counted_where_they_should_and_should_not_be() -> None:
     assert told["detected, of those that fail"].value == 1
     assert told["right cause"].value == pytest.approx(1 / 3)
     assert told["false alarms"].value == 0.5
+    assert told["false alarms, of classifiers"].programs == 0  # type: ignore[union-attr]
     assert told["steps to the first alarm"].value == 40
     assert [text.split(":")[0] for text in misses(records)] == ["wrong cause", "missed", "false alarm"]
     assert "| false alarms | 50.0%" in page({"ours": told})
