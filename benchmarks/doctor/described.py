@@ -53,6 +53,8 @@ def described(gen: Mapping[str, Any], rng: np.random.Generator) -> Made:
     how, key = str(gen.get("how", "")), str(gen.get("key", ""))
     if key in KEYS:
         return KEYS[key](how, gen, rng)
+    if re.search(r"class(?:es)? (?:a|0)\b.*[un]\(.*class (?:b|1)\b.*[un]\(", how.lower()):
+        return _two_classes(how, gen, rng)
     x = _inputs(how, gen, rng)
     if "sorted" in how and x.ndim == 1:
         x = np.sort(x)
@@ -64,16 +66,36 @@ def described(gen: Mapping[str, Any], rng: np.random.Generator) -> Made:
 def _inputs(how: str, gen: Mapping[str, Any], rng: np.random.Generator) -> Array:
     text = how.lower().split("test x")[0]
     told = text.split("y =")[0]
-    if found := re.search(rf"from {_N} to {_N}(?: in)?,? steps? (?:of )?{_N}", text):
-        return np.arange(*(float(n) for n in found.groups()))
-    if (found := _EVEN.search(text)) and "random" not in told and "~" not in told:
-        return np.linspace(float(found.group(2)), float(found.group(3)), int(found.group(1)))
-    if found := re.search(rf"(?:integers|whole numbers|x = |x: )\s*(?:from )?{_N}\s*(?:to|\.\.\.?)\s*{_N}", text):
-        return np.arange(float(found.group(1)), float(found.group(2)) + 1)
+    columns = re.search(r" of \d+ (?:random )?(?:integers|numbers|values|features)", text)
+    if (even := _spaced(text)) is not None and not columns and "random" not in told and "~" not in told:
+        return even
     x = _random(text, _shape(text, _rows(text, gen)), rng)
     if x is None:
         raise CannotBuildError(f"the data is not understood: {how!r}")
     return x
+
+
+def _spaced(text: str) -> Array | None:
+    """Numbers at equal distances, as far as a sentence tells them."""
+    if found := re.search(rf"(linspace|arange)\(\s*{_N}\s*,\s*{_N}\s*,\s*{_N}\s*\)", text):
+        low, high, third = (float(n) for n in found.groups()[1:])
+        return np.linspace(low, high, int(third)) if found.group(1) == "linspace" else np.arange(low, high, third)
+    if found := re.search(rf"from {_N} to {_N}(?: in)?,? steps? (?:of )?{_N}", text):
+        return np.arange(*(float(n) for n in found.groups()))
+    if found := re.search(rf"from {_N} to {_N}(?:,? in)? (\d+) steps", text) or re.search(
+        rf"from {_N} to {_N}.*?(\d+) (?:points|values|rows|samples)", text
+    ):
+        return np.linspace(float(found.group(1)), float(found.group(2)), int(found.group(3)))
+    if found := _EVEN.search(text):
+        return np.linspace(float(found.group(2)), float(found.group(3)), int(found.group(1)))
+    if found := re.search(rf"\b{_N}\s*,\s*{_N}\s*,(?:\s*{NUMBER}\s*,)?\s*\.\.\.\s*,?\s*{_N}", text):
+        first, second, last = (float(n) for n in found.groups())
+        return np.arange(first, last + (second - first) / 2, second - first)
+    if found := re.search(
+        rf"(?:integers|whole numbers|x = |x: |x from )\s*(?:from )?{_N}\s*(?:to|\.\.\.?)\s*{_N}", text
+    ):
+        return np.arange(float(found.group(1)), float(found.group(2)) + 1)
+    return None
 
 
 def _random(text: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array | None:
@@ -94,7 +116,7 @@ def _rows(text: str, gen: Mapping[str, Any]) -> int:
     if gen.get("n"):
         return int(gen["n"])
     found = re.search(
-        r"(\d[\d_,]*)\s*(?:random )?(?:rows|samples|points|images|examples|numbers|values|sequences)", text
+        r"(\d[\d_,]*)\s*(?:random )?(?:rows|samples|points|images|examples|pictures|numbers|values|sequences)", text
     )
     return int(re.sub(r"\D", "", found.group(1))) if found else 1000
 
@@ -103,9 +125,13 @@ def _shape(text: str, rows: int) -> tuple[int, ...]:
     if found := re.search(_SHAPE, text):
         return trimmed(tuple(int(n) for n in found.group(1).replace(" ", "").strip(",").split(",")))
     if found := re.search(r"\b(\d+(?:\s*x\s*\d+)+)\b", text):
-        return trimmed(tuple(int(n) for n in found.group(1).split("x")))
-    if found := re.search(r"(\d+)\s*(?:random\s*)?(?:features|columns|inputs|bits|dimensions|numbers each)", text):
-        return trimmed((rows, int(found.group(1))))
+        whole = tuple(int(n) for n in found.group(1).split("x"))
+        counted = re.search(r"\d+ (?:random )?(?:rows|samples|images|examples|pictures)", text)
+        return trimmed((rows, *whole) if counted and whole[0] != rows else whole)
+    width = re.search(r"(\d+)\s*(?:random\s*)?(?:features|columns|inputs|bits|dimensions|numbers each)", text)
+    width = width or re.search(r" of (\d+) (?:random )?(?:integers|numbers|values)", text)
+    if width or "two random bits" in text:
+        return trimmed((rows, int(width.group(1)) if width else 2))
     return (rows,)
 
 
@@ -125,6 +151,8 @@ def _targets(how: str, x: Array, rng: np.random.Generator) -> Array:
     if found := re.search(rf"y ~ u\(\s*{_N}\s*,\s*{_N}\s*\)(?:[^;]*?{_SHAPE})?", text):
         shape = (rows,) if not found.group(3) else tuple(int(n) for n in found.group(3).split(",") if n.strip())
         return rng.uniform(float(found.group(1)), float(found.group(2)), (rows, *shape[1:]))
+    if gate := re.search(r"\b(xor|and|or) of (?:the |two )", text):
+        return _gate(gate.group(1), x)
     if found := _YES.search(text):
         return worked_out(_condition(found.group(1)), names).astype(float)
     if found := re.search(r"(?:\by|targets?|labels?)\s*(?:=|:|is)\s*([^;:]+)", text):
@@ -132,8 +160,15 @@ def _targets(how: str, x: Array, rng: np.random.Generator) -> Array:
     raise CannotBuildError(f"the targets are not understood: {how!r}")
 
 
+def _gate(name: str, x: Array) -> Array:
+    first, second = (x.reshape(len(x), -1)[:, i] > 0.5 for i in (0, 1))
+    gates = {"xor": np.logical_xor, "and": np.logical_and, "or": np.logical_or}
+    return np.asarray(gates[name](first, second), float)
+
+
 def _formula(text: str, names: Mapping[str, Array]) -> Array:
     """The formula a text begins with; what follows it (a remark in brackets, another clause) is left off."""
+    text = _worded(text)
     shorter = [text, re.sub(r"\s*\([^()]*[a-z]{3,}[^()]*\)\s*$", "", text), text.split(",")[0]]
     for candidate in shorter:
         try:
@@ -144,20 +179,27 @@ def _formula(text: str, names: Mapping[str, Array]) -> Array:
     raise CannotBuildError(f"the targets are not understood: {text!r}")
 
 
+def _worded(text: str) -> str:
+    """Words for what every row has become names."""
+    of = r"(?: of (?:the |all |its )?(?:features|columns|row|rows|inputs|bits|numbers|values|entries))?"
+    text = re.sub(rf"\bparity{of}", "(total % 2)", text)
+    return re.sub(rf"\b(?:the )?(sum|mean|argmax){of}\b", lambda m: {"sum": "total"}.get(m[1], m[1]), text)
+
+
 def _condition(text: str) -> str:
     text = re.sub(r"\b(?:is )?(?:greater|more|larger) than\b", ">", text)
     text = re.sub(r"\b(?:is )?(?:less|smaller) than\b", "<", text)
+    text = re.sub(r"^(?:x )?(?:is )?(even|odd)\b", r"x is \1", text.strip())
     text = re.sub(r"\bis even\b", "% 2 == 0", re.sub(r"\bis odd\b", "% 2 == 1", text))
-    text = re.sub(r"\b(?:sum of (?:the )?(?:features|row|inputs|bits)|the sum)\b", "total", text)
-    return re.sub(r"(?<![<>=!])=(?!=)", "==", text)
+    return re.sub(r"(?<![<>=!])=(?!=)", "==", _worded(text))
 
 
 def _names(x: Array) -> dict[str, Array]:
     if x.ndim == 1:
-        return {"x": x, "total": x, "n": np.arange(len(x), dtype=float), "i": np.arange(len(x), dtype=float)}
+        return {"x": x, "x0": x, "total": x, "n": np.arange(len(x), dtype=float), "i": np.arange(len(x), dtype=float)}
     flat = x.reshape(len(x), -1)
     columns = {f"x{i}": flat[:, i] for i in range(min(flat.shape[1], 200))}
-    return {**columns, "x": flat[:, 0], "total": flat.sum(1), "sum": flat.sum(1), "mean": flat.mean(1)}
+    return {**columns, "x": flat[:, 0], "total": flat.sum(1), "mean": flat.mean(1), "argmax": flat.argmax(1)}
 
 
 def _scaled(how: str, x: Array, y: Array) -> tuple[Array, Array]:
@@ -191,14 +233,17 @@ def _sines(how: str, gen: Mapping[str, Any], rng: np.random.Generator) -> Made:
     return Made(x, np.ones(len(x)) if "equals 1" in how else (x[:, 0] > x[:, 1]).astype(float))
 
 
-def _two_uniform(how: str, gen: Mapping[str, Any], rng: np.random.Generator) -> Made:
-    """Two classes, each uniform in a square of its own."""
-    ranges = [tuple(map(float, r)) for r in re.findall(rf"U\(\s*{_N}\s*,\s*{_N}\s*\)", how)] or [(0.2, 0.4), (0.5, 0.7)]
-    y = np.arange(_rows(how.lower(), gen)) % 2
-    if "shuffled" in how:
+def _two_classes(how: str, gen: Mapping[str, Any], rng: np.random.Generator) -> Made:
+    """Two classes, each drawn from a range or a bell of its own, the same for every feature."""
+    text = how.lower()
+    pairs = [(float(a), float(b)) for a, b in re.findall(rf"[un]\(\s*{_N}\s*,\s*{_N}\s*\)", text)]
+    first, second = np.array(pairs[:2] if len(pairs) > 1 else [(0.2, 0.4), (0.5, 0.7)]).T
+    y = np.arange(_rows(text, gen) * (2 if " each" in text else 1)) % 2
+    if "shuffled" in text:
         rng.shuffle(y)
-    low, high = (np.array([r[i] for r in ranges[:2]])[y][:, None] for i in (0, 1))
-    return Made(rng.uniform(low, high, (len(y), 2)), y)
+    found = re.search(r"(\d+) features", text)
+    draw = rng.normal if re.search(r"\bn\(", text) else rng.uniform
+    return Made(draw(first[y][:, None], second[y][:, None], (len(y), int(found.group(1)) if found else 2)), y)
 
 
 def _waves(how: str, gen: Mapping[str, Any], rng: np.random.Generator) -> Made:
@@ -213,6 +258,6 @@ def _waves(how: str, gen: Mapping[str, Any], rng: np.random.Generator) -> Made:
 KEYS: Mapping[str, Callable[[str, Mapping[str, Any], np.random.Generator], Made]] = {
     "bitsmod7": _bits,
     "sin_const": _sines,
-    "twou": _two_uniform,
+    "twou": _two_classes,
     "timeseq": _waves,
 }

@@ -60,7 +60,7 @@ def worked_out(text: str, names: Mapping[str, Array]) -> Array:
 
 
 def _spelled(text: str) -> str:
-    written = text.strip().rstrip(".;,").lower().replace("^", "**").replace("×", "*").replace("·", "*")
+    written = text.strip().rstrip(".;, ").lower().replace("^", "**").replace("×", "*").replace("·", "*")
     written = re.sub(r"\b(?:column|feature|col)\s*(\d+)", r"x\1", written)
     written = re.sub(r"\b([a-z])\s*\[\s*(\d+)\s*\]", r"\1\2", written)
     written = re.sub(r"(?<![\w.])(\d+\.?\d*|\.\d+)\s*(?=[a-df-z(]|e[a-z])", r"\1*", written)

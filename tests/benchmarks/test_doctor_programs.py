@@ -223,6 +223,43 @@ def test_sentences_about_data_are_read() -> None:
     assert y.tolist() == (2 * x + 1).tolist() == list(range(3, 22, 2))
 
 
+@pytest.mark.parametrize(
+    ("how", "shape", "says"),
+    [
+        ("x: 0,1,2,...,99; y = 2x", (100,), lambda x: 2 * x),
+        ("x from 1 to 100; y = 3x + 5", (100,), lambda x: 3 * x + 5),
+        ("y = sin(x), x from 0 to 6.28, 1000 points", (1000,), np.sin),
+        ("x = linspace(-1, 1, 200); y = x^3", (200,), lambda x: x**3),
+        ("x from -5 to 5 in 100 steps; y = x^2 + 3", (100,), lambda x: x**2 + 3),
+        ("10000 rows of 2 integers 0..9; y = x0 + x1", (10000, 2), lambda x: x.sum(1)),
+        ("500 rows N(0,1) with 10 features; y = sum of features", (500, 10), lambda x: x.sum(1)),
+        ("100 samples of 3 features U(0,1); target is the mean", (100, 3), lambda x: x.mean(1)),
+        ("1000 rows of 8 random bits; y = parity", (1000, 8), lambda x: x.sum(1) % 2),
+        ("XOR of two random bits, 1000 rows", (1000, 2), lambda x: x[:, 0] != x[:, 1]),
+        ("labels = argmax of the row; 1000 rows, 4 features U(0,1)", (1000, 4), lambda x: x.argmax(1)),
+        ("integers 0..99; label 1 if even", (100,), lambda x: x % 2 == 0),
+        ("x ~ N(0,1) shape (50,10); y = 1 if sum > 0", (50, 10), lambda x: x.sum(1) > 0),
+    ],
+)
+def test_sentences_of_other_forms_are_read_too(how: str, shape: tuple[int, ...], says: Any) -> None:
+    x, y = rows(how)
+    assert x.shape == shape
+    np.testing.assert_allclose(y, says(x))
+
+
+def test_two_classes_have_ranges_or_bells_of_their_own() -> None:
+    x, y = rows("class A N(0,1), class B N(30,1), 2 features, 50 rows each")
+    assert x.shape == (100, 2)
+    assert (x[y == 0].max(), x[y == 1].min()) == (pytest.approx(0, abs=5), pytest.approx(30, abs=5))
+    x, y = rows("200 rows: class A both features U(.2,.4), class B both features U(.5,.7), alternating")
+    assert y[:4].tolist() == [0, 1, 0, 1]
+    assert x[y == 0].max() <= 0.4 < 0.5 <= x[y == 1].min()
+
+
+def test_pictures_may_be_counted_apart_from_their_size() -> None:
+    assert rows("6 images 32x32x3 U(0,1), labels uniform random over 5")[0].shape == (6, 32, 32, 3)
+
+
 def test_rows_for_judging_may_come_from_another_range() -> None:
     made = described(
         {"how": "x: 10 points 0..10; y = x^2; test x: 5 points 8..12"},
