@@ -18,8 +18,8 @@ from trainwright.core.events import (
     fold,
     load,
 )
+from trainwright.core.exhibit import Exhibit
 from trainwright.core.finding import Advice, Edit, Finding, Patch
-from trainwright.core.task import Exhibit
 
 FINDING = Finding("r", "warning", "w", "layer", {"n": 1.5}, "because", (Patch({"a.b": 1}), Edit("e"), Advice("d")))
 EVENTS: list[Event] = [

@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 
 from pydantic import ConfigDict, TypeAdapter, with_config
 
+from trainwright.core.exhibit import Exhibit
 from trainwright.core.facts import Facts
 from trainwright.core.finding import Finding
-from trainwright.core.task import Exhibit
 
 _numbers = ConfigDict(ser_json_inf_nan="strings")
 

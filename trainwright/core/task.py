@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 from torch import Tensor, nn
 
 from trainwright.core.batch import Batch, Draw
+from trainwright.core.exhibit import Exhibit
 from trainwright.core.rows import Column, Encoded, Rows, Windows
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
@@ -88,15 +89,6 @@ callable gives the outputs that metrics read, and has no loss."""
 
 class TooSlowError(Exception):
     """A baseline that would take longer than it may; the message says how long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exhibit:
-    """Something to look at beside the numbers: a prediction, boxes on an image, an alignment, a piano roll."""
-
-    kind: str  # "text", "table", "image", "boxes", …
-    title: str
-    data: Mapping[str, Any]  # JSON-able; pictures by digest in the run's media folder
 
 
 class Processor(ABC):

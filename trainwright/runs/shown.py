@@ -8,7 +8,8 @@ import torch
 
 from trainwright.core.batch import Batch
 from trainwright.core.events import EvalDone, Shown
-from trainwright.core.task import Exhibit, Task
+from trainwright.core.exhibit import Exhibit
+from trainwright.core.task import Task
 from trainwright.runs.assemble import Pieces
 
 SAMPLES = 2  # looked at

@@ -13,10 +13,11 @@ from torch.nn.functional import cross_entropy
 
 from trainwright.core.batch import Batch
 from trainwright.core.decoding import Decoding, Prompts, Share, Temperature
+from trainwright.core.exhibit import Exhibit
 from trainwright.core.kinds import tasks
 from trainwright.core.model import TokenModel
 from trainwright.core.rows import Encoded
-from trainwright.core.task import JSON, Baseline, Exhibit, Loss, Metric, Outputs, Progress, Task
+from trainwright.core.task import JSON, Baseline, Loss, Metric, Outputs, Progress, Task
 from trainwright.data.continued import continued
 from trainwright.data.text_stream import ENDS, NOTHING, SPECIAL, TextStream, prompts_in
 from trainwright.data.tokenizing import TokenizerSpec, tokenizer_of

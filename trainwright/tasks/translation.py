@@ -12,11 +12,12 @@ from torch.nn.functional import pad
 
 from trainwright.core.batch import Batch
 from trainwright.core.errors import UserError
+from trainwright.core.exhibit import Exhibit
 from trainwright.core.kinds import tasks
 from trainwright.core.model import TokenModel
 from trainwright.core.rows import Encoded
 from trainwright.core.searching import Found, beam_search, greedy
-from trainwright.core.task import JSON, Baseline, Exhibit, Loss, Metric, Outputs, Progress, Task
+from trainwright.core.task import JSON, Baseline, Loss, Metric, Outputs, Progress, Task
 from trainwright.core.tokenizer import SPECIAL
 from trainwright.data.pairs import Pairs
 from trainwright.data.tokenizing import TokenizerSpec, tokenizer_of
