@@ -15,7 +15,6 @@ import re
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from torch import Tensor
 from trainwright.core.errors import CheckpointError
 from trainwright.engine import disk
 from trainwright.engine.migrations import FORMAT, migrated, must_be_known
+from trainwright.engine.owner import Owner
 from trainwright.engine.packing import Snapshot, pack, unpack
 from trainwright.engine.tensorfile import pieces
 
@@ -34,14 +34,6 @@ _NAME = re.compile(r"step-(\d{8,})")
 _REPLACED = re.compile(r"\.replaced-(\d{8,})")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")  # a file's name: no folder, nothing hidden
 _LEFT = (".writing-", ".removing-")  # of interrupted writers
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The run whose checkpoints are read: those of another one are told, whatever folder they lie in."""
-
-    run: str  # its identity, which each of its checkpoints carries
-    unsigned: int = -1  # up to this step they are of an older version, and carry none
 
 
 class ForeignError(CheckpointError):

@@ -17,8 +17,8 @@ from trainwright.core.errors import UserError, did_you_mean
 from trainwright.core.schema import check
 from trainwright.engine import checkpoint
 from trainwright.engine.average import averaged_weights
-from trainwright.engine.checkpoint import Owner
 from trainwright.engine.frozen import Frozen
+from trainwright.engine.owner import Owner
 from trainwright.engine.state import Stateful
 from trainwright.runs.directory import CHECKPOINTS, owner
 

@@ -17,7 +17,7 @@ from typing import Any
 from trainwright.core.errors import CannotCreateError, CheckpointError, UserError
 from trainwright.core.events import Event, RunStarted, View, advance, load
 from trainwright.engine import disk
-from trainwright.engine.checkpoint import Owner
+from trainwright.engine.owner import Owner
 from trainwright.runs.lock import LOCK, LockedError, locked
 from trainwright.runs.stored import stored_json, stored_manifest
 
