@@ -22,8 +22,9 @@ FLOORS = {
     "runs": 3,
     "tools": 4,
     "explain": 4,
-    "cli": 5,
-    "__main__": 6,
+    "studio": 5,
+    "cli": 6,
+    "__main__": 7,
     "__init__": 5,
 }
 MAY_ALSO = {("tasks", "models"): False, ("tasks", "optim"): "losses", ("engine", "data"): False}

@@ -244,12 +244,16 @@ def _empty(axes: Axes) -> None:
     axes.text(0.5, 0.5, "no step is logged yet", ha="center", va="center", color=_GREY, transform=axes.transAxes)
 
 
-def smoothed(values: Numbers) -> Numbers:
-    """(N,) the mean over a window around each point, a fiftieth of the whole; NaN and infinity are left out of it.
+def smoothed(values: Numbers, half: int | None = None) -> Numbers:
+    """(N,) the mean over a window around each point; NaN and infinity are left out of it.
 
     A point that is itself not finite stays NaN, so that the gap is seen in the smooth line as well.
+
+    Args:
+        values: (N,)
+        half: how many points of the window are on each side; a hundredth of them all unless given.
     """
-    half = max(2, len(values) // 100)
+    half = max(2, len(values) // 100) if half is None else half
     finite = np.isfinite(values)
     sums = np.concatenate([[0.0], np.cumsum(np.where(finite, values, 0.0))])
     counts = np.concatenate([[0], np.cumsum(finite)])

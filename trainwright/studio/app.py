@@ -1,0 +1,201 @@
+"""The studio's routes: run folders in, JSON and columns of numbers out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import struct
+from collections.abc import AsyncIterator, Callable, Collection
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from trainwright.runs.directory import spelled
+from trainwright.studio.control import stop
+from trainwright.studio.files import UnreadableError
+from trainwright.studio.followed import Followed
+from trainwright.studio.guard import Guard
+from trainwright.studio.heat import heat
+from trainwright.studio.news import LISTENERS, News
+from trainwright.studio.pages import Page, pages
+from trainwright.studio.shelf import Shelf
+from trainwright.studio.told import about, flat, row
+
+_ROOM = 4000  # points of a curve at most
+_NAMES = 64  # curves of one answer
+_SHOWN = 200  # evaluations whose samples are listed
+
+
+def app(shelf: Shelf, hosts: Collection[str], token: str, *, control: bool = False) -> Starlette:
+    """The studio over a shelf of runs.
+
+    Args:
+        shelf: the runs.
+        hosts: names and port it answers to.
+        token: who has it may ask.
+        control: whether a run may be stopped from a page.
+    """
+    news = News(shelf)
+
+    @contextlib.asynccontextmanager
+    async def living(_: Starlette) -> AsyncIterator[None]:
+        looking = asyncio.create_task(news.look())
+        yield
+        looking.cancel()
+
+    desk = _Desk(shelf, news, control, pages())
+    return Starlette(routes=desk.routes(), lifespan=living, middleware=[Middleware(Guard, hosts=hosts, token=token)])
+
+
+class _Desk:
+    """Answers what the pages ask."""
+
+    def __init__(self, shelf: Shelf, news: News, control: bool, found: dict[str, Page]) -> None:
+        self.shelf, self.news, self.control, self.pages = shelf, news, control, found
+
+    def routes(self) -> list[Route]:
+        """Everything that can be asked."""
+        read = {
+            "/": self.index,
+            "/assets/{name}": self.asset,
+            "/api/stream": self.stream,
+            "/api/runs": self.runs,
+            "/api/runs/{key}": self._of_a_run(about),
+            "/api/runs/{key}/series": self._of_a_run_asked(_series),
+            "/api/runs/{key}/layers": self._of_a_run_asked(_layers),
+            "/api/runs/{key}/recipe": self._of_a_run(lambda run: spelled(flat(run.place.config()))),
+            "/api/runs/{key}/samples": self._of_a_run_asked(_samples),
+            "/api/runs/{key}/confusion": self._of_a_run(_confusion),
+        }
+        change = [Route("/api/runs/{key}/stop", self.stop, methods=["POST"])]
+        return [Route(path, answer, methods=["GET"]) for path, answer in read.items()] + change
+
+    async def index(self, request: Request) -> Response:
+        """The one page."""
+        return self.pages["index.html"].answer(request, lasting=False)
+
+    async def asset(self, request: Request) -> Response:
+        """A file of the bundle, by its name among them."""
+        page = self.pages.get(request.path_params["name"])
+        if page is None:
+            raise HTTPException(404, "there is no such file")
+        return page.answer(request, lasting=True)
+
+    async def stream(self, request: Request) -> Response:
+        """News as they come."""
+        if self.news.listeners >= LISTENERS:
+            raise HTTPException(503, "too many pages listen")
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(self.news.told(), media_type="text/event-stream", headers=headers)
+
+    async def runs(self, request: Request) -> Response:
+        """The list of runs."""
+        return await run_in_threadpool(self._list)
+
+    def _list(self) -> Response:
+        self.shelf.refresh()
+        rows = [row(run) for run in self.shelf.runs()]
+        return _json({"folder": self.shelf.root.name, "control": self.control, "runs": rows})
+
+    async def stop(self, request: Request) -> Response:
+        """Ask a training to save and stop."""
+        run = self._run(request)
+        if not self.control:
+            raise HTTPException(403, "the studio was opened without --control")
+        try:
+            return _json({"told": await run_in_threadpool(stop, run.place)})
+        except UnreadableError as error:
+            raise HTTPException(409, str(error)) from None
+
+    def _run(self, request: Request) -> Followed:
+        run = self.shelf.get(request.path_params["key"])
+        if run is None:
+            raise HTTPException(404, "there is no such run")
+        return run
+
+    def _of_a_run(self, tell: Callable[[Followed], Any]) -> Callable[[Request], Any]:
+        return self._of_a_run_asked(lambda run, _: _json(tell(run)))
+
+    def _of_a_run_asked(self, tell: Callable[[Followed, Request], Response]) -> Callable[[Request], Any]:
+        async def answer(request: Request) -> Response:
+            run = self._run(request)
+            try:
+                return await run_in_threadpool(tell, run, request)
+            except UnreadableError as error:
+                raise HTTPException(404, str(error)) from None
+
+        return answer
+
+
+def _series(run: Followed, request: Request) -> Response:
+    """Columns between two steps: a JSON head with their sizes, then float64 numbers, five rows for each column."""
+    names = request.query_params.getlist("name")[:_NAMES]
+    first, last = _number(request, "from", 0.0), _number(request, "to", math.inf)
+    room, smooth = int(_number(request, "room", 1000, 2, _ROOM)), _number(request, "smooth", 0.0, 0.0, 0.5)
+    log = request.query_params.get("log") == "1"
+    with run.lock:
+        found = {n: run.columns[n].drawn(first, last, room, log=log, smooth=smooth) for n in names if n in run.columns}
+        version = run.version
+    sizes = [{"name": name, "points": len(drawn.step)} for name, drawn in found.items()]
+    data = b"".join(part.astype("<f8").tobytes() for drawn in found.values() for part in drawn)
+    return _binary({"version": version, "columns": sizes}, data)
+
+
+def _layers(run: Followed, request: Request) -> Response:
+    """A statistic of every layer over the steps: a JSON head with layers and steps, then float32 numbers by row."""
+    with run.lock:
+        names, steps, values = heat(
+            run.layers.get(request.query_params.get("statistic", ""), {}), int(_number(request, "room", 400, 2, 2000))
+        )
+    head = {"layers": names, "steps": steps.tolist()}
+    return _binary(head, values.astype("<f4").tobytes())
+
+
+def _samples(run: Followed, request: Request) -> Response:
+    """Evaluations with samples, and the exhibits of one of them: the last unless a number says which."""
+    with run.lock:
+        spots = list(run.shown)
+    which = int(_number(request, "at", len(spots) - 1, 0, max(0, len(spots) - 1))) if spots else 0
+    told: dict[str, Any] = {"at": which, "of": [{"step": s.step, "part": s.part} for s in spots], "exhibits": []}
+    if spots:
+        shown = run.exhibits(spots[which])
+        told["exhibits"] = [{"kind": e.kind, "title": e.title, "data": dict(e.data)} for e in shown.exhibits]
+    return _json(spelled(told))
+
+
+def _confusion(run: Followed) -> dict[str, Any]:
+    labels, counts = run.place.confusion()
+    return {"labels": labels, "counts": counts}
+
+
+def _number(request: Request, name: str, usual: float, low: float = -math.inf, high: float = math.inf) -> float:
+    """A number of the question, within its bounds."""
+    text = request.query_params.get(name)
+    if text is None:
+        return usual
+    try:
+        value = float(text)
+    except ValueError:
+        raise HTTPException(400, f"{name}: is no number") from None
+    if math.isnan(value):
+        raise HTTPException(400, f"{name}: is no number")
+    return min(max(value, low), high)
+
+
+def _json(value: Any) -> Response:
+    return JSONResponse(value)
+
+
+def _binary(head: dict[str, Any], data: bytes) -> Response:
+    """Four bytes with the size of the head, the head as JSON filled up to eight bytes, and the numbers behind it."""
+    text = json.dumps(head).encode()
+    text += b" " * (-(len(text) + 4) % 8)
+    return Response(struct.pack("<I", len(text)) + text + data, media_type="application/octet-stream")

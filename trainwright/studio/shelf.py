@@ -1,0 +1,79 @@
+"""All runs of a folder: found as they appear, followed while somebody watches, asked for by key and never by path."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from threading import Lock
+
+from trainwright.studio.files import Place, places
+from trainwright.studio.followed import Followed
+
+MOST = 10_000  # runs
+_LOOK = 2.0  # seconds between two looks for new runs
+
+
+class Shelf:
+    """The runs of a folder.
+
+    Args:
+        root: the folder, which may come later.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().resolve()
+        self._runs: dict[str, Followed] = {}
+        self._states: dict[str, bool] = {}  # whether it was being trained at the last look
+        self._changed: dict[str, int] = {}  # by key: the tick at which it last changed
+        self._tick = 0
+        self._looked = -_LOOK
+        self._lock = Lock()
+
+    @property
+    def tick(self) -> int:
+        """Counts the looks that saw something new."""
+        return self._tick
+
+    def runs(self) -> list[Followed]:
+        """All of them."""
+        return list(self._runs.values())
+
+    def get(self, key: str) -> Followed | None:
+        """The run of a key."""
+        return self._runs.get(key)
+
+    def since(self, tick: int) -> list[str]:
+        """Keys of the runs that changed after a tick, gone ones too."""
+        return [key for key, at in list(self._changed.items()) if at > tick]
+
+    def refresh(self) -> bool:
+        """Look for new runs and read what is new in each; whether anything is. One look at a time."""
+        with self._lock:
+            fresh = self._look() if time.monotonic() - self._looked >= _LOOK else []
+            fresh += [key for key, run in list(self._runs.items()) if self._news(key, run)]
+            if fresh:
+                self._tick += 1
+                self._changed.update(dict.fromkeys(fresh, self._tick))
+            return bool(fresh)
+
+    def _news(self, key: str, run: Followed) -> bool:
+        training = run.place.training()
+        turned = self._states.get(key) != training
+        self._states[key] = training
+        return run.catch_up() or turned
+
+    def _look(self) -> list[str]:
+        """Runs that came and went since the last look."""
+        found: dict[str, Place] = {}
+        for place in places(self.root):
+            found[place.key] = place
+            if len(found) >= MOST:
+                break
+        gone = [key for key in self._runs if key not in found]
+        for key in gone:
+            del self._runs[key]
+            self._states.pop(key, None)
+        come = [key for key in found if key not in self._runs]
+        self._runs.update((key, Followed(found[key])) for key in come)
+        self._looked = time.monotonic()
+        return gone + come
