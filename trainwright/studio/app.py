@@ -31,6 +31,7 @@ from trainwright.studio.told import about, flat, row
 
 _ROOM = 4000  # points of a curve at most
 _NAMES = 64  # curves of one answer
+_POINTS = 64_000  # of one answer
 _SHOWN = 200  # evaluations whose samples are listed
 
 
@@ -139,24 +140,27 @@ def _series(run: Followed, request: Request) -> Response:
     """Columns between two steps: a JSON head with their sizes, then float64 numbers, five rows for each column."""
     names = request.query_params.getlist("name")[:_NAMES]
     first, last = _number(request, "from", 0.0), _number(request, "to", math.inf)
-    room, smooth = int(_number(request, "room", 1000, 2, _ROOM)), _number(request, "smooth", 0.0, 0.0, 0.5)
-    log = request.query_params.get("log") == "1"
-    with run.lock:
+    room = int(_number(request, "room", 1000, 2, min(_ROOM, _POINTS // max(1, len(names)))))
+    smooth, log = _number(request, "smooth", 0.0, 0.0, 0.5), request.query_params.get("log") == "1"
+
+    def tell() -> bytes:
         found = {n: run.columns[n].drawn(first, last, room, log=log, smooth=smooth) for n in names if n in run.columns}
-        version = run.version
-    sizes = [{"name": name, "points": len(drawn.step)} for name, drawn in found.items()]
-    data = b"".join(part.astype("<f8").tobytes() for drawn in found.values() for part in drawn)
-    return _binary({"version": version, "columns": sizes}, data)
+        sizes = [{"name": name, "points": len(drawn.step)} for name, drawn in found.items()]
+        data = b"".join(part.astype("<f8").tobytes() for drawn in found.values() for part in drawn)
+        return _framed({"version": run.version, "columns": sizes}, data)
+
+    return _binary(run.answer(f"series?{request.url.query}", 0, tell))
 
 
 def _layers(run: Followed, request: Request) -> Response:
     """A statistic of every layer over the steps: a JSON head with layers and steps, then float32 numbers by row."""
-    with run.lock:
-        names, steps, values = heat(
-            run.layers.get(request.query_params.get("statistic", ""), {}), int(_number(request, "room", 400, 2, 2000))
-        )
-    head = {"layers": names, "steps": steps.tolist()}
-    return _binary(head, values.astype("<f4").tobytes())
+    statistic, room = request.query_params.get("statistic", ""), int(_number(request, "room", 400, 2, 2000))
+
+    def tell() -> bytes:
+        names, steps, values = heat(run.layers.get(statistic, {}), room)
+        return _framed({"layers": names, "steps": steps.tolist()}, values.astype("<f4").tobytes())
+
+    return _binary(run.answer(f"layers?{request.url.query}", 0, tell))
 
 
 def _samples(run: Followed, request: Request) -> Response:
@@ -194,8 +198,12 @@ def _json(value: Any) -> Response:
     return JSONResponse(value)
 
 
-def _binary(head: dict[str, Any], data: bytes) -> Response:
+def _framed(head: dict[str, Any], data: bytes) -> bytes:
     """Four bytes with the size of the head, the head as JSON filled up to eight bytes, and the numbers behind it."""
     text = json.dumps(head).encode()
     text += b" " * (-(len(text) + 4) % 8)
-    return Response(struct.pack("<I", len(text)) + text + data, media_type="application/octet-stream")
+    return struct.pack("<I", len(text)) + text + data
+
+
+def _binary(data: bytes) -> Response:
+    return Response(data, media_type="application/octet-stream")

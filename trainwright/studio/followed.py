@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from trainwright.core.events import EvalDone, Event, Probed, RunStarted, Shown, View, advance, load
 from trainwright.studio.columns import Column
 from trainwright.studio.files import Place, UnreadableError
+
+T = TypeVar("T")
 
 LOSS, NORM, RATE, SPEED, SECONDS, WAITED = (
     "train/loss", "gradient norm", "learning rate", "samples per second", "seconds per step", "seconds waited",
@@ -20,6 +22,8 @@ LOSS, NORM, RATE, SPEED, SECONDS, WAITED = (
 _STEP = b'{"event":"StepDone"'
 _SHOWN = b'{"event":"Shown"'
 _PIECE = 4 << 20  # bytes read at a time
+_ONCE = 64 << 20  # bytes read in one look: others wait
+_ANSWERS = 24  # that are kept
 _LINE = 64 << 20  # bytes of one event; a longer line is no event
 _MOST = 4000  # columns of one kind: a log of anybody's may name millions
 
@@ -62,7 +66,8 @@ class Followed:
         self.lock = Lock()  # held by who reads on, and by who looks
         self.version = 0  # changes when anything is new
         self.why = ""  # it cannot be read
-        self.memo: dict[str, tuple[Any, Any]] = {}  # what was told of it, by whatever it depends on
+        self.behind = True  # there is more in the log than was read
+        self._answers: dict[str, tuple[Hashable, Any]] = {}  # by question: what the answer depends on, and the answer
         self._file: tuple[int, int] = (0, 0)  # device and number of the log
         self._told = _fresh()
 
@@ -102,7 +107,7 @@ class Followed:
         return self._told.seconds
 
     def catch_up(self) -> bool:
-        """Read what is new; whether anything is."""
+        """Read what is new, 64 MB at most in one look; whether anything is."""
         with self.lock:
             before = self.version
             try:
@@ -114,6 +119,22 @@ class Followed:
             self.version += why != self.why
             self.why = why
             return self.version != before
+
+    def answer(self, question: str, depends: Hashable, tell: Callable[[], T]) -> T:
+        """What was answered before, where nothing happened since: a hundred who watch cost what one does.
+
+        Args:
+            question: what is asked.
+            depends: beside the version of the run, what the answer depends on.
+            tell: the answer; nothing is read on meanwhile.
+        """
+        with self.lock:
+            now, (then, kept) = (self.version, depends), self._answers.pop(question, (None, None))
+            found: T = kept if then == now else tell()
+            self._answers[question] = now, found
+            while len(self._answers) > _ANSWERS:
+                del self._answers[next(iter(self._answers))]  # that nobody asked for longest
+            return found
 
     def exhibits(self, spot: Spot) -> Shown:
         """What the network said at a spot; UnreadableError where the log no longer holds it."""
@@ -134,8 +155,12 @@ class Followed:
             self._file, self._told = about[0], _fresh()
             self.version += 1
         file.seek(self._told.offset)
-        while piece := file.read(_PIECE):
+        until = self._told.offset + _ONCE
+        while self._told.offset < until and (piece := file.read(_PIECE)):
             self._take(piece)
+        if self.behind != (self._told.offset < about[1]):
+            self.behind = not self.behind
+            self.version += 1
 
     def _take(self, piece: bytes) -> None:
         told = self._told

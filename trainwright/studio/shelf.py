@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 
+from trainwright.runs.directory import EVENTS
 from trainwright.studio.files import Place, places
 from trainwright.studio.followed import Followed
 
 MOST = 10_000  # runs
 _LOOK = 2.0  # seconds between two looks for new runs
+_PATIENCE = 1.0  # seconds of reading in one look
 
 
 class Shelf:
@@ -47,10 +51,16 @@ class Shelf:
         return [key for key, at in list(self._changed.items()) if at > tick]
 
     def refresh(self) -> bool:
-        """Look for new runs and read what is new in each; whether anything is. One look at a time."""
+        """Look for new runs and read what is new in each, for about a second; whether anything is. One look at a time.
+
+        A folder with years of runs is so told bit by bit: the newest first, the others at the next looks.
+        """
         with self._lock:
             fresh = self._look() if time.monotonic() - self._looked >= _LOOK else []
-            fresh += [key for key, run in list(self._runs.items()) if self._news(key, run)]
+            until = time.monotonic() + _PATIENCE
+            for key, run in list(self._runs.items()):
+                if (time.monotonic() < until or not run.behind) and self._news(key, run):
+                    fresh.append(key)
             if fresh:
                 self._tick += 1
                 self._changed.update(dict.fromkeys(fresh, self._tick))
@@ -65,10 +75,8 @@ class Shelf:
     def _look(self) -> list[str]:
         """Runs that came and went since the last look."""
         found: dict[str, Place] = {}
-        for place in places(self.root):
+        for place in sorted(islice(places(self.root), MOST), key=_age):
             found[place.key] = place
-            if len(found) >= MOST:
-                break
         gone = [key for key in self._runs if key not in found]
         for key in gone:
             del self._runs[key]
@@ -77,3 +85,10 @@ class Shelf:
         self._runs.update((key, Followed(found[key])) for key in come)
         self._looked = time.monotonic()
         return gone + come
+
+
+def _age(place: Place) -> float:
+    """The run that was written last comes first."""
+    with suppress(OSError):
+        return -(place.path / EVENTS).stat().st_mtime
+    return 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainwright.core.events import EvalDone, Found, RunEnded, View
@@ -19,23 +19,18 @@ _OTHERS = 40  # lines of the machine, data and model that are told
 
 def row(run: Followed) -> dict[str, Any]:
     """A line of the list of runs."""
-    told: dict[str, Any] = _remembered(run, "row", _row)
-    return told
+    return run.answer("row", state(run), lambda: _plain(_row(run)))
 
 
 def about(run: Followed) -> dict[str, Any]:
     """All that a page of one run shows beside the curves."""
-    told: dict[str, Any] = _remembered(run, "about", _about)
+    return run.answer("about", state(run), lambda: _plain(_about(run)))
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """JSON has no NaN."""
+    told: dict[str, Any] = spelled(value)
     return told
-
-
-def _remembered(run: Followed, name: str, tell: Callable[[Followed], Any]) -> Any:
-    """What was told before, where nothing happened since: a hundred viewers cost what one does."""
-    with run.lock:
-        depends = (run.version, state(run))
-        if run.memo.get(name, (None,))[0] != depends:
-            run.memo[name] = (depends, spelled(tell(run)))
-        return run.memo[name][1]
 
 
 def _row(run: Followed) -> dict[str, Any]:
@@ -46,6 +41,7 @@ def _row(run: Followed) -> dict[str, Any]:
         "version": run.version,
         "state": state(run),
         "why": facts["why"] or run.why,
+        "reading": run.behind and not run.why,
         "task": facts["task"],
         "model": facts["model"],
         "written": facts["written"],

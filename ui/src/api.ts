@@ -9,6 +9,7 @@ export interface Row {
   version: number
   state: State
   why: string
+  reading: boolean
   task: string
   model: string
   written: string

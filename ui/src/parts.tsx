@@ -79,6 +79,7 @@ export function Spark({ values, label }: { values: Told[]; label: string }) {
 }
 
 export function Progress({ run }: { run: Row }) {
+  if (run.reading) return <span class="mute">reading the log …</span>
   if (!run.steps) return <span class="mute">not begun</span>
   const left = run.step ? (run.seconds / run.step) * (run.steps - run.step) : NaN
   return (

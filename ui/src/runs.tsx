@@ -215,7 +215,7 @@ function useKeys(): void {
       } else if (event.key === 'j' || event.key === 'k') {
         const next = at.value + (event.key === 'j' ? 1 : -1)
         at.value = Math.max(0, Math.min(next, shown.value.length - 1))
-      } else if (event.key === 'Enter' && run && event.target === document.body) go(toRun(run.key))
+      } else if (event.key === 'Enter' && run && !(event.target as HTMLElement).closest('a, button, input')) go(toRun(run.key))
       else if (event.key === 'x' && run) mark(run.key)
       else if (event.key === 'c' && marked.value.length > 1) go(toCompare(marked.value))
     }
