@@ -123,7 +123,8 @@ def _why(error: Exception) -> str:
     """In a line."""
     if isinstance(error, subprocess.CalledProcessError):
         said = [line for line in f"{error.stderr}\n{error.stdout}".splitlines() if line.strip()]
-        return " ".join(said[0].split())[:200] if said else f"exit code {error.returncode}"
+        wrong = [line for line in said if "error" in line.lower()] or said
+        return " ".join(wrong[0].split())[:200] if wrong else f"exit code {error.returncode}"
     return " ".join(str(error).split())[:200]
 
 

@@ -117,8 +117,18 @@ def test_a_build_that_fails_is_one_warning_and_is_not_tried_again_at_once(
 
 
 def test_what_a_program_said_when_it_failed_is_told_in_a_line(hook: ModuleType) -> None:
-    failed = subprocess.CalledProcessError(1, ["npm"], "", "\n\nnpm error code ENOTFOUND\nnpm error more\n")
+    said = "\n\nnpm warn Unknown user config\nnpm error code ENOTFOUND\nnpm error more\n"
+    failed = subprocess.CalledProcessError(1, ["npm"], "", said)
     assert hook._why(failed) == "npm error code ENOTFOUND"
+
+
+def test_the_types_of_the_pages_hold(hook: ModuleType) -> None:
+    checker = ROOT / "ui" / "node_modules" / "typescript" / "bin" / "tsc"
+    if not checker.is_file():
+        pytest.skip("the studio's pages are not built here (hatch_build.py says why)")
+    node, _ = hook._node()
+    done = subprocess.run([node, str(checker), "-p", "."], cwd=ROOT / "ui", capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_the_pages_are_small() -> None:

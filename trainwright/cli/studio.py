@@ -45,7 +45,9 @@ def studio(folder: str, port: int | None, no_browser: bool, control: bool) -> No
 
 
 def _open(link: str) -> None:
-    """In the person's browser, where there is one."""
+    """In the person's browser, where there is a screen; one in the terminal would take the terminal away."""
+    import os
     import webbrowser
 
-    webbrowser.open(link)
+    if not sys.platform.startswith("linux") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(link)

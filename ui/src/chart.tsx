@@ -1,6 +1,6 @@
 /** A panel with curves: their means, the band between the smallest and the largest value, and what must not be missed. */
 import uPlot from 'uplot'
-import { useEffect, useRef } from 'preact/hooks'
+import { useEffect, useMemo, useRef } from 'preact/hooks'
 import { number, tick, whole } from './format'
 import { ink, isDark, paint } from './theme'
 
@@ -52,6 +52,8 @@ export function Chart(props: Props) {
   const host = useRef<HTMLDivElement>(null)
   const legend = useRef<HTMLSpanElement>(null)
   const plot = useRef<uPlot | null>(null)
+  const shown = useRef(true) // a panel out of sight is drawn when it comes into sight
+  const late = useRef(false)
   const now = useRef(props)
   now.current = props
   const form = `${props.lines.map((l) => `${l.label}:${l.paint}:${l.faint}:${l.dots}`)}|${props.logX}|${props.logY}|${isDark.value}|${props.perEpoch > 0}`
@@ -62,19 +64,36 @@ export function Chart(props: Props) {
     plot.current = made
     const follow = new ResizeObserver(() => made.setSize({ width: el.clientWidth, height: HEIGHT }))
     follow.observe(el)
+    const look = new IntersectionObserver(
+      (seen) => {
+        shown.current = seen.at(-1)!.isIntersecting
+        if (shown.current && late.current) made.setData(data(now.current.lines))
+        late.current = false
+      },
+      { rootMargin: '200px' },
+    )
+    look.observe(el)
     return () => {
       follow.disconnect()
+      look.disconnect()
       made.destroy()
       plot.current = null
     }
   }, [form])
 
   useEffect(() => {
-    plot.current?.setData(data(props.lines))
-  }, [props.lines, props.range?.from, props.range?.to, props.whole.from, props.whole.to, props.levels, props.marks])
+    if (shown.current) plot.current?.setData(data(props.lines))
+    late.current = !shown.current
+  }, [props.lines, props.levels, props.marks])
 
+  useEffect(() => {
+    if (shown.current) plot.current?.setScale('x', bounds(props))
+    late.current ||= !shown.current
+  }, [props.range?.from, props.range?.to, props.whole.from, props.whole.to])
+
+  const said = useMemo(() => summary(props), [props.lines, props.levels])
   return (
-    <figure class="panel" aria-label={summary(props)} tabIndex={0} onKeyDown={(e) => keys(e, now.current)}>
+    <figure class="panel" aria-label={said} tabIndex={0} onKeyDown={(e) => keys(e, now.current)}>
       <figcaption>
         <b>{props.title}</b>
         <span class="legend" ref={legend}>
@@ -153,7 +172,7 @@ function options(now: { current: Props }, el: HTMLElement, legend: { current: HT
   return {
     width: el.clientWidth,
     height: HEIGHT,
-    padding: [8, 10, 0, 0],
+    padding: [8, 14, 0, 0],
     legend: { show: false },
     cursor: {
       sync: { key: 'run', setSeries: false },
@@ -276,8 +295,8 @@ function signs(u: uPlot, p: Props): void {
       const x = u.valToPos(mark.x, 'x', true)
       ctx.setLineDash(mark.kind === 'attempt' ? [2 * dot, 3 * dot] : [])
       ctx.strokeStyle = { attempt: colours.line, best: colours.best, finding: colours.alarm, skipped: colours.alarm }[mark.kind]
-      if (mark.kind === 'best') star(ctx, x, bbox.top + 7 * dot, 5 * dot, colours.best)
-      else if (mark.kind === 'attempt') stroke(ctx, x, bbox.top, 0, bbox.height)
+      if (mark.kind === 'best') continue
+      if (mark.kind === 'attempt') stroke(ctx, x, bbox.top, 0, bbox.height)
       else stroke(ctx, x, bbox.top, 0, 12 * dot)
     }
     ctx.setLineDash([])
@@ -287,6 +306,10 @@ function signs(u: uPlot, p: Props): void {
       for (let i = 0; i < (l.bad?.length ?? 0); i++)
         if (l.bad![i]!) cross(ctx, u.valToPos(l.x[i]!, 'x', true), bbox.top + bbox.height - 6 * dot, 3 * dot)
   })
+  const { min, max } = bounds(p)
+  for (const mark of p.marks ?? [])
+    if (mark.kind === 'best' && mark.x >= min && mark.x <= max)
+      star(ctx, u.valToPos(mark.x, 'x', true), bbox.top + 7 * dot, 5 * dot, colours.best)
 }
 
 function stroke(ctx: CanvasRenderingContext2D, x: number, y: number, dx: number, dy: number): void {

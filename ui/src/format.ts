@@ -23,8 +23,11 @@ export function tick(x: number): string {
   return String(+x.toPrecision(4)).replace('-', '−')
 }
 
-const grouped = (x: number, digits: number) =>
-  x.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace('-', '−')
+// a format that is made once: toLocaleString makes one for each number, which a move of the mouse feels
+const FORMATS = [0, 1, 2, 3, 4].map(
+  (digits) => new Intl.NumberFormat('en', { minimumFractionDigits: digits, maximumFractionDigits: digits }),
+)
+const grouped = (x: number, digits: number) => FORMATS[digits]!.format(x).replace('-', '−')
 
 export const whole = (x: number) => grouped(Math.round(x), 0)
 

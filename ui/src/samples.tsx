@@ -83,7 +83,9 @@ function One({ shown: { kind, title, data } }: { shown: Exhibit }) {
       {kind === 'text' ? (
         <p class="written">
           <span class="prompt">{value(data['prompt'] ?? '')}</span>
+          {'true' in data && <br />}
           {value(data['text'] ?? '')}
+          {'true' in data && <span class="wanted">{value(data['true'])}</span>}
         </p>
       ) : (
         <dl class="evidence">
