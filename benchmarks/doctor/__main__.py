@@ -5,6 +5,7 @@ script/bench doctor outcomes --seeds 5 --json OUT     # plain runs, judged by th
 script/bench doctor healthy --seeds 1 --json OUT      # the same for healthy programs and recipes of our own
 script/bench doctor planted --seeds 20 --json OUT     # the same with faults planted, and which of them harm
 script/bench doctor peers --seeds 3 --json OUT        # what the rules of other tools say about the same programs
+script/bench doctor controls --seeds 5 --json OUT     # another seed, a blind repair, random search on buggy programs
 script/bench doctor fit --seeds 5 --json OUT          # all of them by tw.fit and tw.train, with what these find
 script/bench doctor report --json OUT RUNS.json …     # shares with their intervals, from records of runs
 """
@@ -17,13 +18,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.doctor.controls import CONTROLS, controls
 from benchmarks.doctor.fitted import fit_record, recipe_record
 from benchmarks.doctor.healthy import Recipe, recipes
 from benchmarks.doctor.outcome import SECONDS, Subject, disagreements, outcomes, plainly, spelled
 from benchmarks.doctor.peers import judged_by_peers
 from benchmarks.doctor.planted import RUNS, programs_and_faults, verdicts
 from benchmarks.doctor.programs import CASES, Skipped, programs
-from benchmarks.doctor.report import as_json, misses, page, peers, repaired_metrics, scores
+from benchmarks.doctor.report import as_json, control_shares, misses, page, peers, repaired_metrics, scores
 from benchmarks.doctor.zoo import healthy_programs
 
 LEFT = 75  # the exit code of a shard that stopped before its end: run it again
@@ -93,6 +95,17 @@ def compare(given: argparse.Namespace) -> int:
     return LEFT if left else 0
 
 
+def control(given: argparse.Namespace) -> int:
+    """What blind repairs reach on the buggy programs that have a repaired twin, and on those with planted faults."""
+    built, skipped = programs(given.cases)
+    _, broken = programs_and_faults()
+    left, runs = _run(given, [*(p for p in built if p.status == "buggy" and p.twins), *broken], skipped, controls)
+    for name in CONTROLS:
+        learned = [r["controls"][name]["learned"] is True for r in runs if "controls" in r]
+        print(f"{name}: {sum(learned)} of {len(learned)} learn")
+    return LEFT if left else 0
+
+
 def train(given: argparse.Namespace) -> int:
     """Other people's programs and our healthy ones by ``tw.fit``, healthy recipes by ``tw.train``."""
     built, skipped = programs(given.cases)
@@ -112,7 +125,7 @@ def tell(given: argparse.Namespace) -> int:
     files = [json.loads(path.read_text()) for path in given.runs]
     records = [record for file in files for record in file["runs"]]
     told = scores(records, repaired_metrics(records))
-    print(page({"ours": told, **peers(records)}))
+    print(page({"ours": told, **peers(records), **control_shares(records, repaired_metrics(records))}))
     for line in misses(records):
         print(line)
     if given.json:
@@ -143,6 +156,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "healthy": own,
     "planted": plant,
     "peers": compare,
+    "controls": control,
     "fit": train,
     "report": tell,
 }

@@ -40,6 +40,7 @@ class Program:
 
     id: str
     status: str
+    case: Case  # the facts it is built from
     module: Callable[[int], nn.Module]  # seed -> the network, initialized
     loss: Loss
     loss_name: str
@@ -110,6 +111,7 @@ def program(case: Case, related: Sequence[str] = ()) -> Program:
     return Program(
         id=case.id,
         status=case.status,
+        case=case,
         module=lambda seed: _seeded(case, held(), seed, bug),
         loss=loss_of(str(case.facts["loss"]), sketch.last, held().y),
         loss_name=told.name,

@@ -55,6 +55,16 @@ def peers(records: Sequence[Record]) -> dict[str, dict[str, Share | Middle]]:
     return {tool: scores([_as_ours(r, tool) for r in records if tool in r.get("peers", {})]) for tool in tools}
 
 
+def control_shares(records: Iterable[Record], twins: Mapping[str, float]) -> dict[str, dict[str, Share | Middle]]:
+    """How many programs each control repairs, by the same measure as the doctor's repairs."""
+    judged = [r for r in records if "controls" in r and r["id"] in twins]
+    names = list(dict.fromkeys(name for r in judged for name in r["controls"]))
+    return {
+        name: {"repaired": _share(judged, lambda r, name=name: _repaired({**r, "healed": r["controls"][name]}, twins))}
+        for name in names
+    }
+
+
 def repaired_metrics(records: Iterable[Record]) -> dict[str, float]:
     """Id of a buggy program -> the mean metric of its repaired twin, where that learns in 4 of 5 runs at least."""
     runs: dict[str, list[Record]] = {}
