@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 
-from trainwright.core.decoding import Prompts, decoding_of
+from trainwright.core.decoding import Decoding, Prompts, decoding_of
 from trainwright.core.errors import UserError
 from trainwright.core.model import TokenModel
 from trainwright.core.rows import Rows
@@ -76,7 +76,13 @@ def _asked(predictor: Predictor, asked: Asked) -> tuple[Generation, int, Any, tu
     task = predictor.task
     if not isinstance(task, Generation):
         raise UserError("prompt", "this run does not write texts", "train one with task = { name = 'generation' }")
-    usual = task.how
+    limit, how = limit_of(task.write, asked), decoding_asked(task.how, asked)
+    stop = task.stop if asked.stop is None else (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop)
+    return task, limit, how, stop
+
+
+def decoding_asked(usual: Decoding, asked: Asked) -> Decoding:
+    """How the next token or key is chosen: as the run's task says, but for what was asked; checked."""
     options = {
         "temperature": usual.temperature,
         "top_k": usual.top_k,
@@ -85,11 +91,15 @@ def _asked(predictor: Predictor, asked: Asked) -> tuple[Generation, int, Any, tu
         "seed": usual.seed if asked.seed is None else asked.seed,
         **{k: v for k, v in (asked.decoding or {}).items() if v is not None},
     }
-    limit = task.write if asked.tokens is None else asked.tokens
+    return decoding_of(options, "generate")
+
+
+def limit_of(usual: int, asked: Asked) -> int:
+    """Tokens, frames or events to write; UserError for what is no number of them."""
+    limit = usual if asked.tokens is None else asked.tokens
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise UserError("tokens", f"{limit!r} is no number of tokens above 0", "write tokens=200")
-    stop = task.stop if asked.stop is None else (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop)
-    return task, limit, decoding_of(options, "generate"), stop
+    return limit
 
 
 def _writer(predictor: Predictor) -> TokenModel:

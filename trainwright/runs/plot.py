@@ -37,7 +37,11 @@ def curves(view: View, monitor: str, path: str | Path) -> Path:
 
     Raises UserError for a suffix that cannot be written or a folder that is not there.
     """
-    figure = draw(view, monitor)
+    return saved(draw(view, monitor), path)
+
+
+def saved(figure: Figure, path: str | Path) -> Path:
+    """Write a figure, whole or not at all; returns its path. UserError where its suffix or place cannot be written."""
     target = Path(path)
     draft = target.with_name(f".drawing-{os.getpid()}-{target.name}")
     if target.suffix.lstrip(".").lower() not in figure.canvas.get_supported_filetypes():
