@@ -100,6 +100,17 @@ def numbers(n: int = 40, seed: int = 0) -> list[Record]:
     return found
 
 
+def chorales(n: int = 40, seed: int = 0) -> list[Record]:
+    """A broken chord up and down again: the frames before tell where it goes."""
+    rng = np.random.default_rng(seed)
+    found: list[Record] = []
+    for _ in range(n):
+        first, length = int(rng.integers(45, 70)), int(rng.integers(8, 14))
+        ways = [0, 4, 7, 12, 7, 4]
+        found.append({"steps": [[first, first + 12 + ways[k % 6]] for k in range(length)]})
+    return found
+
+
 CONVOLUTIONS: tuple[Any, ...] = (
     {"name": "conv", "filters": 4},
     "layer_norm",
@@ -196,6 +207,24 @@ BUILTIN: Sequence[Case] = (
         lambda: tasks["translation"](tokenizer={"name": "bpe", "pieces": 270}, shared=False, length=40, beams=2),
         built("gru_attention", {"width": 8, "units": 12, "dropout": 0.0}),
         numbers,
+    ),
+    Case(
+        "music",
+        lambda: tasks["music"](length=10, write=3, primer=2, transpose=2),
+        built("frame_rnn", {"units": 16, "hidden": 16, "dropout": 0.0}),
+        chorales,
+    ),
+    Case(
+        "music of keys apart",
+        lambda: tasks["music"](write=3, transpose=0),
+        built("frame_tcn", {"channels": 12, "levels": 2, "dropout": 0.0}),
+        chorales,
+    ),
+    Case(
+        "music of events",
+        lambda: tasks["music_events"](context=24, per_beat=2, velocities=1, write=4, primer=3, transpose=2),
+        built("gpt", {"size": "nano", "depth": 1}),
+        chorales,
     ),
     Case(
         "supervised",

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.builtin import lines, numbers
+from tests.builtin import chorales, lines, numbers
 from tests.films import moving
 from tests.tasks.cases import arrays, files, network, pictures, reviews, rows, without
 from trainwright.core.kinds import augmentations, tasks
 from trainwright.core.task import Record, Task
+from trainwright.data.score import held
 from trainwright.runs.conformance import check_task, report
 
 SMOOTHED = {"name": "cross_entropy", "label_smoothing": 0.1}
@@ -29,6 +30,11 @@ def films(n: int = 20) -> list[Record]:
     return [{"video": moving(bool(i % 2), 4 + i % 5, 12, seed=i), "label": i % 2} for i in range(n)]
 
 
+def notes(n: int = 20) -> list[Record]:
+    """The same pieces as notes, some of which no piano has."""
+    return [{"notes": [*map(list, held(r["steps"], 2)), [1.0, 0.5, 120]], "tempo": 90} for r in chorales(n)]
+
+
 mlp, cnn = network("mlp", width=16), network("cnn", filters=(4,), dense=(8,))
 gru = network("video", filters=(4,), features=8, units=4)
 gpt = network("gpt", size="nano", depth=2)
@@ -40,6 +46,10 @@ rnn = network("rnn", width=6, units=4, dropout=0.0, embedding_dropout=0.0)
 encoder = network("transformer_encoder", width=8, heads=2, dropout=0.0)
 translator = network("transformer", width=16, depth=1, heads=2, dropout=0.0)
 gated = network("gru_attention", width=8, units=12, dropout=0.0)
+turns = network("frame_rnn", units=6, hidden=5, layers=2, cell="lstm", dropout=0.0)
+apart = network("frame_rnn", units=6, chords="apart", cell="simple", dropout=0.0)
+tcn = network("frame_tcn", channels=6, levels=2, dropout=0.0)
+tcn_turns = network("frame_tcn", channels=6, levels=2, chords="in_turn", hidden=4, dropout=0.0)
 Case = tuple[str, str, dict[str, Any], Sequence[Record], str, Callable[[Mapping[str, Any]], nn.Module]]
 CASES: list[Case] = [
     ("classes of rows", "tabular_classification", {}, rows(), "target", mlp),
@@ -111,6 +121,12 @@ CASES: list[Case] = [
         "target",
         translator,
     ),
+    ("frames of steps", "music", {"length": 9, "write": 3}, chorales(), "", turns),
+    ("frames of notes", "music", {"per_beat": 2, "transpose": 24, "primer": 0, "write": 2}, notes(), "", apart),
+    ("frames seen at once", "music", {"temperature": 0.0, "write": 3}, chorales(), "", tcn),
+    ("keys in turn", "music", {"top_k": 3, "top_p": 0.9, "write": 3}, chorales(), "", tcn_turns),
+    ("events of notes", "music_events", {"context": 20, "write": 6, "primer": 9}, notes(), "", gpt),
+    ("few events", "music_events", {"per_beat": 1, "velocities": 1, "transpose": 0, "write": 6}, chorales(), "", lstm),
     ("classes of arrays", "supervised", {"loss": "cross_entropy"}, arrays(), "y", mlp),
     ("weighted classes", "supervised", {"loss": WEIGHTED}, arrays(), "y", mlp),
     ("yes or no", "supervised", {"loss": "binary_cross_entropy"}, arrays(target="yes"), "y", one),

@@ -359,6 +359,7 @@ def test_the_command_says_what_was_decided_and_what_comes_next(place: Path, capf
         ("tinyshakespeare/input.txt", "generation", None), ("sst2/train.tsv", "text_classification", "column_2"),
         ("multi30k_en_de/train.de.gz", "translation", None),
         ("cifar10_subset", "image_classification", None), ("clothing_subset", "image_classification", None),
+        ("jsb_chorales/jsb-chorales-quarter.json", "music", None), ("nottingham", "music_events", None),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("by", ["path", "name"])
@@ -377,7 +378,7 @@ def test_every_real_table_and_set_of_images_gets_its_recipe(name: str, task: str
 @pytest.mark.data
 @pytest.mark.parametrize(
     "name",
-    ["bccd", "fsdd", "jsb_chorales", "ljspeech_part", "nottingham", "raccoon_subset",
+    ["bccd", "fsdd", "jsb_chorales", "ljspeech_part", "raccoon_subset",
      "rotten_tomatoes", "yesno", "wine_quality", "univariate_series", "adbench_anomaly"],
 )  # fmt: skip
 def test_every_other_real_set_is_refused_in_one_message(name: str, place: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trainwright.cli.commands import commands, json_option
+from trainwright.cli.compose import compose
 from trainwright.cli.rows import Form, Rows, file_rows, show
 from trainwright.cli.told import print_json, stdout_for_json
 from trainwright.cli.typed import new_file, run_folder
@@ -41,14 +42,21 @@ _TOLD = 20  # bad inputs named one by one
 )
 @click.option("--text", multiple=True, metavar="TEXT", help="Instead of inputs: a text to judge; may be repeated.")
 @click.option("--prompt", multiple=True, metavar="TEXT", help="Of a run that writes: what to go on from; repeatable.")
-@click.option("--tokens", type=int, metavar="N", help="With --prompt: tokens to write, at most.")
-@click.option("--samples", type=int, metavar="N", help="With --prompt: texts behind each prompt; 1 unless given.")
-@click.option("--temperature", type=float, help="With --prompt: 0 writes the likeliest; 1 what the model finds likely.")
-@click.option("--top-k", type=int, help="With --prompt: only one of so many of the likeliest tokens.")
-@click.option("--top-p", type=float, help="With --prompt: only the likeliest that together have this probability.")
+@click.option("--primer", type=float, metavar="BEATS", help="Of a run that composes: beats of INPUT to go on from.")
+@click.option(
+    "--tokens", type=int, metavar="N", help="With --prompt: tokens to write, at most; of music, frames or events."
+)
+@click.option("--samples", type=int, metavar="N", help="With --prompt, or music: how many of each; 1 unless given.")
+@click.option(
+    "--temperature", type=float, help="With --prompt, or music: 0 writes the likeliest; 1 what the model finds likely."
+)
+@click.option("--top-k", type=int, help="With --prompt, or music: only one of so many of the likeliest tokens.")
+@click.option(
+    "--top-p", type=float, help="With --prompt, or music: only the likeliest that together have this probability."
+)
 @click.option("--repetition", type=float, help="With --prompt: above 1, what stands there is written less readily.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="With --prompt: ends a text; may be repeated.")
-@click.option("--seed", type=int, help="With --prompt: of what is written.")
+@click.option("--seed", type=int, help="With --prompt, or music: of what is written.")
 @json_option
 def predict(
     run: str,
@@ -60,6 +68,7 @@ def predict(
     on_bad: str,
     text: tuple[str, ...],
     prompt: tuple[str, ...],
+    primer: float | None,
     tokens: int | None,
     samples: int | None,
     temperature: float | None,
@@ -83,14 +92,25 @@ def predict(
     trainwright predict runs/2026-11-20-sst2-a7b8 --text "a warm and funny film"
     trainwright predict runs/2026-11-20-gpt-e5f6 --prompt "ROMEO:" --tokens 300
 
-    A run that writes texts shows the prompt and what comes behind it, as it is written.
+    trainwright predict runs/2026-11-29-jsb-g9h0 theme.mid --primer 8 --samples 3
+
+    A run that writes texts shows the prompt and what comes behind it, as it is written. A run that composes goes on
+    from MIDI files, or begins by itself, and writes .mid, .wav and .png files into --out, or into the run.
     """
     choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition": repetition}
     told: dict[str, Any] = {"--tokens": tokens, "--samples": samples, "--stop": stop or None, "--seed": seed}
-    if prompt:
-        others = {"INPUT": inputs, "--text": text, "--part": part, "--out": out, "--format": form, "--keep": keep}
-        write(run, prompt, 1 if samples is None else samples, _asked(tokens, stop, seed, choice), others, as_json)
+    asked = _asked(tokens, stop, seed, choice)
+    others: dict[str, Any] = {"--text": text, "--part": part, "--format": form, "--keep": keep}
+    if not prompt and _composes(run):
+        others |= {"--stop": stop, "--repetition": repetition}
+        compose(run_folder(run), inputs, out, primer, 1 if samples is None else samples, asked, others, as_json)
         return
+    if prompt:
+        others |= {"INPUT": inputs, "--out": out, "--primer": primer}
+        write(run, prompt, 1 if samples is None else samples, asked, others, as_json)
+        return
+    if primer is not None:
+        raise UserError("--primer", "is for a run that composes", "leave it out")
     if given := next((k for k, v in {**told, **_flags(choice)}.items() if v is not None), None):
         raise UserError(given, "is for a run that writes texts, with --prompt", "leave it out, or write --prompt TEXT")
     if sum(map(bool, (inputs, part, text))) != 1:
@@ -122,6 +142,13 @@ def predict(
         Rows(sys.stdout, form or "csv").write(_some(answers))
     if skipped:
         click.echo(f"{len(skipped):,} inputs were skipped", err=True)
+
+
+def _composes(run: str) -> bool:
+    """Whether the run writes music; a run of a module of the user's own does not."""
+    from trainwright.runs.compose import composes
+
+    return composes(run_folder(run))
 
 
 def _flags(choice: dict[str, float | int | None]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trainwright.core.batch import Draw
 from trainwright.core.errors import UserError
-from trainwright.core.model import TokenModel
+from trainwright.core.model import FrameWriter, TokenModel
 from trainwright.core.schema import check
 
 Temperature: TypeAlias = Annotated[float, Field(ge=0)]
@@ -110,6 +110,29 @@ def written(
         yield chosen
         if text.full:
             cache = text.read(model)
+
+
+@torch.no_grad()
+def composed(
+    model: FrameWriter, frames: Tensor, lengths: Tensor, limit: int, how: Decoding, *, seeds: Tensor | None = None
+) -> Iterator[Tensor]:
+    """The next frame (N, K) of every sequence, ``limit`` times; each sequence goes on as if it were alone.
+
+    Args:
+        model: in evaluation mode.
+        frames: (N, T, K) what to go on from, padded behind.
+        lengths: (N,) real frames of each; 0 begins anew.
+        limit: frames to write.
+        how: the next one is chosen.
+        seeds: (N,) of each sequence's choices; all have that of ``how`` unless given.
+    """
+    count, keys = frames.shape[0], frames.shape[2]
+    dice = _dice(seeds, how, count, limit * keys).view(count, -1, keys).to(frames.device)
+    cache = model.start(frames=frames, lengths=lengths)
+    for step in range(limit):
+        frame = model.write(cache, how, dice[:, step])
+        yield frame
+        cache = model.read(frame, cache)
 
 
 def choose(logits: Tensor, how: Decoding, dice: Tensor) -> Tensor:

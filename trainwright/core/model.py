@@ -5,9 +5,12 @@ A model says at registration which it speaks; tasks ask the contract, never the 
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from trainwright.core.decoding import Decoding
 
 Cache: TypeAlias = Any  # what a decoder remembers between steps; only its model knows the inside
 
@@ -37,6 +40,25 @@ class TokenModel(Protocol):
 
     def reorder(self, cache: Cache, rows: Tensor) -> Cache:
         """Another cache with the sequences ``rows`` (M,) of it, as beam search picks them."""
+        ...
+
+
+class FrameWriter(Protocol):
+    """Writes a sequence of frames, such as which keys of a piano sound; its forward tells the nats of each frame.
+
+    It is called with ``frames`` (N, T, K) of 0 and 1, padded behind, and their ``lengths`` (N,), and gives (N, T).
+    """
+
+    def start(self, *, frames: Tensor, lengths: Tensor) -> Cache:
+        """What is known of N sequences (N, T, K), padded behind, with (N,) ``lengths``, any of which may be 0."""
+        ...
+
+    def write(self, cache: Cache, how: Decoding, dice: Tensor) -> Tensor:
+        """The next frame (N, K) of each, chosen by (N, K) numbers in [0, 1)."""
+        ...
+
+    def read(self, frame: Tensor, cache: Cache) -> Cache:
+        """What is known with the newest frames (N, K); the cache that was given is used no more."""
         ...
 
 

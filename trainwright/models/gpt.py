@@ -46,7 +46,7 @@ _PLANS = {  # depth, heads and width of the first three as in Karpathy's minGPT,
 }
 
 
-@models.add("gpt", speaks=TokenModel, default_for="generation")
+@models.add("gpt", speaks=TokenModel, default_for=("generation", "music_events"))
 @final
 class GPT(nn.Module):
     """Embedded tokens, causal Transformer blocks with a norm before each part, and the next token's logits.

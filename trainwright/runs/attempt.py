@@ -52,7 +52,7 @@ from trainwright.runs.recover import Recovery
 from trainwright.runs.saving import Saving
 from trainwright.runs.score import Scores
 from trainwright.runs.shortage import go_on, teller
-from trainwright.runs.shown import shown
+from trainwright.runs.shown import play, shown
 from trainwright.runs.signals import Interruption
 from trainwright.runs.sound import refuse_broken
 
@@ -89,6 +89,7 @@ def attempt(a: Attempt) -> RunEnded:
             recovery.relieve()
             if isinstance(event, EvalDone) and (seen := shown(pieces, event)) is not None:
                 story.tell(seen)
+                play(seen, a.folder)
             return (saving.tell(story.tell) if isinstance(event, StepDone) else None) or wish
 
         stop = fit(

@@ -23,6 +23,7 @@ from trainwright.runs.stored import stored_json, stored_manifest
 
 CONFIG, MANIFEST, EVENTS, PROCESSOR = "config.toml", "manifest.json", "events.jsonl", "processor.json"
 CHECKPOINTS = "checkpoints"
+PLAYED, COMPOSED = "samples", "composed"  # music: after each evaluation, and when it was asked for
 INCIDENTS = "incidents"
 SEEDS = "seeds.json"  # of a folder of runs, one for each of several seeds
 BAD = "bad_samples.csv"
@@ -122,7 +123,7 @@ def _taken(folder: Path) -> bool:
 
 def must_be_whole(folder: Path) -> None:
     """UserError where what a run writes into, or removes from, is a link: it would change files that are elsewhere."""
-    for name in (LOCK, EVENTS, CHECKPOINTS, INCIDENTS):
+    for name in (LOCK, EVENTS, CHECKPOINTS, INCIDENTS, PLAYED):
         if (folder / name).is_symlink():
             where = os.path.realpath(folder / name)
             instead = "put what it leads to in its place; the run folder itself may be a link"

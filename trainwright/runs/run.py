@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 from torch import nn
@@ -21,6 +21,9 @@ from trainwright.runs.plot import curves
 from trainwright.runs.predict import Predictor
 from trainwright.runs.stored import stored_config
 from trainwright.runs.summary import summary
+
+if TYPE_CHECKING:
+    from trainwright.runs.compose import Composition
 
 
 class Run:
@@ -190,6 +193,38 @@ class Run:
 
         choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition": repetition}
         return streamed(self.predictor, prompt, Asked(tokens, stop, seed, choice), warn)
+
+    def compose(
+        self,
+        primer: str | Path | Mapping[str, Any] | None = None,
+        *,
+        beats: float | None = None,
+        length: int | None = None,
+        samples: int = 1,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> list[Composition]:
+        """Pieces of music behind a primer: their notes, and files to play, hear and look at.
+
+        Args:
+            primer: a MIDI file, or a record with ``notes`` or ``steps``; left out, a piece begins by itself.
+            beats: of the primer, that are read; all unless given.
+            length: frames or events to write; what is left out here follows the run's task.
+            samples: of them.
+            temperature: 0 writes the likeliest, 1 what the model finds likely.
+            top_k: only from so many of the likeliest; 0 is all.
+            top_p: only from the likeliest that together have this probability.
+            seed: of what is written.
+        """
+        from trainwright.runs.compose import NOTHING, compose, primer_of
+        from trainwright.runs.generate import Asked
+
+        choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        begun = NOTHING if primer is None else primer_of(primer, beats)
+        (found,) = compose(self.predictor, [begun], samples, Asked(length, None, seed, choice))
+        return found
 
     def plot(self, path: str | Path | None = None) -> Path:
         """Draw the curves; returns the picture's path, ``curves.png`` in the run unless given."""

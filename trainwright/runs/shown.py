@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -10,7 +12,11 @@ from trainwright.core.batch import Batch
 from trainwright.core.events import EvalDone, Shown
 from trainwright.core.exhibit import Exhibit
 from trainwright.core.task import Task
+from trainwright.data import midi
+from trainwright.data.score import score_of
+from trainwright.engine import disk
 from trainwright.runs.assemble import Pieces
+from trainwright.runs.directory import PLAYED
 
 SAMPLES = 2  # looked at
 
@@ -23,6 +29,15 @@ def shown(pieces: Pieces, event: EvalDone) -> Shown | None:
     """
     found = exhibits(pieces, event.part)
     return Shown(event.step, event.part, found) if found else None
+
+
+def play(seen: Shown, folder: Path) -> None:
+    """Music that was shown, as MIDI files of the run; a disk that takes no more must not end a training."""
+    with suppress(OSError):
+        for number, exhibit in enumerate((e for e in seen.exhibits if e.kind == "music"), 1):
+            (folder / PLAYED).mkdir(exist_ok=True)
+            data = midi.write(score_of(exhibit.data, exhibit.title))
+            disk.put(folder / PLAYED / f"step-{seen.step:08}-{number}.mid", data)
 
 
 @torch.no_grad()

@@ -37,6 +37,23 @@ USUAL: Mapping[str, Mapping[str, Any]] = {
         "budget": "4 epochs",
         "ema": 0.998,
     },
+    "music": {
+        "model": {"name": "frame_rnn", "chords": "in_turn", "cell": "gru", "units": 256, "hidden": 256, "dropout": 0.3},
+        "optimizer": {"name": "adamw", "lr": 5e-3},
+        "schedule": {"name": "cosine", "warmup": 0.05},
+        "clip": 1.0,
+        "batch_size": 16,
+        "budget": "60 epochs",
+        "eval_every": "5 epochs",
+    },
+    "music_events": {
+        "model": {"name": "gpt", "size": "micro", "activation": "relu2", "dropout": 0.1},
+        "optimizer": {"name": "adamw", "lr": 2e-3, "betas": (0.9, 0.98), "weight_decay": 0.1},
+        "schedule": {"name": "cosine", "warmup": 0.05},
+        "clip": 1.0,
+        "batch_size": 8,
+        "budget": "20 epochs",
+    },
     "generation": {
         "model": {"name": "gpt", "activation": "relu2"},
         "optimizer": {"name": "adamw", "lr": 4e-3, "betas": (0.9, 0.98), "weight_decay": 0.1},

@@ -120,9 +120,9 @@ def tell_verdict(verdict: str, findings: Sequence[Finding], out: Surface) -> Non
 
 
 def tell_exhibits(event: Shown, out: Surface) -> None:
-    """Texts that a model wrote, behind the end of what they continue; other exhibits are in events.jsonl."""
+    """Texts and music that a model wrote, behind the end of what they continue; the rest is in events.jsonl."""
     for exhibit in event.exhibits:
-        if exhibit.kind != "text":
+        if exhibit.kind not in ("text", "music"):
             continue
         before, text = str(exhibit.data.get("prompt", "")), str(exhibit.data.get("text", ""))
         lines = _printable(f"{before}\N{BLACK RIGHT-POINTING SMALL TRIANGLE}{text}").split("\n")

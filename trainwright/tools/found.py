@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 from trainwright.core.errors import DataError, UserError, did_you_mean
 from trainwright.core.kinds import sets, sources
-from trainwright.data import archive, documents, folder, paths, video
+from trainwright.data import archive, documents, folder, midi, paths, piano_rolls, video
 from trainwright.data.layout import hidden
 from trainwright.data.source import Source
 from trainwright.runs.examples import EXAMPLES
@@ -21,11 +22,13 @@ from trainwright.tools.tables import TABLES, in_folder, is_table, of_file
 IMAGES = tuple(folder.SUFFIXES)
 _FILMS = tuple(s for s in video.SUFFIXES if s not in IMAGES)
 _IDX = re.compile(r".*-idx[134]-ubyte(\.gz)?")
+_LOOKED_AT = 64 << 20  # bytes of a JSON file
 _LISTED = 8  # names shown of a folder that nothing is made of
 READS = (
     "it reads tables (.csv, .tsv, .parquet, .jsonl, also a train and a test table in one folder), a folder or .zip "
     "with one folder of images, films or texts per class, IDX files, .npz files, texts to be continued, two files "
-    "of lines in two languages (train.de and train.en), and the public sets that `trainwright explain set` lists"
+    "of lines in two languages (train.de and train.en), MIDI files, piano rolls in JSON, and the public sets that "
+    "`trainwright explain set` lists"
 )
 
 
@@ -33,7 +36,7 @@ READS = (
 class Found:
     """Data that can be trained on."""
 
-    kind: str  # "table", "images", "films", "texts", "labelled texts", "pairs"
+    kind: str  # "table", "images", "films", "texts", "labelled texts", "pairs", "midi", "piano rolls"
     spec: dict[str, Any]  # of the recipe's data section; paths are Path
     source: Source
     told: str  # what it is, in words
@@ -84,7 +87,7 @@ def _public(name: str) -> Found:
     from trainwright.data.catalogue import known, opened
 
     public, source = known(name), opened(name)
-    kind = {"table": "table", "texts": "labelled texts"}.get(public.source, "images")
+    kind = {"table": "table", "texts": "labelled texts", "piano_rolls": "piano rolls"}.get(public.source, "images")
     spec = {"source": "catalogue", "set": name, **public.split}
     return Found(kind, spec, source, f"the public set '{name}'", target=public.target)
 
@@ -113,7 +116,13 @@ def _in_file(path: Path) -> Found | None:
         _no_boxes([m.name for m in archive.members(real)], str(path))
         if any(suffixes[s] for s in IMAGES):
             return _images(path)
+        if any(suffixes[s] for s in midi.SUFFIXES):
+            return _music(path, "midi")
         return _labelled(path) if suffixes[".txt"] else None
+    if name.endswith(midi.SUFFIXES):
+        return _music(path, "midi")
+    if name.endswith(".json"):
+        return _music(path, "piano_rolls") if _is_rolls(real) else None
     if name.endswith(documents.SUFFIXES):
         return _texts(path, "a text")
     if _IDX.fullmatch(name):
@@ -140,11 +149,13 @@ def _in_folder(path: Path, task: str | None) -> Found | None:
         return _films(path)
     if any(inside[s] for s in IMAGES):
         return _images(path, deep=_deep(real))
+    if any(inside[s] for s in midi.SUFFIXES):
+        return _music(path, "midi")
     if task != "generation" and inside[".txt"] and (found := _labelled(path)):
         return found
     if any(n.lower().endswith(documents.SUFFIXES) for n in files) or (task == "generation" and _holds_texts(inside)):
         return _texts(path, "texts")
-    packed = [n for n in files if n.lower().endswith((".npz", ".zip"))]
+    packed = [n for n in files if n.lower().endswith((".npz", ".zip")) or (n.endswith(".json") and _is_rolls(real / n))]
     if len(packed) > 1:
         others = f"name one of them: trainwright new {path / packed[0]}"
         raise UserError(str(path), f"holds {len(packed)} files of data: {', '.join(packed)}", others)
@@ -198,6 +209,21 @@ def _texts(path: Path, told: str) -> Found:
     """What is to be continued."""
     source = sources["documents"](path=str(path))
     return Found("texts", {"source": "documents", "path": path}, source, told, task="generation")
+
+
+def _music(path: Path, reader: str) -> Found:
+    """Pieces that are composed on."""
+    source = sources[reader](path=str(path))
+    kind, told = ("midi", "MIDI files") if reader == "midi" else ("piano rolls", "piano rolls")
+    return Found(kind, {"source": reader, "path": path}, source, told)
+
+
+def _is_rolls(real: Path) -> bool:
+    """Whether a JSON file, not too large to look at, holds piano rolls."""
+    try:
+        return real.stat().st_size <= _LOOKED_AT and piano_rolls.looks_like(json.loads(real.read_bytes()))
+    except (OSError, ValueError, RecursionError):
+        return False
 
 
 def _holds_texts(inside: Counter[str]) -> bool:

@@ -42,6 +42,7 @@ _KINDS = {
     "films": ("video_classification",),
 }
 _KINDS |= {"texts": ("generation",), "labelled texts": (_READ,), "pairs": (_SAY,)}
+_KINDS |= {"midi": ("music_events", "music"), "piano rolls": ("music", "music_events")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,8 @@ def new(
     Args:
         path: a table, a folder with a training and a test table, a folder or .zip with one folder of images, films or
             texts per class, a folder of IDX files, an .npz file, a text file or a folder of them, one of two files of
-            lines in two languages or their folder, or the name of a public set.
+            lines in two languages or their folder, MIDI files, piano rolls in JSON, or the
+            name of a public set.
         out: the recipe, which must not be there yet.
         task: what is learned; found by itself unless given.
         target: the column of a table to predict; found by itself unless given.
@@ -99,6 +101,8 @@ def new(
         _of_texts(plan, found)
     elif found.kind == "pairs" or (found.kind == "table" and _two_texts(found, task, target)):
         _of_pairs(plan, found, target)
+    elif found.kind in ("midi", "piano rolls"):
+        _of_music(plan, found, task)
     else:
         (_of_table if found.kind == "table" else _of_pictures)(plan, found, task, target)
     _settings(plan, found)
@@ -223,6 +227,19 @@ def _of_pairs(plan: _Plan, found: Found, target: str | None) -> None:
     plan.reasons["task"] = f"'{read}' is read, '{written}' is written."
     plan.facts += [("data", f"{found.told}: {records:,} pairs for training"), ("task", f"{_SAY}: {read} to {written}")]
     _divided(plan, found, records, False, None)
+
+
+def _of_music(plan: _Plan, found: Found, task: str | None) -> None:
+    """Events of MIDI files, or keys of a piano on an even grid."""
+    name, pieces = task or _KINDS[found.kind][0], _training(found)
+    how = "event by event" if name == "music_events" else "frame by frame of the keys that sound"
+    plan.values["task"] = {"name": name}
+    plan.reasons["task"] = f"{pieces:,} pieces for training, {how}."
+    plan.facts += [("data", f"{found.told}: {pieces:,} pieces for training"), ("task", f"{name}: {how}")]
+    if found.kind == "midi":
+        plan.values["on_bad_sample"] = "skip"
+        plan.reasons["on_bad_sample"] = "Files that are damaged or hold no notes are passed over and listed."
+    _divided(plan, found, pieces, False, None)
 
 
 def _divided(plan: _Plan, found: Found, records: int, classes: bool, clock: str | None) -> None:
