@@ -32,7 +32,7 @@ SHOWS = (
         "Multi30k, English to German",
         "examples/multi30k_transformer.toml",
         "test/bleu",
-        20.0,
+        0.0,  # no aim of its own: it is only recorded
         minutes=30,
         changes={"budget": "25 minutes", **_TURNED},
         note=_NOTE,

@@ -15,7 +15,8 @@ from trainwright.core.task import Outputs, TooSlowError
 from trainwright.metrics.bag import counted, weighed
 from trainwright.metrics.language import ROWS
 
-_MOST = 50_000  # pairs that are remembered: similarity is looked for in all of them at once
+_MOST = 50_000  # pairs that are remembered
+_ASKED = 32  # sources whose similarity to all of them is held at once: they share a piece with most
 
 
 @final
@@ -37,8 +38,10 @@ class Memory:
         """``tokens`` (N, T) and their ``lengths`` (N,)."""
         tokens, lengths = batch.inputs["source"], batch.inputs["lengths"]
         real = torch.arange(tokens.shape[1]) < lengths[:, None]
-        alike = weighed(Ragged(tokens[real], lengths), self.idf) @ self.features.T  # (N, M)
-        nearest = torch.from_numpy(np.asarray(alike.argmax(1)).ravel().astype(np.int64))
+        asked = weighed(Ragged(tokens[real], lengths), self.idf)
+        starts = range(0, asked.shape[0], _ASKED)
+        found = [np.asarray((asked[i : i + _ASKED] @ self.features.T).argmax(1)).ravel() for i in starts]
+        nearest = torch.from_numpy(np.concatenate(found).astype(np.int64))
         return {"tokens": self.targets[nearest].long(), "lengths": self.lengths[nearest]}
 
 
