@@ -12,7 +12,7 @@ from torch.nn.functional import relu, silu
 
 from trainwright.core.errors import UserError
 from trainwright.models.rotary import turned, turns_of
-from trainwright.models.transformer import Attention, Embedded, FeedForward, Form, Stack
+from trainwright.models.transformer import Attention, CrossAttention, Embedded, FeedForward, Form, Stack
 
 PLAIN: dict[str, Any] = {"width": 24, "heads": 3, "positions": "learned", "bias": True}
 FORMS: dict[str, Form] = {
@@ -49,8 +49,9 @@ def theirs(stack: Stack, form: Form, *, decoder: bool) -> list[nn.Module]:
             norms.append((block.cross_norm, layer.norm2))
         with torch.no_grad():
             for ours, other in pairs:
-                other.in_proj_weight.copy_(ours.mix.weight)
-                other.in_proj_bias.copy_(ours.mix.bias)
+                parts = [ours.mix] if isinstance(ours, Attention) else [ours.ask, ours.tell]
+                other.in_proj_weight.copy_(torch.cat([part.weight for part in parts]))
+                other.in_proj_bias.copy_(torch.cat([part.bias for part in parts]))
                 other.out_proj.load_state_dict(ours.out.state_dict())
             for ours, other in norms:
                 other.load_state_dict(ours.state_dict())
@@ -138,15 +139,22 @@ def test_grouped_heads_are_heads_with_repeated_weights() -> None:
     x, turns = drawn(2, 5, 32), turns_of(torch.arange(5), 8, 10_000.0, torch.float64)
     found, expected = (a.look(*a.project(x, turns), causal=True) for a in (few, many))
     assert torch.allclose(found, expected, rtol=0, atol=1e-13)
-    found, expected = (a.look(a.queries(x), *a.keys_and_values(x)) for a in (few, many))
-    assert torch.allclose(found, expected, rtol=0, atol=1e-13)
+    crossed, wide = CrossAttention(form).double(), CrossAttention(whole).double()
+    with torch.no_grad():
+        again = (w.view(2, 1, 8, 32).expand(2, 2, 8, 32).reshape(32, 32) for w in crossed.tell.weight.split(16))
+        wide.tell.weight.copy_(torch.cat([*again]))
+        wide.ask.load_state_dict(crossed.ask.state_dict())
+        wide.out.load_state_dict(crossed.out.state_dict())
+    asked, told = (a.look(a.queries(x), *a.keys_and_values(x)) for a in (crossed, wide))
+    assert torch.allclose(asked, told, rtol=0, atol=1e-13)
 
 
 def test_normed_queries_and_keys_have_one_length() -> None:
     made = Attention(Form(32, 4, qk_norm=True)).double()
     x = 100 * drawn(2, 5, 32)
     query, key, _ = made.project(x, turns_of(torch.arange(5), 8, 10_000.0, torch.float64))
-    crossed = made.queries(x), made.keys_and_values(x)[0]
+    other = CrossAttention(Form(32, 4, qk_norm=True)).double()
+    crossed = other.queries(x), other.keys_and_values(x)[0]
     lengths = torch.cat([part.norm(dim=-1) for part in (query, key, *crossed)])
     assert torch.allclose(lengths, torch.full_like(lengths, math.sqrt(8)), rtol=1e-4)
 

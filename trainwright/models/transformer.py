@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, cast, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear, relu, scaled_dot_product_attention, silu
+from torch.nn.functional import gelu, relu, scaled_dot_product_attention, silu
 
 from trainwright.core.errors import UserError
 from trainwright.models.dropout import Dropout
@@ -173,7 +173,7 @@ class Block(nn.Module):
         super().__init__()
         self.attention_norm, self.attention = norm_of(form), Attention(form)
         self.cross_norm = norm_of(form) if crossed else None
-        self.cross = Attention(form) if crossed else None
+        self.cross = CrossAttention(form) if crossed else None
         self.feed_norm, self.feed = norm_of(form), FeedForward(form)
         self.dropout = Dropout(form.dropout)
 
@@ -222,7 +222,7 @@ class Attention(nn.Module):
         self.key_norm = nn.RMSNorm(form.head) if form.qk_norm else None
 
     def project(self, x: Tensor, turns: Turns | None) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, T, W) -> queries (N, H, T, D), keys and values (N, G, T, D), of tokens that look at themselves."""
+        """(N, T, W) -> queries (N, H, T, D), keys and values (N, G, T, D)."""
         heads, groups = self.form.heads, self.form.keys
         all_heads = self.mix(x).unflatten(-1, (-1, self.form.head)).transpose(1, 2)
         both, value = all_heads.split((heads + groups, groups), 1)
@@ -232,30 +232,40 @@ class Attention(nn.Module):
         query, key = (both if turns is None else turned(both, turns)).split((heads, groups), 1)
         return query, key, value
 
-    def queries(self, x: Tensor) -> Tensor:
-        """(N, T, W) -> (N, H, T, D), of tokens that look at a memory."""
-        query = self._part(x, slice(self.form.width)).unflatten(-1, (-1, self.form.head)).transpose(1, 2)
-        return query if self.query_norm is None else cast(Tensor, self.query_norm(query))
-
-    def keys_and_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, S, W) -> (N, G, S, D) twice, of a memory."""
-        both = self._part(memory, slice(self.form.width, None)).unflatten(-1, (2, self.form.keys, self.form.head))
-        key, value = both.permute(2, 0, 3, 1, 4).unbind(0)
-        return (key if self.key_norm is None else self.key_norm(key)), value
-
-    def _part(self, x: Tensor, rows: slice) -> Tensor:
-        """A part of the projection."""
-        return linear(x, self.mix.weight[rows], None if self.mix.bias is None else self.mix.bias[rows])
-
     def look(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False
     ) -> Tensor:
         """(N, H, T, D) and (N, G, S, D) twice -> (N, T, W); the mask (N, 1, T or 1, S) is true where one may look."""
-        if self.form.keys < self.form.heads:
-            times = self.form.heads // self.form.keys
-            key, value = key.repeat_interleave(times, 1), value.repeat_interleave(times, 1)
-        seen = scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
-        return cast(Tensor, self.out(seen.transpose(1, 2).flatten(2)))
+        return cast(Tensor, self.out(_seen(query, key, value, mask, causal)))
+
+
+@final
+class CrossAttention(nn.Module):
+    """The same where those who answer are a memory; what asks and what answers are projected apart."""
+
+    def __init__(self, form: Form) -> None:
+        super().__init__()
+        self.form = form
+        self.ask = _dense(form, form.width, form.width)
+        self.tell = _dense(form, form.width, 2 * form.keys * form.head)  # keys, values
+        self.out = _dense(form, form.width, form.width)
+        self.query_norm = nn.RMSNorm(form.head) if form.qk_norm else None
+        self.key_norm = nn.RMSNorm(form.head) if form.qk_norm else None
+
+    def queries(self, x: Tensor) -> Tensor:
+        """(N, T, W) -> (N, H, T, D)."""
+        query = self.ask(x).unflatten(-1, (-1, self.form.head)).transpose(1, 2)
+        return cast(Tensor, query if self.query_norm is None else self.query_norm(query))
+
+    def keys_and_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, S, W) -> (N, G, S, D) twice."""
+        both = self.tell(memory).unflatten(-1, (2, self.form.keys, self.form.head))
+        key, value = both.permute(2, 0, 3, 1, 4).unbind(0)
+        return (key if self.key_norm is None else self.key_norm(key)), value
+
+    def look(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(N, H, T, D) and (N, G, S, D) twice -> (N, T, W); the mask (N, 1, 1, S) is true where one may look."""
+        return cast(Tensor, self.out(_seen(query, key, value, mask, False)))
 
 
 @final
@@ -326,3 +336,12 @@ def _dense(form: Form, inputs: int, outputs: int) -> nn.Linear:
     if form.bias:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def _seen(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+    """(N, H, T, D) and (N, G, S, D) twice -> (N, T, W) what every head sees."""
+    times = query.shape[1] // key.shape[1]
+    if times > 1:
+        key, value = key.repeat_interleave(times, 1), value.repeat_interleave(times, 1)
+    seen = scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+    return seen.transpose(1, 2).flatten(2)
