@@ -145,7 +145,7 @@ def _fills_up(room: Path, recipe: Path, whole: Path) -> Ended:
 
 
 def _vanishes(room: Path, recipe: Path, whole: Path) -> Ended:
-    return _disturbed(room / "run", recipe, lambda: (room / "run").rename(room / "elsewhere"))
+    return _disturbed(room / "run", recipe, lambda: shutil.rmtree(room / "run"))
 
 
 def _checkpoints_vanish(room: Path, recipe: Path, whole: Path) -> Ended:
@@ -230,7 +230,7 @@ CASES = [
     Case("a run on a read-only disk", CREATE, _read_only_run, "mount"),
     Case("a full disk", CREATE, _full, "mount"),
     Case("a disk that fills up in mid-run", STORE, _fills_up, "mount"),
-    Case("a run folder that vanishes", STORE, _vanishes),
+    Case("a run folder that is removed", STORE, _vanishes),
     Case("a folder of checkpoints that vanishes", STORE, _checkpoints_vanish),
     Case("standard output on a full disk", STORE, _deaf_output),
 ]

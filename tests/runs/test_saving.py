@@ -13,7 +13,7 @@ import trainwright as tw
 from tests.faults import Faults
 from tests.runs.test_begin import QUICK
 from trainwright.core.errors import StorageError, UserError
-from trainwright.core.events import Event, StepDone
+from trainwright.core.events import StepDone
 from trainwright.engine import checkpoint, disk
 
 
@@ -66,7 +66,7 @@ def test_a_disk_that_is_full_for_a_while_costs_checkpoints_and_not_the_run(
     assert run.state == "finished"
     assert {e.step for e in run.view.checkpoints} == {1, 2, 3, 10, 11, 12}
     missed = [f for f in run.findings if f.rule == "checkpoint_missed"]
-    assert [f.evidence["in_a_row"] for f in missed] == [1, 2, 3, 4, 5, 6]
+    assert [f.evidence["in_a_row"] for f in missed] == [1, 2, 4], "said ever more seldom"
     assert "No space left on device" in missed[0].what
     ours, theirs = checkpoint.load(checkpoint.at(run.path / "checkpoints", 12)), plain.path / "checkpoints"
     same = checkpoint.load(checkpoint.at(theirs, 12))
@@ -94,15 +94,6 @@ def test_the_policy_stop_stops_after_three(tmp_path: Path, monkeypatch: pytest.M
             trained(tmp_path / "run", on_save_failure="stop", log_every=1, budget="90 steps")
     steps_done = [e for e in tw.open(tmp_path / "run").view.steps if isinstance(e, StepDone)]
     assert 5 <= steps_done[-1].step <= 8
-
-
-def test_a_run_folder_that_vanishes_is_one_message(tmp_path: Path) -> None:
-    def vanish(event: Event) -> None:
-        if isinstance(event, StepDone) and event.step == 10 and (tmp_path / "run").exists():
-            (tmp_path / "run").rename(tmp_path / "elsewhere")
-
-    with pytest.raises(StorageError, match="could not be written"):
-        tw.train({**QUICK, "budget": "20 steps"}, out=tmp_path / "run", observers=[vanish], quiet=True)
 
 
 def test_damaged_checkpoints_are_set_aside_and_told_when_a_run_is_resumed(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from trainwright.core.errors import CheckpointError, RanksError, UserError
 from trainwright.core.events import EvalDone, Event, Found, Observer, RunEnded, RunStarted, StepDone, Stop
+from trainwright.core.finding import Advice, Finding
 from trainwright.core.redaction import each_text
 from trainwright.engine import checkpoint
 from trainwright.engine.evaluate import evaluate
@@ -38,6 +39,7 @@ from trainwright.runs.directory import (
 from trainwright.runs.doctoring import consulted, doctor_of
 from trainwright.runs.edited import KEPT, as_written
 from trainwright.runs.final import final_scores
+from trainwright.runs.home import Home
 from trainwright.runs.learned import write_learned
 from trainwright.runs.likeness import likeness
 from trainwright.runs.lock import Lock
@@ -78,6 +80,13 @@ def attempt(a: Attempt) -> RunEnded:
         cadence, judge = _begun(a, story)
         saving = Saving(pieces, a.folder)
         recovery = Recovery(pieces, a.folder, saving, story.tell, cadence.steps)
+
+        def follow(folder: Path) -> None:
+            a.folder = recovery.folder = folder
+            saving.follow(folder)
+            story.follow(folder)
+
+        home = story.home = Home(a.folder, follow)
         if not a.resumed:
             recovery.remember()
         doctor = doctor_of(pieces, cadence.steps)
@@ -90,7 +99,10 @@ def attempt(a: Attempt) -> RunEnded:
             if isinstance(event, EvalDone) and (seen := shown(pieces, event)) is not None:
                 story.tell(seen)
                 play(seen, a.folder)
-            return (saving.tell(story.tell) if isinstance(event, StepDone) else None) or wish
+            if isinstance(event, StepDone):
+                gone = home.watch(story.tell, event.step)
+                return gone or saving.tell(story.tell) or wish
+            return wish
 
         stop = fit(
             pieces.state,
@@ -109,7 +121,8 @@ def attempt(a: Attempt) -> RunEnded:
             shortage=teller(pieces, story.tell),
             watch=doctor,
         )
-        saving.settle(story.tell)
+        home.watch(story.tell, pieces.state.counters.step)
+        saving.settle(story.tell, home.rescue)
         if stop:
             recovery.keep()
         story.outcome, story.reason = (stop.outcome, stop.reason) if stop else ("finished", "the budget is spent")
@@ -125,7 +138,9 @@ class _Story:
 
     state: TrainState
     tell: Observer
+    follow: Callable[[Path], None]  # the run folder to another place
     close: Callable[[], None]
+    home: Home | None = None
     began: float = field(default_factory=time.perf_counter)
     outcome: str = "failed"
     reason: str = ""
@@ -161,8 +176,7 @@ def _story(a: Attempt) -> Iterator[_Story]:
     lock = Lock(a.folder) if pieces.runtime.first else None
     try:
         with randomness_kept(pieces.runtime.device):
-            tell, close = _teller(a)
-            story = _Story(pieces.state, tell, close)
+            story = _Story(pieces.state, *_teller(a))
             try:
                 with _together(a):
                     yield story
@@ -175,7 +189,9 @@ def _story(a: Attempt) -> Iterator[_Story]:
                     if story.begun or not a.resumed:  # else what the log tells of earlier attempts stays the last word
                         story.tell(story.ended())
                 finally:
-                    close()
+                    story.close()
+                    if story.home:
+                        story.home.close()
     finally:
         pieces.close()
         if lock:
@@ -300,21 +316,43 @@ def _judge(pieces: Pieces, monitor: str, better: str) -> Judge | None:
     )
 
 
-def _teller(a: Attempt) -> tuple[Observer, Callable[[], None]]:
-    """One observer that records, shows, and asks the user's observers; only the first rank has it."""
+def _teller(a: Attempt) -> tuple[Observer, Callable[[Path], None], Callable[[], None]]:
+    """One observer that records, shows, and asks the user's observers; only the first rank has it.
+
+    With it, what follows the run folder to another place, and what is done at the end.
+    """
     if not a.pieces.runtime.first:
-        return (lambda event: None), (lambda: None)
+        return (lambda event: None), (lambda folder: None), (lambda: None)
     recorder, audience = Recorder(a.folder, hiding(a.pieces.config.model_dump())), Audience(a.observers)
 
     def tell(event: Event) -> Stop | None:
+        before = recorder.trouble
         recorder(event)
         if a.console:
             a.console(event)
+        if recorder.trouble and not before and not isinstance(event, RunEnded):
+            tell(Found(a.pieces.state.counters.step, _unwritten(a.folder, recorder.trouble)))
         return audience(event)
+
+    def follow(folder: Path) -> None:
+        recorder.folder = folder
+        if a.console:
+            a.console.follow(folder)
 
     def close() -> None:
         recorder.close()
         if a.console:
             a.console.close()
 
-    return tell, close
+    return tell, follow, close
+
+
+def _unwritten(folder: Path, why: str) -> Finding:
+    return Finding(
+        rule="log_waits",
+        severity="warning",
+        what=f"what happens cannot be written down: {why}",
+        where=str(folder),
+        why="training goes on, and the lines wait in memory until they can be written",
+        fixes=(Advice("free space, or make the folder writable"),),
+    )

@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from trainwright.core.events import (
@@ -71,6 +72,10 @@ class Console:
     def __call__(self, event: Event) -> None:
         """Show an event."""
         self._safely(lambda: self._scene.show(event))
+
+    def follow(self, folder: Path) -> None:
+        """The run lies there now."""
+        self._scene.run = Run(folder)
 
     def say(self, text: str, style: str = "") -> None:
         """A line of its own."""

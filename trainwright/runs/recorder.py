@@ -7,7 +7,6 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ class Recorder:
         self.view: View = read_view(folder)
         torn = path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
         self.file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        self.trouble = ""  # why the newest lines are not on the disk yet
         self._columns: list[str] = []  # of metrics.csv; none: it is to be written anew
         self._told = -1  # the last step that it has
         self._waiting = b"\n" if torn else b""  # what a crash left of a line stays, ended, and readers pass over it
@@ -41,10 +41,13 @@ class Recorder:
         if isinstance(event, RunStarted) or (isinstance(event, EvalDone) and event.step <= self._told):
             self._columns, self._told = [], -1
         self._waiting += (self._line(event) + "\n").encode()
-        with suppress(OSError):
+        try:
             self._write()
             if isinstance(event, EvalDone | RunEnded):
                 self._table()
+            self.trouble = ""
+        except OSError as error:
+            self.trouble = error.strerror or str(error)
 
     def close(self) -> None:
         """Flush to the disk; StorageError where it does not take the last lines."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from trainwright.core.errors import StorageError
 from trainwright.core.events import CheckpointSaved, Found, Observer, Stop
@@ -15,6 +17,8 @@ from trainwright.runs.assemble import Pieces, in_steps
 from trainwright.runs.directory import CHECKPOINTS, EVENTS, read_manifest
 
 _MISSED = 3  # in a row: then the policy "stop" stops
+
+Rescue: TypeAlias = Callable[[Snapshot, int, str], Path | None]  # of a state, its step and the run's identity
 
 
 class Saving:
@@ -34,6 +38,7 @@ class Saving:
         self.run = read_manifest(folder)["id"] if pieces.runtime.first else ""
         self.saver = Saver(folder / CHECKPOINTS, self._kept, folder / EVENTS, self.run)
         self._snapshot: Snapshot | None = None
+        self._taken = 0  # its step
         self._missed: Missed | None = None  # the newest attempt to save, where it failed
 
     def __call__(self) -> None:
@@ -44,7 +49,16 @@ class Saving:
             self.saver.wait()  # before the best of the snapshot that is being written is forgotten
             self.best, self.home = state.best.step, state.counters.home
             self._snapshot = pack(content, self._snapshot)  # nobody reads the old one any more
-            self.saver.save(self._snapshot, state.counters.step)
+            self._taken = state.counters.step
+            self.saver.save(self._snapshot, self._taken)
+
+    def follow(self, folder: Path) -> None:
+        """The run lies there now; what could not be written meanwhile is written at once."""
+        self.saver.wait()
+        self.folder = folder
+        self.saver.folder, self.saver.log = folder / CHECKPOINTS, folder / EVENTS
+        if self.saver.missed and self._snapshot is not None:
+            self.saver.save(self._snapshot, self._taken)
 
     def begin_again(self) -> None:
         """Save the state that the run has gone back to at once, and take away what came after it.
@@ -64,23 +78,33 @@ class Saving:
         for done in self.saver.finished():
             if isinstance(done, Missed):
                 self._missed = done
-                observe(Found(done.step, self._finding(done)))
+                if done.in_a_row.bit_count() == 1:  # the first, the second, the fourth, …: a full disk may stay full
+                    observe(Found(done.step, self._finding(done)))
                 if self.pieces.config.on_save_failure == "stop" and done.in_a_row >= _MISSED:
                     return Stop(f"{done.in_a_row} checkpoints in a row could not be written", "failed")
             else:
                 self._missed = None
-                observe(CheckpointSaved(done.step, str(done.path.relative_to(self.folder)), done.seconds))
+                observe(CheckpointSaved(done.step, f"{CHECKPOINTS}/{done.path.name}", done.seconds))
         return None
 
-    def settle(self, observe: Observer) -> None:
-        """Wait until all is written; StorageError where the newest state is not on the disk."""
+    def settle(self, observe: Observer, rescue: Rescue) -> None:
+        """Wait until all is written; StorageError where the newest state is not where it should be.
+
+        Args:
+            observe: is told what was written.
+            rescue: writes the newest state elsewhere.
+        """
         self.saver.wait()
         self.tell(observe)
         if self._missed:
-            missed = self._missed
+            step, why = self._missed.step, _why(self._missed.error)
+            place = rescue(self._snapshot, step, self.run) if self._snapshot is not None else None
+            older = "; the older ones are as they were" if (self.folder / CHECKPOINTS).is_dir() else ""
+            instead = "free space or make the folder writable, then resume"
+            if place:
+                instead = f"that state is in {place} instead, a whole run: resume that one"
             raise StorageError(
-                f"{self.folder}: the checkpoint of step {missed.step} could not be written: {_why(missed.error)}; the "
-                "older ones are as they were. Free space or make the folder writable, then resume"
+                f"{self.folder}: the checkpoint of step {step} could not be written: {why}{older}; {instead}"
             )
 
     def _kept(self, steps: list[int]) -> set[int]:
@@ -94,7 +118,7 @@ class Saving:
             what=f"the checkpoint of step {missed.step} could not be written: {_why(missed.error)}",
             where=str(self.folder),
             evidence={"in_a_row": float(missed.in_a_row), "free_bytes": float(_free(self.folder))},
-            why="the older checkpoints are as they were; training goes on and saves again when the next one is due",
+            why="training goes on and saves again when the next one is due",
             fixes=(Advice("free space, or make the folder writable"),),
         )
 
