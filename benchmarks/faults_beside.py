@@ -16,24 +16,26 @@ PLANTED = "planted"  # the control of the mutated files
 _LONGEST = 120.0  # seconds for a group: the reader of Parquet starts a process for each case
 
 
-def hostile_files(place: Path, whole: Path, dice: random.Random, share: int = 1) -> Iterator[Row]:
-    """All of them through every door, or through one of so many."""
-    doors = [*dict.fromkeys((*hostile.FILE_DOORS, "predict", *hostile.RUN_DOORS))][::share]
+def hostile_files(place: Path, whole: Path, dice: random.Random, share: tuple[int, int] = (0, 1)) -> Iterator[Row]:
+    """All of them through every door, or through some: from which on, and every how many."""
+    doors = [*dict.fromkeys((*hostile.FILE_DOORS, "predict", *hostile.RUN_DOORS))][slice(share[0], None, share[1])]
     tried = [hostile.run_all(only=[door]) for door in paced("doors for hostile files", doors)]
     found = [outcome for outcomes, _ in tried for outcome in outcomes]
     yield hostile.told(found, sum(seconds for _, seconds in tried), hostile.control())
 
 
-def fuzz_cases(place: Path, whole: Path, dice: random.Random, number: int) -> Iterator[Row]:
-    """So many for each group of readers, fewer where that takes long."""
+def fuzz_cases(
+    place: Path, whole: Path, dice: random.Random, number: int, share: tuple[int, int] = (0, 1)
+) -> Iterator[Row]:
+    """So many for each group of readers, or for some of them; fewer where that takes long."""
     from benchmarks.fuzz_readers import GROUPS
 
     began, seed = time.perf_counter(), dice.randrange(1 << 30)
-    groups = [name for name in GROUPS if name != PLANTED]
+    groups = [name for name in GROUPS if name != PLANTED][slice(share[0], None, share[1])]
     found = {
         name: fuzz.fuzz(name, number, seed, _LONGEST) for name in paced("groups of readers of mutated files", groups)
     }
     seconds = time.perf_counter() - began
     found[PLANTED] = fuzz.fuzz(PLANTED, 1000, seed)
     with mock.patch.object(fuzz, "fuzz", lambda name, *asked: found[name]):
-        yield replace(fuzz.row(number, seed), seconds=seconds)
+        yield replace(fuzz.row(number, seed, groups), seconds=seconds)

@@ -121,7 +121,7 @@ def in_a_save(folder: Path, child: Child) -> None:
         pass
 
 
-def kills(place: Path, whole: Path, wanted: int, dice: random.Random, controls: int = 40) -> Iterator[Row]:
+def kills(place: Path, whole: Path, dice: random.Random, wanted: int, controls: int = 40) -> Iterator[Row]:
     """Random SIGKILLs survived bit for bit, beside the same with careless saves and with a forgetful resume."""
     began = time.perf_counter()
     found = Series(place, whole, dice).until(wanted)

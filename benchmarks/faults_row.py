@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,6 +14,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _EVERY = 10.0  # seconds between two words on how far a check is
+_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,39 @@ class Row:
         told = json.loads(file.read_text(encoding="utf-8"))
         del told["held"]
         return cls(**told)
+
+
+def merged(rows: Sequence[Row]) -> list[Row]:
+    """The rows of one check as one: counts are added, and so are those within words that are the same otherwise."""
+    by_check: dict[str, list[Row]] = {}
+    for row in rows:
+        by_check.setdefault(row.check, []).append(row)
+    return [_one(same) for same in by_check.values()]
+
+
+def _one(rows: Sequence[Row]) -> Row:
+    return Row(
+        rows[0].check,
+        sum(row.done for row in rows),
+        sum(row.of for row in rows),
+        _added([row.control for row in rows]),
+        sum(row.seconds for row in rows),
+        _added([row.note for row in rows]),
+        any(row.blind for row in rows),
+    )
+
+
+def _added(texts: Sequence[str]) -> str:
+    """One text: whole numbers are added up, of others the largest counts; other words stay side by side."""
+    known = list(dict.fromkeys(filter(None, texts)))
+    if len({_NUMBER.sub("#", text) for text in known}) != 1:
+        return "; ".join(known)
+    numbers = [[n.replace(",", "") for n in _NUMBER.findall(text)] for text in texts if text]
+    sums = iter(
+        f"{max(map(float, same)):g}" if any("." in n for n in same) else f"{sum(map(int, same)):,}"
+        for same in zip(*numbers, strict=True)
+    )
+    return _NUMBER.sub(lambda found: next(sums), known[0])
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -43,12 +44,18 @@ def run(parts: Mapping[str, Part], place: Path, whole: Path, seed: int, rows: Pa
             os.waitpid(child, 0)
 
 
+def ended(name: str, rows: Path) -> bool:
+    """Whether a piece has come to its end in an earlier call."""
+    return (rows / f"{name}.ended").is_file()
+
+
 def kept(rows: Path, order: Sequence[str] = ()) -> list[Row]:
     """What was found so far, by part."""
 
     def place(file: Path) -> tuple[int, str, int]:
-        part, _, number = file.stem.rpartition("-")
-        return (order.index(part) if part in order else len(order), part, int(number))
+        piece, _, number = file.stem.rpartition("-")
+        part = piece.partition(".")[0]
+        return (order.index(part) if part in order else len(order), piece, int(number))
 
     return [Row.kept(file) for file in sorted(rows.glob("*-*.json"), key=place)]
 
@@ -75,9 +82,14 @@ def _started(name: str, part: Part, place: Path, whole: Path, seed: int, rows: P
             ends_by_itself()
             own = place / name
             own.mkdir(mode=0o755)
-            for number, row in enumerate(part(own, whole, random.Random(seed)), 1):
+            os.environ.setdefault("TRAINWRIGHT_FUZZ", tempfile.gettempdir())  # there what is to be repaired stays
+            tempfile.tempdir = str(own)  # and all else goes with the folder
+            for before in rows.glob(f"{name}-*.json"):  # of a call that did not come to the piece's end
+                before.unlink()
+            for number, row in enumerate(part(own, whole, random.Random(f"{seed} {name}")), 1):
                 row.keep(rows / f"{name}-{number}.json")
                 print(f"  {row.done:,} of {row.of:,}  {row.check}  ({row.seconds:.0f} s)  {row.note}", flush=True)
+            (rows / f"{name}.ended").touch()
         except SystemExit as asked:
             return int(asked.code or 0)
         except Exception as error:

@@ -362,10 +362,9 @@ def row(names: Sequence[str] | None = None, only: Sequence[str] | None = None) -
 def told(found: Sequence[Outcome], seconds: float, careless: Control) -> Row:
     """The line of what was found."""
     bad = [o for o in found if not o.safe]
-    files = len({o.file for o in found})
     executed = sum(o.ran for o in found)
     slow, large = max((o.seconds for o in found), default=0.0), max((o.memory for o in found), default=0)
-    note = f"{files} files, {executed} executed; at most {slow:.2f} s of processor time and {large >> 20} MB"
+    note = f"{executed} executed; at most {slow:.2f} s of processor time and {large / (1 << 20):.1f} MB"
     note += "".join(f"; {o.file} through {o.door}" for o in bad[:3])
     return Row("hostile files refused", len(found) - len(bad), len(found), str(careless), seconds, note, careless.blind)
 

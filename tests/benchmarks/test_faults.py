@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults_row import Pace, Row, paced
+from benchmarks.faults import agreed, even, pieces_of
+from benchmarks.faults_row import Pace, Row, merged, paced
+from benchmarks.faults_run import ended, kept
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks trainings, and waits for them by pidfd")
 
@@ -82,12 +84,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
 def test_all_of_a_part_is_survived_and_its_control_is_not(
     part: str, measured: tuple[Path, subprocess.CompletedProcess[str]]
 ) -> None:
-    folder, ended = measured
-    rows = [Row.kept(file) for file in folder.glob(f"{part}-*.json")]
-    assert [row for row in rows if not row.held] == [], ended.stdout + ended.stderr
-    assert sum(row.of for row in rows) >= PARTS[part][1], ended.stdout + ended.stderr
-    assert all(f"| {row.check} |" in ended.stdout for row in rows)
-    assert ended.returncode == 0, ended.stderr
+    folder, process = measured
+    rows = [Row.kept(file) for file in folder.glob(f"{part}.*-*.json")]
+    assert [row for row in rows if not row.held] == [], process.stdout + process.stderr
+    assert sum(row.of for row in rows) >= PARTS[part][1], process.stdout + process.stderr
+    assert all(f"| {row.check} |" in process.stdout for row in rows)
+    assert process.returncode == 0, process.stderr
 
 
 def planned(place: Path, *parts: str) -> subprocess.Popen[str]:
@@ -151,6 +153,42 @@ def test_how_far_it_is_and_how_much_is_left_is_said_now_and_then(capsys: pytest.
     pace.at(3)  # said a moment ago
     assert list(paced("kills", range(10))) == list(range(10))
     assert capsys.readouterr().out == ""
+
+
+def test_a_call_goes_on_with_the_pieces_that_have_not_come_to_their_end(tmp_path: Path) -> None:
+    process = planned(tmp_path, "is_killed", "holds")
+    process.communicate(timeout=60)
+    assert [ended(name, tmp_path) for name in ("holds", "is_killed")] == [True, False]
+    process = planned(tmp_path, "is_killed")
+    process.communicate(timeout=60)
+    assert len(kept(tmp_path)) == 3, "what a piece found before it was cut off is not counted twice"
+
+
+def test_a_folder_of_rows_is_gone_on_with_as_it_was_begun(tmp_path: Path) -> None:
+    assert agreed(tmp_path, {"seed": 0, "kills": 500}) == ""
+    assert agreed(tmp_path, {"seed": 0, "locks": 500}) == ""
+    assert agreed(tmp_path, {"seed": 1, "kills": 50, "locks": 500}) == "seed 0, kills 500"
+
+
+def test_pieces_are_as_large_together_as_the_part() -> None:
+    assert {name: len(pieces) for name, pieces in pieces_of(500, 10).items()} == {
+        **dict.fromkeys(("kills", "fuzz", "signals", "locks", "hostile"), 5),
+        **dict.fromkeys(("disks", "soak", "crashes", "corruptions", "places"), 1),
+    }
+    assert even(50, 3) == [17, 17, 16]
+
+
+def test_the_rows_of_one_check_are_one_line_whose_counts_are_added() -> None:
+    rows = [
+        Row("a", 100, 100, "in place: 3 of 10 lost", 60.0, "5 runs; slowest 0.12 s"),
+        Row("b", 1, 1, "", 1.0),
+        Row("a", 99, 100, "in place: 0 of 10 lost", 70.0, "1,006 runs; slowest 2.50 s", blind=True),
+    ]
+    whole = Row("a", 199, 200, "in place: 3 of 20 lost", 130.0, "1,011 runs; slowest 2.5 s", blind=True)
+    assert merged(rows) == [whole, rows[1]]
+    assert (
+        merged([Row("a", 1, 1, "", 0.0, "x"), Row("a", 1, 1, "", 0.0, "y"), Row("a", 1, 1, "", 0.0)])[0].note == "x; y"
+    )
 
 
 def test_a_row_is_lost_where_one_is_missing_or_the_control_saw_nothing() -> None:
