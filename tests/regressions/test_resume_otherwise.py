@@ -42,6 +42,12 @@ def go_on(run: Path, **other: Any) -> tw.Run:
         ({"batch_size": 20}, "batch_size: is 20, but this run began with 10"),
         ({"precision": "bfloat16"}, "precision: is 'bfloat16', but this run began with 'float32'"),
         ({"ema": 0.9}, "ema: is 0.9, but this run began with 'none'"),
+        ({"init": "orthogonal"}, "init: is 'orthogonal', but this run began with none"),
+        (
+            {"init_from": "elsewhere.safetensors"},
+            "init_from: is .*there.safetensors.*, but this run began with none",
+        ),
+        ({"monitor": "accuracy"}, "monitor: is 'accuracy', but this run began with none"),
         ({"freeze": ["weight"]}, r"freeze: is \['weight'\], but this run began with none"),
         ({"valid": 0.3}, "not divided as it was"),
         ({"test": 0.2}, "not divided as it was"),

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 import trainwright as tw
 from trainwright.core.errors import TrainwrightError, UserError
-from trainwright.core.events import EvalDone, Event, RunEnded, RunStarted, StepDone, dump
+from trainwright.core.events import EvalDone, Event, RunEnded, RunStarted, StepDone, dump, fold, load
 from trainwright.engine import checkpoint
 from trainwright.runs.directory import read_view, whole_events
 from trainwright.runs.lock import Lock, LockedError
@@ -267,6 +267,21 @@ def test_a_line_torn_at_any_byte_is_passed_over_and_one_that_was_damaged_is_coun
             assert (read_view(tmp_path).unreadable, len(read_view(tmp_path).attempts)) == (0, 2)
     log.write_bytes(head + dump(step).encode()[:-9] + b"\n" + dump(judged).encode() + b"\n")
     assert (read_view(tmp_path).unreadable, len(read_view(tmp_path).evals)) == (1, 1)
+
+
+@pytest.mark.parametrize("kept", [0, 2])
+def test_a_log_that_was_emptied_or_cut_is_told_when_the_run_goes_on(kept: int, tmp_path: Path) -> None:
+    recipe = {**QUICK, "budget": "20 steps", "log_every": 5, "save_every": "10 steps"}
+    whole = tw.train(recipe, out=tmp_path / "run", quiet=True)
+    log = whole.path / "events.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(lines[:kept]))
+    again = tw.resume(whole.path, {"budget": "25 steps"}, quiet=True)
+    untold = 20 - len(fold(load(line) for line in lines[:kept]).losses)
+    told = [note for note in again.manifest["data"]["notes"] if "tells nothing of" in note]
+    assert told, "said"
+    assert f"tells nothing of {untold} of the 20 steps that are saved" in told[0]
+    assert again.view.attempts[-1].from_step == 20
 
 
 def test_damaged_lines_of_the_log_do_not_end_a_run_and_are_told(tmp_path: Path) -> None:

@@ -127,9 +127,22 @@ def attempt(a: Attempt) -> RunEnded:
             recovery.keep()
         story.outcome, story.reason = (stop.outcome, stop.reason) if stop else ("finished", "the budget is spent")
         if story.outcome != "interrupted":
-            story.scores = final_scores(pieces, a.folder, teller(pieces, story.tell))
-            refuse_broken(story.scores.trouble)
+            _score(a, story, interruption)
     return story.ended()
+
+
+def _score(a: Attempt, story: _Story, interruption: Interruption) -> None:
+    """The final scores; a signal leaves them to the next attempt, but for ranks, which wait for each other."""
+
+    def compute() -> Scores:
+        return final_scores(a.pieces, a.folder, teller(a.pieces, story.tell))
+
+    scores = interruption.unless_asked(compute) if a.pieces.runtime.ranks.world == 1 else compute()
+    if scores is None:
+        story.outcome, story.reason = "interrupted", interruption.name
+        return
+    story.scores = scores
+    refuse_broken(scores.trouble)
 
 
 @dataclass(slots=True)

@@ -38,6 +38,7 @@ from trainwright.runs.learned import read_learned
 from trainwright.runs.measures import MetricSpecs, by_label, is_own, metrics_of
 from trainwright.runs.measures import written as metrics_written
 from trainwright.runs.mine import own_parts, same_parts, same_settings
+from trainwright.runs.notes import lost_of
 from trainwright.runs.own import Asked, array_pieces, foreign_pieces
 from trainwright.runs.private import safe
 from trainwright.runs.recipe import plain, write
@@ -283,7 +284,8 @@ def _attempt_of(
         spent(run, pieces)
         attempts = [*before["attempts"], {}]
     folder, moved = (resumed, "") if resumed else agreed_folder(place[0], config.name, runtime, exist_ok=place[1])
-    pieces.facts["notes"] = [*pieces.facts.get("notes", []), *([moved] if moved else [])]
+    lost = lost_of(resumed, Run(resumed).view) if resumed else []
+    pieces.facts["notes"] = [*pieces.facts.get("notes", []), *([moved] if moved else []), *lost]
     values = _written(config, again, model)
     return Attempt(
         pieces=pieces,

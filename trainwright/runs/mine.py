@@ -28,7 +28,7 @@ def also(manifest: Mapping[str, Any]) -> str:
     return f": its {', its '.join(own)} {'are' if len(own) > 1 else 'is'} code of yours too" if own else ""
 
 
-_FOR_GOOD = ("seed", "batch_size", "precision", "ema", "rates", "freeze", "unfreeze")
+_FOR_GOOD = ("seed", "batch_size", "precision", "ema", "monitor", "rates", "freeze", "unfreeze", "init", "init_from")
 
 
 def same_parts(run: Run, config: RunConfig, loss: str | Mapping[str, Any] | None) -> None:
@@ -63,7 +63,9 @@ def same_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 
 
 def _option(value: Any) -> str:
-    return "none" if value in (None, {}, []) else repr(value)
+    if isinstance(value, Mapping) and value.keys() == {"name"}:
+        value = value["name"]
+    return "none" if value in (None, {}, [], "auto") else repr(value)
 
 
 def _shown(name: Any, own: Any = None) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainwright.core.config import Budget
+from trainwright.core.events import View
+from trainwright.engine import checkpoint
 from trainwright.runs.assemble import Pieces
+from trainwright.runs.directory import CHECKPOINTS, EVENTS
 
 
 def batch_statistics(pieces: Pieces) -> list[str]:
@@ -48,3 +53,16 @@ def _beyond(amount: object, steps: int) -> bool:
 def batch_norms(pieces: Pieces) -> list[_BatchNorm]:
     """Layers that depend on what else is computed at once."""
     return [m for m in pieces.runtime.ranks.bare(pieces.state.model).modules() if isinstance(m, _BatchNorm)]
+
+
+def lost_of(folder: Path, view: View) -> list[str]:
+    """What its log should tell of a run that goes on, and does not; a line for each."""
+    saved = max(checkpoint.steps(folder / CHECKPOINTS), default=0)
+    untold = sum(step not in view.losses for step in range(1, saved + 1))
+    said = []
+    if view.unreadable:
+        said.append(f"{EVENTS}: {view.unreadable} of its lines cannot be read, so what they told is missing")
+    if untold:
+        what = f"tells nothing of {untold:,} of the {saved:,} steps that are saved: it was emptied, or is another one"
+        said.append(f"{EVENTS}: {what}; curves and tables lack them, the training goes on from its checkpoint")
+    return said

@@ -36,6 +36,7 @@ from trainwright.runs.initial import begin, remember, rule_of, take
 from trainwright.runs.learned import read_learned
 from trainwright.runs.lock import Lock
 from trainwright.runs.mine import also
+from trainwright.runs.notes import lost_of
 from trainwright.runs.observing import named
 from trainwright.runs.private import hidden_keys, hiding, must_be_given, safe
 from trainwright.runs.recipe import Recipe, plain, read, write
@@ -147,10 +148,7 @@ def resume(
         pieces = assemble(checked, runtime, console.progress if console else silent, learned, passed_over(facts))
         pieces.facts["notes"][:0] = said
         same_data(facts["data"], pieces.facts, run.path)
-        if lost := run.view.unreadable:
-            pieces.facts["notes"].append(
-                f"events.jsonl: {lost} of its lines cannot be read, so what they told is missing"
-            )
+        pieces.facts["notes"] += lost_of(run.path, run.view)
         spent(run, pieces)
         try_first(pieces)
         begin(pieces, *rule_of(checked.config.init))  # for its notes: the weights come from the checkpoint
