@@ -210,6 +210,27 @@ def test_masks_of_infinity_are_not_taken_for_the_cause(tmp_path: Path) -> None:
     assert [m.op for m in made.chain()] == ["constant"]
 
 
+def huge() -> nn.Sequential:
+    """Its weights are large, its outputs are not."""
+    made = net()
+    with torch.no_grad():
+        made[2].weight.fill_(0.0)
+        made[2].weight[0, 0] = -1e19
+        made[0].weight[0], made[0].bias[0] = -1.0, -1.0  # the unit in front of the large one is silent
+    return made
+
+
+def test_what_the_penalties_alone_break_is_taken_again_with_them(tmp_path: Path) -> None:
+    run = failed(tmp_path / "run", model=huge, l2=10.0, on_nan="stop")
+    assert run.view.skipped[0].what == "the gradient was infinite"
+    found = tw.replay(run.path / "incidents/0001", huge())
+    assert (found.repeats, found.same_state, found.rows) == (True, True, ())
+    said = "\n".join(found.lines())
+    assert "but their norm overflows, by the penalties l1 and l2; without them all is finite" in said
+    assert "the largest gradient is 2e+20, in 2.weight" in said
+    assert not failed(tmp_path / "plain", model=huge, on_nan="stop").view.skipped, "the control has no penalty"
+
+
 def test_at_most_three_incidents_are_kept_and_one_for_steps_in_a_row(tmp_path: Path) -> None:
     run = failed(tmp_path / "run", data=Items(dict.fromkeys(range(64, 96, 4), NAN)), budget="24 steps", nan_skips=24)
     assert len(run.view.skipped) > 4

@@ -142,7 +142,7 @@ def train_step(
         raise
     if state.frozen:
         state.frozen.drop(state.counters.step)
-    penalties = _penalties(moved, runtime, up, l1, l2) if l1 or l2 else {}
+    penalties = penalize(moved, runtime, up, l1, l2) if l1 or l2 else {}
     norm = _gradient(moved, runtime, clip=clip, clip_value=clip_value, down=up)
     good = _move(state, mover, mean, norm, multiplier, runtime)
     if not good:
@@ -200,7 +200,7 @@ def _full(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _penalties(model: nn.Module, runtime: Runtime, up: float, l1: float, l2: float) -> dict[str, Tensor]:
+def penalize(model: nn.Module, runtime: Runtime, up: float, l1: float, l2: float) -> dict[str, Tensor]:
     """Add the gradient of the penalties, scaled as the loss is; returns this rank's share of their values."""
     weights = [p for p in model.parameters() if p.grad is not None and p.ndim >= 2]
     out: dict[str, Tensor] = {}

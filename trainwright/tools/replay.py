@@ -17,6 +17,7 @@ from trainwright.engine.guard import unsound_rows
 from trainwright.engine.origins import Layer, Made, Origins, Range, range_of
 from trainwright.engine.randomness import give_randomness, randomness_kept
 from trainwright.engine.runtime import Runtime, find_device
+from trainwright.engine.step import penalize
 from trainwright.runs.figures import aligned, number
 from trainwright.runs.gathered import open_source
 from trainwright.runs.incidents import batch_of, digest, read_incident
@@ -25,6 +26,7 @@ from trainwright.runs.recipe import read
 from trainwright.runs.run import open_run
 
 _SHOWN = 12  # layers, and records
+_BY_PENALTIES = ", by the penalties l1 and l2; without them all is finite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,8 @@ def replay(incident: str | Path, model: nn.Module | None = None, *, loss: Any = 
     if facts["precision"] in ("float16", "bfloat16"):
         passes.append(again.whole(ranks, "float32"))
     broken = {n: f"holds {what}" for n, p in net.named_parameters() if (what := _unsound(p))}
-    rows, how = ((), "") if broken or not passes[0].failed else again.guilty(ranks)
+    whole = broken or not passes[0].failed or passes[0].failed.endswith(_BY_PENALTIES)
+    rows, how = ((), "") if whole else again.guilty(ranks)
     return Replay(
         path.name,
         facts["step"],
@@ -132,6 +135,12 @@ class _Again:
     dice: Sequence[Mapping[str, Any]]
     device: torch.device
 
+    @property
+    def penalties(self) -> tuple[float, float]:
+        """Factors of l1 and l2; an incident of an older version does not tell them."""
+        l1, l2 = self.facts.get("penalties", (0.0, 0.0))
+        return l1, l2
+
     def whole(self, ranks: Sequence[Sequence[Batch]], precision: str) -> Pass:
         """Forward and backward of every micro-batch, every operation looked at."""
         runtime = Runtime(self.device, precision)  # type: ignore[arg-type]
@@ -140,6 +149,10 @@ class _Again:
             loss, made = self._loss_and_gradient(ranks, runtime, origins)
         grads = {n: p.grad for n, p in self.model.named_parameters() if p.grad is not None}
         failed, first = _verdict(loss, made, grads, origins)
+        if not failed and any(self.penalties):
+            penalize(self.model, runtime, self.facts["scale"], *self.penalties)
+            failed, first = _verdict(loss, made, grads, origins)
+            failed += _BY_PENALTIES if failed else ""
         return Pass(
             precision,
             failed,
