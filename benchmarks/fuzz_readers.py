@@ -99,7 +99,8 @@ def _(place: Path) -> Any:
     return seeds, mutate, act
 
 
-def _records(source: Any) -> object:
+def records(source: Any) -> object:
+    """What a training would ask a source for."""
     for field in source.fields():
         source.values(field)
     for i in range(min(len(source), 3)):
@@ -132,7 +133,7 @@ def _(place: Path) -> Any:
         suffix, _, body = data.partition(b"\0")
         lenient = len(body) % 2 == 0
         path = place / f"x{suffix.decode()}"
-        return File(path, lambda p: _records(sources["table"](path=str(p), broken="record" if lenient else "error")))(
+        return File(path, lambda p: records(sources["table"](path=str(p), broken="record" if lenient else "error")))(
             body
         )
 
@@ -143,7 +144,7 @@ def _(place: Path) -> Any:
 def _(place: Path) -> Any:
     from trainwright.core.kinds import sources
 
-    read = File(place / "x.jsonl", lambda p: _records(sources["table"](path=str(p))))
+    read = File(place / "x.jsonl", lambda p: records(sources["table"](path=str(p))))
     return [LINES], any_of(lines_of(tree), lines_of(words), words, raw), read
 
 
@@ -162,7 +163,7 @@ def _(place: Path) -> Any:
     return (
         seeds,
         any_of(raw, raw, spliced(seeds)),
-        File(place / "x.parquet", lambda p: _records(sources["table"](path=str(p)))),
+        File(place / "x.parquet", lambda p: records(sources["table"](path=str(p)))),
     )
 
 
@@ -267,8 +268,8 @@ def _(place: Path) -> Any:
         path = place / f"x{suffix.decode()}"
         if suffix == b".npz":
             rows = ("vector", "columns")[len(body) % 2]
-            return File(path, lambda p: _records(sources["npz"](path=str(p), rows=rows)))(body)
-        return File(path, lambda p: _records(sources["idx"](images=str(p))))(body)
+            return File(path, lambda p: records(sources["npz"](path=str(p), rows=rows)))(body)
+        return File(path, lambda p: records(sources["idx"](images=str(p))))(body)
 
     return seeds, mutate, act
 
@@ -288,7 +289,7 @@ def _(place: Path) -> Any:
     return (
         seeds,
         any_of(zipped(raw), raw, raw),
-        File(place / "x.zip", lambda p: _records(sources["folder"](path=str(p)))),
+        File(place / "x.zip", lambda p: records(sources["folder"](path=str(p)))),
     )
 
 
@@ -455,3 +456,6 @@ def _(place: Path) -> Any:
         return 1 / (age + 1)  # -1 divides by zero; text and lists cannot be added
 
     return [json.dumps({"person": {"name": "x", "age": 3}, "more": [1, 2]}).encode()], any_of(tree, words, raw), act
+
+
+from benchmarks import fuzz_texts as _texts  # noqa: E402, F401 - its groups come with these

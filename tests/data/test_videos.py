@@ -95,6 +95,8 @@ def test_a_folder_without_films_of_classes_is_told_in_one_message(tmp_path: Path
         ("film,label\na,x\n", "no column 'video'"),
         ("video,class\na,x\n", "no column 'label'"),
         ("video,label\nnowhere.mp4,x\n", "line 2: nothing is at .*nowhere.mp4"),
+        (f"video,label\n{'x' * 300}.mp4,x\n", "line 2: nothing is at .*xxx.mp4"),
+        ("video,label\n~nobody-here/a.mp4,x\n", "line 2: nothing is at .*~nobody-here/a.mp4"),
     ],
 )
 def test_a_table_that_lists_no_films_is_told_in_one_message(tmp_path: Path, text: str, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -184,7 +185,7 @@ def _of_classes(folder: Path, named: Mapping[str, str]) -> list[File]:
     if len(named) < 2:
         raise UserError("data.classes", "names fewer than two classes", 'write { neg = "FILE", pos = "FILE" }')
     for label, name in named.items():
-        if not (folder / name).is_file() or ".." in PurePosixPath(name).parts:
+        if not os.path.isfile(folder / name) or ".." in PurePosixPath(name).parts:
             there = sorted(p.name for p in folder.iterdir() if p.is_file())
             raise DataError(f"data.classes.{label}", f"{folder} holds no file '{name}'", did_you_mean(name, there))
     return [File("", label, named[label], None) for label in sorted(named)]

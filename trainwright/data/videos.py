@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -153,8 +154,8 @@ def _listed(table: Path, video: str, label: str) -> list[Row]:
         name = row.pop(video)
         if not name:
             raise DataError(source.where(i), f"the column '{video}' is empty", "write the path of a film")
-        place = (table.parent / Path(name).expanduser()).absolute()
-        if not place.exists():
+        place = Path(table.parent, os.path.expanduser(name)).absolute()
+        if not os.path.exists(place):  # also where a name is too long to be one, or the person of ~name unknown
             raise DataError(source.where(i), f"nothing is at {place}", "paths are relative to the table")
         told = row.pop(label)
         records.append({**row, "video": str(place), "label": told, "path": str(name)})

@@ -14,7 +14,7 @@ from trainwright.engine import checkpoint
 from trainwright.engine.packing import Snapshot, pack
 from trainwright.engine.saver import Missed, Saver
 from trainwright.runs.assemble import Pieces, in_steps
-from trainwright.runs.directory import CHECKPOINTS, EVENTS, read_manifest
+from trainwright.runs.directory import CHECKPOINTS, EVENTS, owner
 
 _MISSED = 3  # in a row: then the policy "stop" stops
 
@@ -35,7 +35,8 @@ class Saving:
         self.home = pieces.state.counters.home  # likewise
         every = pieces.config.keep_every
         self.every = 0 if every == "none" else in_steps(every, pieces.per_epoch, None)
-        self.run = read_manifest(folder)["id"] if pieces.runtime.first else ""
+        mine = owner(folder) if pieces.runtime.first else None
+        self.run = mine.run if mine else ""
         self.saver = Saver(folder / CHECKPOINTS, self._kept, folder / EVENTS, self.run)
         self._snapshot: Snapshot | None = None
         self._taken = 0  # its step
