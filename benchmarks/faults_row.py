@@ -14,7 +14,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _EVERY = 10.0  # seconds between two words on how far a check is
-_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
+_NUMBER = re.compile(r"\d(?:[\d,]*\d)?(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ def _one(rows: Sequence[Row]) -> Row:
 
 def _added(texts: Sequence[str]) -> str:
     """One text: whole numbers are added up, of others the largest counts; other words stay side by side."""
+    if len(texts) == 1:
+        return texts[0]
     known = list(dict.fromkeys(filter(None, texts)))
     if len({_NUMBER.sub("#", text) for text in known}) != 1:
         return "; ".join(known)

@@ -180,11 +180,11 @@ def test_pieces_are_as_large_together_as_the_part() -> None:
 
 def test_the_rows_of_one_check_are_one_line_whose_counts_are_added() -> None:
     rows = [
-        Row("a", 100, 100, "in place: 3 of 10 lost", 60.0, "5 runs; slowest 0.12 s"),
+        Row("a", 100, 100, "in place: 3 of 10 lost", 60.0, "5 runs, slowest 0.12 s"),
         Row("b", 1, 1, "", 1.0),
-        Row("a", 99, 100, "in place: 0 of 10 lost", 70.0, "1,006 runs; slowest 2.50 s", blind=True),
+        Row("a", 99, 100, "in place: 0 of 10 lost", 70.0, "1,006 runs, slowest 2.50 s", blind=True),
     ]
-    whole = Row("a", 199, 200, "in place: 3 of 20 lost", 130.0, "1,011 runs; slowest 2.5 s", blind=True)
+    whole = Row("a", 199, 200, "in place: 3 of 20 lost", 130.0, "1,011 runs, slowest 2.5 s", blind=True)
     assert merged(rows) == [whole, rows[1]]
     assert (
         merged([Row("a", 1, 1, "", 0.0, "x"), Row("a", 1, 1, "", 0.0, "y"), Row("a", 1, 1, "", 0.0)])[0].note == "x; y"

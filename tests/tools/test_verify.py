@@ -18,6 +18,7 @@ from trainwright.cli import main
 from trainwright.core.errors import CheckpointError, UserError
 from trainwright.core.events import Event, StepDone
 from trainwright.engine import checkpoint
+from trainwright.observers.pause import Pause
 
 RECIPE: dict[str, Any] = {
     "task": "tabular_classification",
@@ -170,8 +171,50 @@ def test_what_cannot_be_repeated_from_its_files_says_so(tmp_path: Path) -> None:
     made = tw.fit(
         net, (np.zeros((20, 3), np.float32), np.zeros(20)), loss="mse", epochs=1, out=tmp_path / "r", quiet=True
     )
-    with pytest.raises(UserError, match=r"trained a module of your own \(Linear\)"):
+    with pytest.raises(UserError, match=r"trained a module of your own \(Linear\).*again=lambda \*\*more"):
         tw.verify(made)
+    data = np.zeros((20, 3), np.float32), np.zeros(20)
+    with pytest.raises(UserError, match=r"again: cannot be called so: .*multiple values.*leave out, .*to it"):
+        tw.verify(made, again=lambda **more: tw.fit(net, data, loss="mse", quiet=True, **more))
+    with pytest.raises(UserError, match="again: returned no run of this place"):
+        tw.verify(made, again=lambda **more: made)
+
+
+def own_run(rate: float = 1e-2, **more: Any) -> tw.Run:
+    torch.manual_seed(3)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.3), torch.nn.Linear(8, 1))
+    x = torch.rand(60, 4, generator=torch.Generator().manual_seed(0))
+    return tw.fit(net, (x, x.sum(1, keepdim=True)), loss="mse", lr=rate, budget="30 steps", batch_size=8, **more)
+
+
+def test_a_run_of_ones_own_module_is_proven_by_the_call_that_made_it(tmp_path: Path) -> None:
+    more: dict[str, Any] = {"save_every": "10 steps", "eval_every": "30 steps", "log_every": 5, "quiet": True}
+    paused = own_run(out=tmp_path / "run", observers=[Pause(step=18)], **more)
+    assert (paused.state, paused.view.step) == ("interrupted", 20), "at the next step that is logged"
+    shutil.copytree(checkpoint.at(paused.path / "checkpoints", 20), tmp_path / "kept")
+    run = own_run(resume=paused.path, **more)
+    shutil.copytree(tmp_path / "kept", run.path / "checkpoints" / "step-00000020")
+    before = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
+    found = tw.verify(run, again=own_run)
+    assert (found.exact, found.first, found.last) == (True, 20, 30), found.lines()
+    assert found.states == (30,)
+    assert tw.verify(run, again=own_run, start=0, steps=5).exact
+    assert {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()} == before
+    other = tw.verify(run, again=lambda **more: own_run(2e-2, **more))
+    assert other.deviation is not None
+    assert other.deviation.step == 22, "the loss of the step behind the first one with another rate"
+    with pytest.raises(UserError, match="again: is for runs of a module of your own"):
+        tw.verify(tw.train(RECIPE, {"budget": "2 steps"}, out=tmp_path / "recipe", quiet=True), again=own_run)
+
+
+@pytest.mark.ranks
+def test_a_run_of_two_processes_is_proven_by_two_processes(tmp_path: Path) -> None:
+    run = tw.train({**RECIPE, "ranks": 2, "budget": "20 steps"}, out=tmp_path / "run", quiet=True)
+    found = tw.verify(run)
+    assert found.exact, found.lines()
+    assert found.states == (20,)
+    altered(run.path, "StepDone", lambda line: nudged(line["losses"]), 20)
+    assert tw.verify(run, start=found.first).deviation is not None
 
 
 @pytest.mark.parametrize(

@@ -315,6 +315,11 @@ def _relaunch(run: Run, changes: Mapping[str, Any] | None, quiet: bool) -> Run:
 
 
 def _toml(value: Any) -> str:
+    """On one line, as the command line takes it."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
     return tomli_w.dumps({"value": value}).partition("=")[2].strip()
 
 

@@ -14,23 +14,25 @@ from typing import Any
 import torch
 
 from trainwright.core.config import Budget
-from trainwright.core.errors import CheckpointError, NumericsError, UserError
-from trainwright.core.events import Event, StepDone, Stop, View
+from trainwright.core.errors import CheckpointError, NumericsError, RanksError, UserError
+from trainwright.core.events import View
 from trainwright.engine import checkpoint
+from trainwright.engine.ranks import launched
+from trainwright.observers.pause import Pause
 from trainwright.runs.changed import told as changes
 from trainwright.runs.directory import CHECKPOINTS, CONFIG, MANIFEST, PROCESSOR, owner
 from trainwright.runs.edited import edits
 from trainwright.runs.gathered import same_data
 from trainwright.runs.learned import read_learned
 from trainwright.runs.likeness import reasons
-from trainwright.runs.recipe import read
 from trainwright.runs.run import Run, open_run
 from trainwright.runs.sameness import same
+from trainwright.runs.stored import stored_config
 from trainwright.runs.train import resume, train
 
 _STEPS = 50  # that are trained again, unless another number is asked for
 _ONE = {"losses": "loss", "gradient norms": "gradient norm", "evaluations": "evaluation"}
-_ENOUGH = Stop("all that was asked for is trained again", "interrupted")
+_MINE = ("out", "resume", "log_every", "save_every", "eval_every", "observers", "quiet")  # of a call of tw.fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,27 +86,35 @@ class Verified:
         return [*told, ("differs", str(self.deviation)), *(("why", reason) for reason in self.why)]
 
 
-def verify(run: str | Path | Run, *, steps: int | None = None, start: int | None = None) -> Verified:
+def verify(
+    run: str | Path | Run,
+    *,
+    steps: int | None = None,
+    start: int | None = None,
+    again: Callable[..., Run] | None = None,
+) -> Verified:
     """Train some steps of a run again, in another place, and compare; the run is not touched.
 
     Every loss, gradient norm and evaluation of these steps is compared, and the whole state where a checkpoint is left.
 
     Args:
-        run: a run of a recipe, or its folder.
+        run: the run, or its folder.
         steps: how many; about 50 unless given, up to a checkpoint where one is near.
         start: step of the checkpoint to begin from, 0 for the seed; the newest that serves unless given.
+        again: for a run of a module of your own, the call that made it: ``lambda **more: tw.fit(net(), data, …,
+            **more)``; it is given where to train, and how often to log, evaluate and save.
     """
     opened = run if isinstance(run, Run) else open_run(run)
-    _must_be_repeatable(opened)
+    _must_be_repeatable(opened, again)
     read_learned(opened.path / PROCESSOR)
     view, manifest = opened.view, opened.manifest
-    stretch = _stretch(opened.path, view, steps, start)
+    stretch = _stretch(opened.path, view, steps, start, manifest["kind"] == "own")
     with tempfile.TemporaryDirectory(prefix="trainwright-verify-") as place:
-        again = _Again(opened, stretch, Path(place) / "run", manifest)
+        repeated = _Again(opened, stretch, Path(place) / "run", manifest, again)
         found: Deviation | None = None
         states: list[int] = []
         for end in stretch.ends:
-            now = again.train_to(end)
+            now = repeated.train_to(end)
             found = _deviation(view, now.view, stretch.first, end)
             if found is None and end in stretch.saved:
                 states.append(end)
@@ -112,18 +122,23 @@ def verify(run: str | Path | Run, *, steps: int | None = None, start: int | None
             if found:
                 break
         numbers = _counted(view, stretch.first, found.step if found else stretch.last)
-        why = _reasons(opened, again.run.manifest, stretch.attempt) if found else ()
+        why = _reasons(opened, repeated.run.manifest, stretch.attempt) if found else ()
     return Verified(opened.path, stretch.first, stretch.last, numbers, tuple(states), found, why)
 
 
-def _must_be_repeatable(run: Run) -> None:
+def _must_be_repeatable(run: Run, again: Callable[..., Run] | None) -> None:
     manifest = run.manifest
-    if manifest["kind"] == "own":
+    own, ranks = manifest["kind"] == "own", manifest["plan"]["ranks"]
+    if own and again is None:
         what = f"trained a module of your own ({manifest['model']['class']}), which its files cannot name"
-        instead = "call tw.fit twice with the same arguments, and compare run.view.losses"
+        instead = f'in Python, tw.verify("{run.path}", again=lambda **more: tw.fit(net(), data, …, **more))'
         raise UserError(str(run.path), what, instead)
-    if (ranks := manifest["plan"]["ranks"]) > 1:
-        raise UserError(str(run.path), f"was trained by {ranks} processes", "verify a run of one process")
+    if not own and again is not None:
+        raise UserError("again", "is for runs of a module of your own; this one has a recipe", "leave it out")
+    if ranks > 1 and (own or launched() is not None):
+        what = f"was trained by {ranks} processes" + (" of a program of your own" if own else "")
+        instead = "verify a run of one process" if own else "verify it in a single process, which starts them"
+        raise UserError(str(run.path), what, instead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +158,7 @@ class _Stretch:
         return sorted({*self.saved, self.last})
 
 
-def _stretch(folder: Path, view: View, steps: int | None, start: int | None) -> _Stretch:
+def _stretch(folder: Path, view: View, steps: int | None, start: int | None, own: bool) -> _Stretch:
     """The steps that were asked for; where nothing was, the newest ones that end at a checkpoint."""
     if not view.losses or not view.attempts:
         raise UserError(str(folder), "has no step in its log, or not how its attempts began", "train it first")
@@ -152,10 +167,11 @@ def _stretch(folder: Path, view: View, steps: int | None, start: int | None) -> 
     sound = _sound(folder)
     span = steps or _STEPS
     begins = [s for s in (0, *sound) if s < view.step]
+    likely = begins[1:] if own and len(begins) > 1 else begins  # the first weights of a module are its caller's
     if start is not None and start not in begins:
         there = ", ".join(map(str, begins))
         raise UserError("--from", f"no step can be trained again from step {start}", f"write one of: {there}")
-    first = start if start is not None else _begin(folder, view, begins, sound, span)
+    first = start if start is not None else _begin(folder, view, likely, sound, span)
     attempt, limit = _attempt(folder, view, first)
     last = min(first + span, view.step, limit)
     saved = tuple(c for c in sound if first < c <= last)[-1:]
@@ -200,8 +216,15 @@ def _config(folder: Path, attempt: int, view: View) -> Path:
 class _Again:
     """The same steps in a folder of their own."""
 
-    def __init__(self, run: Run, stretch: _Stretch, folder: Path, manifest: Mapping[str, Any]) -> None:
-        self.stretch, self.folder, self.manifest = stretch, folder, manifest
+    def __init__(
+        self,
+        run: Run,
+        stretch: _Stretch,
+        folder: Path,
+        manifest: Mapping[str, Any],
+        call: Callable[..., Run] | None,
+    ) -> None:
+        self.stretch, self.folder, self.manifest, self.call = stretch, folder, manifest, call
         if stretch.first:
             saved = checkpoint.at(run.path / CHECKPOINTS, stretch.first)
             (folder / CHECKPOINTS).mkdir(parents=True)
@@ -210,6 +233,7 @@ class _Again:
                 shutil.copy(run.path / name, folder / name)
             shutil.copy(stretch.config, folder / CONFIG)
         self.changes = _quietly(stretch, run.view)
+        self.ranks = manifest["plan"]["ranks"]  # a program that starts them itself writes another number
 
     @property
     def run(self) -> Run:
@@ -217,29 +241,47 @@ class _Again:
 
     def train_to(self, end: int) -> Run:
         """Begin or go on; a training that broke off is what is compared."""
-        with suppress(NumericsError):
-            if (self.folder / MANIFEST).is_file():
-                resume(self.folder, self.changes, observers=[_until(end)], quiet=True)
-            else:
-                train(self.stretch.config, self.changes, out=self.folder, observers=[_until(end)], quiet=True)
+        try:
+            self._call(end) if self.call else self._recipe(end)
+        except NumericsError:
+            pass
+        except RanksError as error:
+            if error.exit_code != NumericsError.exit_code:
+                raise
         same_data(self.manifest["data"], self.run.manifest["data"], self.folder)
         ended = self.run.view.ended
-        if ended and ended.outcome == "interrupted" and ended.reason != _ENOUGH.reason:
+        if ended and ended.outcome == "interrupted" and ended.reason != Pause(step=end).reason:
             raise KeyboardInterrupt
         return self.run
+
+    def _recipe(self, end: int) -> None:
+        pause = {"observers": [{"name": "pause", "step": end}], "ranks": self.ranks}
+        if (self.folder / MANIFEST).is_file():
+            resume(self.folder, {**self.changes, **pause}, quiet=True)
+        else:
+            train(self.stretch.config, {**self.changes, **pause}, out=self.folder, quiet=True)
+
+    def _call(self, end: int) -> None:
+        assert self.call is not None
+        where = "resume" if (self.folder / MANIFEST).is_file() else "out"
+        more = {**self.changes, where: self.folder, "observers": [Pause(step=end)], "quiet": True}
+        try:
+            made = self.call(**more)
+        except TypeError as error:
+            if "argument" not in str(error):
+                raise
+            said = f"give tw.fit **more behind your own arguments, and leave {', '.join(_MINE)} to it"
+            raise UserError("again", f"cannot be called so: {error}", said) from error
+        if not isinstance(made, Run) or made.path != self.folder:
+            raise UserError("again", "returned no run of this place", "return what tw.fit(…, **more) returns")
 
 
 def _quietly(stretch: _Stretch, view: View) -> dict[str, Any]:
     """What is changed for the repetition, none of which changes a number."""
-    config = read(stretch.config).config
-    changes: dict[str, Any] = {"log_every": 1, "save_every": f"{stretch.budget} steps", "observers": []}
-    if Budget.read(config.eval_every).unit == "seconds" and view.evals:  # as many steps as they were then
-        changes["eval_every"] = f"{view.evals[0].step} steps"
-    return changes
-
-
-def _until(end: int) -> Callable[[Event], Stop | None]:
-    return lambda event: _ENOUGH if isinstance(event, StepDone) and event.step >= end else None
+    every = stored_config(stretch.config)["eval_every"]
+    if Budget.read(every).unit == "seconds" and view.evals:  # as many steps as they were then
+        every = f"{view.evals[0].step} steps"
+    return {"log_every": 1, "save_every": f"{stretch.budget} steps", "eval_every": every}
 
 
 def _numbers(view: View, first: int, last: int) -> Iterator[tuple[int, str, str, float]]:
