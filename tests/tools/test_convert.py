@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import zipfile
 from collections import OrderedDict
@@ -17,10 +18,10 @@ from torch import nn
 
 import trainwright as tw
 from trainwright.cli import main
-from trainwright.core.errors import DataError, UserError
+from trainwright.core.errors import DataError, StorageError, UserError
 from trainwright.tools import confined
 from trainwright.tools.confined import RefusedError
-from trainwright.tools.convert import Imported, convert
+from trainwright.tools.convert import Imported, _told, convert
 
 Weights = dict[str, torch.Tensor]
 
@@ -276,3 +277,9 @@ def test_init_from_says_to_import_first(name: str, tmp_path: Path) -> None:
     recipe = {"task": "tabular_classification", "data": {"source": "embedded", "set": "iris"}, "budget": "1 step"}
     with pytest.raises(UserError, match=r"init_from: .* may be a pickle, .* trainwright import .*\.safetensors"):
         tw.train({**recipe, "init_from": str(tmp_path / name)}, out=tmp_path / "run", quiet=True)
+
+
+def test_a_full_disk_is_told_as_such_and_not_as_a_damaged_file(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be written: No space left on device; free space") as told:
+        _told(json.dumps({"full": "No space left on device"}).encode(), 0, "w.pt")
+    assert told.value.exit_code == 74

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 import trainwright as tw
+from tests.faults import Faults
 from trainwright.cli import main
 from trainwright.core.errors import UserError
 from trainwright.data.encode import encode_records
@@ -174,6 +175,15 @@ def test_a_file_that_comes_meanwhile_is_kept_and_nothing_else_is_left(
         tw.export(run, "m.safetensors")
     assert [(p.name, p.read_text()) for p in place.glob("m.*")] == [("m.safetensors", "another's")]
     assert not list(place.glob(".export-*"))
+
+
+def test_a_full_disk_leaves_nothing_and_is_exit_code_74(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = tw.train("iris", {"budget": "2 steps"}, out=place / "run", quiet=True)
+    (place / "there").mkdir()
+    with Faults(2, "full").active():
+        assert main(["export", str(run.path), str(place / "there" / "m.safetensors")]) == 74
+    assert "No space left on device" in capfd.readouterr().err
+    assert not list((place / "there").iterdir())
 
 
 def test_other_records_are_checked_where_the_data_are_gone() -> None:

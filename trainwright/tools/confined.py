@@ -8,6 +8,7 @@ which builds tensors and plain values; there is no other way of reading behind i
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -68,6 +69,9 @@ def main(arguments: Sequence[str]) -> None:
         told = {"refused": refused.what, "instead": refused.instead}
     except MemoryError:
         told = {"refused": "needs far more memory than its size allows", "instead": "a sound file does not"}
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        told = {"full" if full else "refused": error.strerror or f"cannot be read ({error})"}
     except Exception as error:
         told = {"refused": f"cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:300]})"}
     data = json.dumps(told).encode()

@@ -12,9 +12,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from trainwright.core.errors import DataError, UserError
+from trainwright.core.errors import DataError, StorageError, UserError
 from trainwright.tools.jail import ESCAPED
 
 _START = 120.0  # seconds until torch is loaded, on a busy machine
@@ -118,7 +118,7 @@ def _confined(source: Path, draft: Path, wishes: Mapping[str, Any]) -> dict[str,
         except OSError as error:
             raise UserError(str(source), f"cannot be read: {error.strerror}", "check its permissions") from None
         new = open_files.enter_context(draft.open("xb"))
-        report = open_files.enter_context(tempfile.TemporaryFile(dir=draft.parent))
+        report = open_files.enter_context(_report())
         size = os.fstat(given.fileno()).st_size
         seconds = 30 + size // _SPEED
         handles = [given.fileno(), new.fileno(), report.fileno()]
@@ -128,6 +128,13 @@ def _confined(source: Path, draft: Path, wishes: Mapping[str, Any]) -> dict[str,
         code = _run(command, handles, draft.parent, _START + seconds, str(source))
         report.seek(0)
         return _told(report.read(_TOLD), code, str(source))
+
+
+def _report() -> IO[bytes]:
+    """Where the process tells what it found: in memory, as a disk that is full would swallow that as well."""
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("report"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _run(command: Sequence[str], handles: Sequence[int], room: Path, seconds: float, source: str) -> int:
@@ -166,6 +173,9 @@ def _told(report: bytes, code: int, source: str) -> dict[str, Any]:
         raise DataError(source, what, "do not open this file with anything that unpickles")
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
         raise DataError(source, "needs far more time or memory than its size allows", "a sound file does not")
+    if "full" in told:
+        why = str(told["full"])[:100]
+        raise StorageError(f"the new file cannot be written: {why}; free space there, or choose another place")
     if "refused" in told:
         raise DataError(source, str(told["refused"]), str(told.get("instead", "")))
     if code or not isinstance(told.get("tensors"), list):

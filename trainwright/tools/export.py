@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from trainwright.core.errors import UserError
 from trainwright.core.task import Record
 from trainwright.data.encode import encode_records
+from trainwright.engine import disk
 from trainwright.runs.begin import served, served_weights
 from trainwright.runs.gathered import open_source
 from trainwright.runs.inputs import items_from
@@ -137,7 +138,7 @@ def _written(run: Run, file: Path, records: list[Record]) -> tuple[dict[str, Any
         got = onnx_answers(file, inputs)
     else:
         weights = {k: v.detach().cpu().contiguous().clone() for k, v in served_weights(served(run.path)).items()}
-        save_file(weights, file, {"format": "pt"})
+        disk.write(file, [save(weights, {"format": "pt"})])  # a full disk is an error that we know
         predictor.model.load_state_dict(load_file(file))
         with torch.no_grad():
             got = dict(zip(expected, graph(*inputs.values()), strict=True))
