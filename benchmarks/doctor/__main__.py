@@ -39,6 +39,7 @@ def main() -> int:
     parser.add_argument("--cases", type=Path, default=CASES, help="a folder with files of cases")
     parser.add_argument("--seeds", type=int, default=5, help="from seed 0 on")
     parser.add_argument("--json", type=Path, help="where the runs are written, and what is there already")
+    parser.add_argument("--planted", type=Path, help="fit: runs of planted, for the faults that harm")
     parser.add_argument("--only", default="", help="programs whose id has this in it")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="the most a run may take")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after these; run again to go on")
@@ -109,7 +110,10 @@ def control(given: argparse.Namespace) -> int:
 def train(given: argparse.Namespace) -> int:
     """Other people's programs and our healthy ones by ``tw.fit``, healthy recipes by ``tw.train``."""
     built, skipped = programs(given.cases)
-    left, runs = _run(given, [*built, *healthy_programs(), *recipes()], skipped, _by_us)
+    broken = programs_and_faults()[1] if given.planted else []
+    told = verdicts(broken, json.loads(given.planted.read_text())["runs"]) if given.planted else {}
+    harmful = [fault for fault in broken if told[fault.id]]
+    left, runs = _run(given, [*built, *harmful, *healthy_programs(), *recipes()], skipped, _by_us)
     print(page({"ours": scores(runs)}))
     return LEFT if left else 0
 

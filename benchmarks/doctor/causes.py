@@ -59,13 +59,13 @@ _RULES: tuple[tuple[str, int], ...] = (
     *(("init", 12), ("one_unit", 14), ("wrong_axis", 14), ("softmax_dim", 14), ("output_activation", 13)),
     *(("double_softmax", 13), ("out_of_range", 15), ("outside", 15), ("range", 15), ("broadcast", 16), ("shape", 16)),
     *(("output_size", 16), ("label_coding", 17), ("labels", 17), ("inputs_scale", 18), ("unnormalized_input", 18)),
-    *(("input", 18), ("unnormalized_target", 19), ("target_scale", 19), ("targets", 19), ("imbalance", 21)),
+    *(("inputs", 18), ("unnormalized_target", 19), ("target_scale", 19), ("targets", 19), ("imbalance", 21)),
     *(("label_noise", 22), ("no_signal", 23), ("signal", 23), ("leak", 24), ("copies", 24), ("not_cleared", 25)),
     *(("zero_grad", 25), ("cleared", 25), ("not_trained", 26), ("frozen", 26), ("untrained", 26), ("unused", 27)),
     *(("mixed_rows", 27), ("disconnected", 27), ("linear_stack", 28), ("overfit", 29), ("underfit", 30)),
     *(("capacity", 30), ("dropout", 31), ("regulariz", 31), ("batch_size", 32), ("mode", 33), ("loader", 34)),
     *(("bottleneck", 34), ("shuffl", 35), ("schedule", 36), ("negative_rate", 36), ("detached", 37), ("cut_off", 37)),
-    *(("wrong_loss", 20), ("loss_fit", 20), ("loss", 20)),
+    *(("wrong_loss", 20), ("loss_fit", 20), ("loss_does_not_fit", 20)),
 )
 
 
