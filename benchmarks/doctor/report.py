@@ -27,7 +27,7 @@ def scores(records: Sequence[Record], twins: Mapping[str, float] | None = None) 
         records: of buggy and healthy programs.
         twins: id of a buggy program -> what its repaired form reaches.
     """
-    records = [r for r in records if not r.get("left_out")]  # not run in this way
+    records = [r for r in records if "findings" in r and not r.get("left_out")]  # the others were not run in this way
     buggy = [r for r in records if r["status"] == "buggy"]
     failing = [r for r in buggy if r.get("learned") is False]
     healthy = [r for r in records if r["status"] == "healthy" and r.get("learned") is True]
@@ -103,7 +103,7 @@ def as_json(told: Mapping[str, Share | Middle]) -> dict[str, dict[str, float]]:
 def misses(records: Sequence[Record]) -> list[str]:
     """What went wrong, run by run, in words: alarms on healthy runs, silence on buggy ones, wrong causes."""
     lines = []
-    for r in records:
+    for r in (r for r in records if "findings" in r and not r.get("left_out")):
         said = ", ".join(f"{f['rule']} at {f.get('step', '?')}" for f in _loud(r)) or "nothing"
         who = f"{r['id']}, seed {r['seed']} ({r['status']}, {'learns' if r.get('learned') else 'fails'})"
         if r["status"] == "healthy" and r.get("learned") is True and _alarmed(r):

@@ -41,7 +41,7 @@ def test_rows_in_their_own_order_stay_in_it() -> None:
 def test_what_fit_cannot_say_is_left_out_with_the_reason_and_not_counted() -> None:
     told = fit_record(replace(line(), bug=Bug(clears=False)), 0)
     assert "loop" in told["left_out"]
-    assert scores([{**told, "status": "buggy"}])["detected"].programs == 0  # type: ignore[union-attr]
+    assert scores([{**told, "status": "buggy"}, {"id": "a", "status": "buggy", "peers": {}}])["detected"].programs == 0  # type: ignore[union-attr]
     lbfgs: Program = replace(line(), optimizer=lambda model: torch.optim.LBFGS(model.parameters()))
     assert "several times" in why_not(lbfgs)
 
