@@ -51,28 +51,47 @@ ROWS: Mapping[int, str] = {
     38: "mixed-precision underflow",
 }
 
-# Words in the name of a rule -> its row; the first that fits counts.
-_RULES: tuple[tuple[str, int], ...] = (
-    *(("underflow", 38), ("nonfinite", 1), ("not_finite", 1), ("bad_data", 2), ("bad_value", 2), ("absurd", 2)),
-    *(("explod", 3), ("rate_high", 4), ("rate_too_high", 4), ("rate_low", 5), ("rate_too_low", 5), ("oscillat", 6)),
-    *(("plateau", 7), ("stalled", 7), ("too_early", 8), ("vanish", 9), ("dead", 10), ("dying", 10), ("saturat", 11)),
-    *(("init", 12), ("one_unit", 14), ("wrong_axis", 14), ("softmax_dim", 14), ("output_activation", 13)),
-    *(("double_softmax", 13), ("out_of_range", 15), ("outside", 15), ("range", 15), ("broadcast", 16), ("shape", 16)),
-    *(("output_size", 16), ("label_coding", 17), ("labels", 17), ("inputs_scale", 18), ("unnormalized_input", 18)),
-    *(("inputs", 18), ("unnormalized_target", 19), ("target_scale", 19), ("targets", 19), ("imbalance", 21)),
-    *(("label_noise", 22), ("no_signal", 23), ("signal", 23), ("leak", 24), ("copies", 24), ("not_cleared", 25)),
-    *(("zero_grad", 25), ("cleared", 25), ("not_trained", 26), ("frozen", 26), ("untrained", 26), ("unused", 27)),
-    *(("mixed_rows", 27), ("disconnected", 27), ("linear_stack", 28), ("overfit", 29), ("underfit", 30)),
-    *(("capacity", 30), ("dropout", 31), ("regulariz", 31), ("batch_size", 32), ("mode", 33), ("loader", 34)),
-    *(("bottleneck", 34), ("shuffl", 35), ("schedule", 36), ("negative_rate", 36), ("detached", 37), ("cut_off", 37)),
-    *(("wrong_loss", 20), ("loss_fit", 20), ("loss_does_not_fit", 20)),
-)
+# The rules of the doctor, and what the engine finds beside it -> their rows. A rule that names no cause has none.
+RULES: Mapping[str, tuple[int, ...]] = {
+    "not_finite_steps": (1,),
+    "nonfinite": (1,),
+    "not_finite_data": (2,),
+    "rate_too_high": (4,),
+    "rate_too_low": (5,),
+    "noisy_steps": (6, 32),
+    "stopped_early": (8,),
+    "vanishing_gradient": (9,),
+    "dead_units": (10,),
+    "saturated_units": (11,),
+    "symmetric_weights": (12,),
+    "output_contradicts_loss": (13,),
+    "softmax_axis": (14,),
+    "target_out_of_reach": (15,),
+    "shapes_spread": (16,),
+    "constant_target": (17,),
+    "inputs_not_scaled": (18,),
+    "target_not_scaled": (19,),
+    "loss_misfits_target": (20,),
+    "copies_across_parts": (24,),
+    "gradients_not_cleared": (25,),
+    "not_in_optimizer": (26,),
+    "unreached_weights": (27,),
+    "rows_mixed": (27,),
+    "linear_stack": (28,),
+    "overfitting": (29,),
+    "below_linear": (30,),
+    "too_much_dropout": (31,),
+    "asleep_while_training": (33,),
+    "waiting_for_data": (34,),
+    "rate_spent": (36,),
+    "no_gradient": (37,),
+    "not_learning": (),
+}
 
 
-def row_of(rule: str) -> int | None:
-    """The row a rule of the doctor stands for, by its name; None where no word of it is known."""
-    name = rule.lower().replace("-", "_").replace(" ", "_").replace("normalis", "normaliz")
-    return next((row for word, row in _RULES if word in name), None)
+def rows_of_rule(rule: str) -> frozenset[int]:
+    """The rows a rule of the doctor stands for; none where it names no cause, or is not known."""
+    return frozenset(RULES.get(rule, ()))
 
 
 ACCEPTED: Mapping[str, frozenset[int]] = {

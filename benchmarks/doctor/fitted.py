@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import trainwright as tw
 from benchmarks.doctor.healthy import Recipe
 from benchmarks.doctor.judge import judged
+from benchmarks.doctor.plain import run
 from benchmarks.doctor.programs import Bug, Program
 from trainwright.core.errors import TrainwrightError
 from trainwright.core.events import Event, Stop
@@ -91,17 +92,35 @@ def fit_record(program: Program, seed: int, seconds: float = 20.0, **more: Any) 
         "accepted": sorted(program.accepted),
         "twins": list(program.twins),
     }
-    if reason := why_not(program):
-        return {**told, "learned": None, "findings": [], "left_out": reason}
+    if why_not(program):
+        return {**told, **_watched(program, seed, seconds)}
     data = program.arrays()
     with TemporaryDirectory(prefix="fitted-") as place:
         began, out = time.process_time(), Path(place) / "run"
         clock = Clock(seconds)
-        run, model, said = fitted(program, seed, out, observers=[clock, *more.pop("observers", [])], **more)
+        trained, model, said = fitted(program, seed, out, observers=[clock, *more.pop("observers", [])], **more)
         outcome = judged(model, data.x, data.y, program.metric, program.logits)
         told |= {"train": outcome.metric, "baseline": outcome.baseline}
         told |= {"seconds": round(time.process_time() - began, 2), "learned": outcome.learned}
-        return told | (read(run) if run else ended_early(out, said))
+        return told | (read(trained) if trained else ended_early(out, said))
+
+
+def _watched(program: Program, seed: int, seconds: float) -> dict[str, Any]:
+    """Its own loop, with ``tw.watch`` around it."""
+    open_now: list[tw.watch] = []
+
+    def beside(model: nn.Module, optimizer: Optimizer) -> tw.watch:
+        open_now.append(tw.watch(model, optimizer, loss=program.loss, quiet=True))
+        return open_now[0]
+
+    ended = run(program, seed, seconds, beside=beside)
+    checkup = open_now[0].checkup
+    findings = [
+        {"rule": f.rule, "severity": f.severity, "step": step, "where": f.where, "what": f.what}
+        for step, f in checkup.found
+    ]
+    told = {"train": ended.train.metric, "baseline": ended.train.baseline, "learned": ended.learned}
+    return {**told, "findings": findings, "steps": ended.steps, "verdict": checkup.verdict, "loop": why_not(program)}
 
 
 def recipe_record(recipe: Recipe, seed: int, seconds: float = 60.0, **more: Any) -> dict[str, Any]:
@@ -110,16 +129,17 @@ def recipe_record(recipe: Recipe, seed: int, seconds: float = 60.0, **more: Any)
     with TemporaryDirectory(prefix="fitted-") as place:
         out = Path(place) / "run"
         try:
-            run = recipe.train(seed, out, **more)
+            trained = recipe.train(seed, out, **more)
         except TrainwrightError as error:
             return {**told, "learned": False, **ended_early(out, str(error))}
-        outcome = recipe.judged(run)
-        return {**told, "valid": outcome.metric, "baseline": outcome.baseline, "learned": outcome.learned, **read(run)}
+        outcome = recipe.judged(trained)
+        told |= {"valid": outcome.metric, "baseline": outcome.baseline, "learned": outcome.learned}
+        return told | read(trained)
 
 
-def read(run: tw.Run) -> dict[str, Any]:
+def read(trained: tw.Run) -> dict[str, Any]:
     """What a run says of itself: findings with their steps, and where it ended."""
-    view = run.view
+    view = trained.view
     findings = [
         {
             "rule": f.finding.rule,
@@ -130,7 +150,7 @@ def read(run: tw.Run) -> dict[str, Any]:
         }
         for f in view.findings
     ]
-    return {"findings": findings, "steps": view.step, "state": run.state}
+    return {"findings": findings, "steps": view.step, "state": trained.state}
 
 
 def ended_early(out: Path, said: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Detection, right cause, false alarms, repair, latency and overhead from records of runs, each with an interval.
 
 A record is ``{"id", "seed", "status", "problems", "learned", "findings": [{"rule", "severity", "step"}], …}``. What is
-also read where it is there: ``accepted`` (rows of the table, else found from the problems), ``row`` of a finding (else
+also read where it is there: ``accepted`` (rows of the table, else found from the problems), ``rows`` of a finding (else
 found from its rule), ``onset`` (the step at which a rule becomes decidable, 0 otherwise), ``overhead`` (a share of the
 step time), ``healed`` (``{"metric": …, "verdict": …}``: the same program in heal mode) with ``twins``.
 """
@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.doctor.causes import accepted, row_of
+from benchmarks.doctor.causes import accepted, rows_of_rule
 from benchmarks.doctor.intervals import Middle, Share, middle, share
 
 Record = Mapping[str, Any]
@@ -131,10 +131,7 @@ def _alarmed(record: Record) -> bool:
 
 
 def _rows(finding: Mapping[str, Any]) -> frozenset[int]:
-    if "rows" in finding:
-        return frozenset(finding["rows"])
-    row = finding.get("row", row_of(finding["rule"]))
-    return frozenset() if row is None else frozenset((row,))
+    return frozenset(finding["rows"]) if "rows" in finding else rows_of_rule(finding["rule"])
 
 
 def _right(record: Record) -> bool:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks.doctor.__main__ import tell
-from benchmarks.doctor.causes import row_of
+from benchmarks.doctor.causes import ROWS, RULES, rows_of_rule
 from benchmarks.doctor.intervals import middle, share, wilson
 from benchmarks.doctor.observed import Known, Layer, Note, Observer, Weight, known
 from benchmarks.doctor.peers import judged_by_peers
@@ -21,6 +21,7 @@ from benchmarks.doctor.plain import run
 from benchmarks.doctor.report import misses, page, peers, repaired_metrics, scores
 from tests.benchmarks.test_doctor_outcome import line
 from tests.benchmarks.test_doctor_programs import case
+from trainwright.core.kinds import rules
 
 QUIET = Known(
     hidden=("relu",),
@@ -214,16 +215,7 @@ def test_a_report_is_written_from_files_of_runs(tmp_path: Path, capsys: pytest.C
     assert json.loads((tmp_path / "out.json").read_text())["ours"]["false alarms"]["value"] == 0
 
 
-@pytest.mark.parametrize(
-    ("rule", "row"),
-    [
-        ("vanishing_gradient", 9),
-        ("dead-units", 10),
-        ("learning_rate_too_high", 4),
-        ("leakage", 24),
-        ("linear stack", 28),
-    ],
-)
-def test_a_rule_finds_its_row_by_its_name(rule: str, row: int) -> None:
-    assert row_of(rule) == row
-    assert row_of("something else") is None
+def test_every_rule_of_the_doctor_has_its_rows() -> None:
+    assert set(rules.names()) <= set(RULES)
+    assert set().union(*RULES.values()) <= set(ROWS)
+    assert rows_of_rule("something else") == frozenset()
