@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,14 @@ def test_going_on_in_mid_epoch_does_not_begin_with_epoch_zero(make: Callable[[],
 
 
 @each_loader
+def test_an_interruption_in_a_later_epoch_is_not_gone_on_from_as_if_in_the_first(make: Callable[[], Any]) -> None:
+    """accelerate#2016: what was skipped, and what came then, was taken from the order of the first epoch."""
+    wanted = seen(make(), 3 * STEPS)
+    for after in (STEPS + 1, 2 * STEPS + 3):
+        assert seen(resumed(make, after), 1) == wanted[after : after + 1] != wanted[after % STEPS : after % STEPS + 1]
+
+
+@each_loader
 def test_the_epoch_after_the_one_that_was_resumed_has_an_order_of_its_own(make: Callable[[], Any]) -> None:
     """accelerate#4233: the permutation of the epoch was lost, and the next epoch repeated another's."""
     wanted = seen(make(), 3 * STEPS)
@@ -165,6 +174,23 @@ def test_resume_does_not_replay_epoch_zero() -> None:
     after = again.train(9)[0]
     assert [e.samples for e in [*before, *after] if isinstance(e, StepDone)] == samples
     assert same(weights(again.state), expected)
+
+
+def test_the_losses_after_several_interruptions_are_those_of_a_run_without_one() -> None:
+    """darts#2463: resumed from its checkpoint, a network with dropout had other losses from then on."""
+    whole = learner()
+    expected = losses(whole.train(9)[0])
+    events: list[Event] = []
+    state: Any = None
+    for until in (2, 3, 7, 9):
+        again = learner()
+        torch.manual_seed(until), random.seed(until), np.random.seed(until)  # as any other process would begin
+        if state is not None:
+            again.state.load_state_dict(state)
+        events += again.train(until)[0]
+        state = deepcopy(again.state.state_dict())
+    assert losses(events) == expected
+    assert same(weights(again.state), weights(whole.state))
 
 
 def test_a_state_that_cannot_be_written_leaves_the_good_checkpoint_as_it_is(tmp_path: Path) -> None:
