@@ -127,6 +127,8 @@ class Facts:
     optimizer: OptimizerFacts = field(default_factory=OptimizerFacts)
     mixed: float = 0.0  # how far one sample's output changes with another sample, in deviations of the output
     bent: float = math.nan  # how far the model is from a linear map, relative; NaN where that was not measured
+    signal: float = math.nan  # what simple models get of the way from guessing to right answers; NaN until it is asked
+    signal_error: float = math.nan
     batch_size: int = 0
     micro_batch: int = 0
     steps: int = 0  # of the whole budget

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -69,6 +70,12 @@ class Subject:
 
 def examine(subject: Subject) -> Facts:
     """Measure; the caller protects randomness, buffers and modes (`TrainState.aside`), and gradients are left alone."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what torch says of it, the training itself says as well
+        return _examined(subject)
+
+
+def _examined(subject: Subject) -> Facts:
     began = time.perf_counter()
     facts = replace(
         subject.more,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +21,7 @@ from trainwright.core.events import (
 )
 from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
+from trainwright.rules.reading import failing
 
 _RANK = {"note": 0, "warning": 1, "error": 2}
 _WHEN = (Examined, Probed, StepSkipped, EvalDone, RunEnded)
@@ -41,6 +43,7 @@ class Diagnosis:
     rules: Mapping[str, Rule] = field(default_factory=all_rules)
     view: View = field(default_factory=View)
     said: dict[str, Finding] = field(default_factory=dict)  # by rule, the gravest
+    asked_for_signal: bool = False
     now: list[Finding] = field(default_factory=list)  # what held when the rules were last asked, consequences too
     others: list[Found] = field(default_factory=list)  # findings of the log that are not of these rules
 
@@ -56,6 +59,14 @@ class Diagnosis:
         if not isinstance(event, _WHEN) or self.view.examined is None:
             return []
         return self._asked(isinstance(event, RunEnded) and event.outcome in ("finished", "stopped", "failed"))
+
+    def puzzled(self, over: bool = False) -> bool:
+        """Whether nothing is learned, and it is not known yet whether there is anything to learn."""
+        examined = self.view.examined
+        if examined is None or self.asked_for_signal or not math.isnan(examined.facts.signal):
+            return False
+        self.asked_for_signal = failing(Evidence(self.view, examined.facts, over)) is not None
+        return self.asked_for_signal
 
     def ending(self) -> list[Finding]:
         """What is found when the training has come to its end, before its last event is written."""
@@ -80,7 +91,7 @@ class Diagnosis:
         self.now = list(found.values())
         new = [f for name, f in found.items() if self._is_news(name, f)]
         causes = {**self.said, **found}
-        told = [f for f in new if not self._explained(f.rule, causes)]
+        told = [f for f in new if not self._explained(f, causes)]
         told = [replace(f, consequences=self._follow(f.rule, found)) for f in told]
         for finding in told:
             self.said[finding.rule] = finding
@@ -90,9 +101,10 @@ class Diagnosis:
         before = self.said.get(name)
         return before is None or _RANK[finding.severity] > _RANK[before.severity]
 
-    def _explained(self, name: str, found: Mapping[str, Finding]) -> bool:
-        """Whether something upstream of it was found; a note explains nothing."""
-        return any(c in found and found[c].severity != "note" for c in self.rules[name].causes)
+    def _explained(self, finding: Finding, found: Mapping[str, Finding]) -> bool:
+        """Whether something upstream of it was found that is as grave; a note explains nothing."""
+        rank = max(1, _RANK[finding.severity])
+        return any(c in found and _RANK[found[c].severity] >= rank for c in self.rules[finding.rule].causes)
 
     def _follow(self, name: str, found: Mapping[str, Finding]) -> tuple[str, ...]:
         """What was found that this explains."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from trainwright.core.events import StepSkipped, advance
 from trainwright.core.finding import Advice, Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
@@ -13,7 +15,7 @@ def check(evidence: Evidence) -> Finding | None:
     """One such step is proof; that it was not taken kept the weights whole."""
     skipped = evidence.view.skipped
     if not skipped:
-        return None
+        return _taken(evidence)
     first = skipped[0]
     losses = [v for step, v in evidence.view.losses.items() if step < first.step][-20:]
     rates = [e.lr for e in evidence.view.steps if e.step <= first.step] or [e.lr for e in evidence.view.steps]
@@ -42,6 +44,29 @@ def check(evidence: Evidence) -> Finding | None:
             + " `trainwright replay` of the incident names the first tensor."
         ),
         fixes=(*patch, Advice("look for log, exp, sqrt and quotients in model and loss, and keep them away from 0")),
+    )
+
+
+def _taken(evidence: Evidence) -> Finding | None:
+    """In a loop of somebody's own nothing keeps such a step from being taken."""
+    bad = [step for step, loss in evidence.view.losses.items() if not math.isfinite(loss)]
+    if not bad:
+        return None
+    before = [v for step, v in evidence.view.losses.items() if step < bad[0]][-1:]
+    rates = [e.lr for e in evidence.view.steps if e.lr == e.lr]
+    rate = rates[-1] if rates else evidence.facts.optimizer.lr
+    at_once = "from the first step" if not before else f"it was {number(before[0])} the step before"
+    return Finding(
+        rule="not_finite_steps",
+        severity="error",
+        what=f"the loss of step {bad[0]:,} is {evidence.view.losses[bad[0]]}, {at_once}",
+        where=f"step {bad[0]}",
+        evidence={"steps": len(bad), "first": bad[0], "learning rate": rate},
+        why="Numbers grew until they overflowed, or a logarithm or a quotient met 0. From then on all weights are NaN.",
+        fixes=(
+            *((Patch({"optimizer.lr": rate / 10, "clip": 1.0}),) if rate == rate else ()),
+            Advice("look for log, exp, sqrt and quotients in model and loss, and keep them away from 0"),
+        ),
     )
 
 

@@ -8,11 +8,13 @@ from trainwright.rules.patients import patient
 from trainwright.rules.reading import failing, gravity, number
 from trainwright.rules.upstream import ALL
 
+_PART = 0.5  # of the budget; causes that are proved speak sooner
+
 
 def check(evidence: Evidence) -> Finding | None:
     """The loss of the latest steps beside that of the best constant answer."""
     now = failing(evidence)
-    if now is None:
+    if now is None or (not evidence.over and now.steps < _PART * evidence.facts.steps):
         return None
     return Finding(
         rule="not_learning",
@@ -34,8 +36,8 @@ def check(evidence: Evidence) -> Finding | None:
 def not_learning() -> Rule:
     """The training loss is no better than 95 % of what the best constant answer reaches.
 
-    While the training goes on, after 200 steps and one epoch at least, and only where the loss does not fall; a
-    validation loss below 90 % of guessing clears it.
+    While the training goes on, after half of the budget, 200 steps and one epoch at least, and only where the loss does
+    not fall; a validation loss below 90 % of guessing clears it.
     """
     return Rule(
         "not_learning",

@@ -18,6 +18,7 @@ Numbers = npt.NDArray[np.float64]
 NO_BETTER = 0.95  # of the loss of guessing: above it nothing was learned
 LEAST_STEPS = 20  # of which anything is said at the end of a training
 EARLY = 200  # steps, and one epoch, before which nothing is said while it goes on
+_PART = 0.3  # of the budget, likewise: many a network stands on a plateau before it learns
 _WINDOW = 50  # steps
 _LONGEST = 2000
 # what bends nothing when it stands before the loss
@@ -92,7 +93,7 @@ def failing(evidence: Evidence) -> Standing | None:
         return None  # with dropout, or averaged weights, it is better than the training loss tells
     if evidence.over:
         return now if now.steps >= LEAST_STEPS else None
-    early = now.steps < max(EARLY, evidence.facts.per_epoch)
+    early = now.steps < max(EARLY, evidence.facts.per_epoch, int(_PART * evidence.facts.steps))
     return None if early or now.falling else now
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-DATA = ("not_finite_data", "constant_target", "no_signal")
+DATA = ("not_finite_data", "constant_target", "no_signal", "not_finite_steps")
 LOOP = ("gradients_not_cleared", "asleep_while_training", "rate_spent")
 FIT = (
     *("rows_mixed", "shapes_spread", "softmax_axis", "output_contradicts_loss", "target_out_of_reach"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from trainwright.engine.memory import ran_out
 from trainwright.engine.nature import Measure
 from trainwright.engine.probe import Pace, Probe
 from trainwright.engine.runtime import Runtime
+from trainwright.engine.signal import signal_of
 from trainwright.rules.diagnosis import Diagnosis
 from trainwright.runs.assemble import Pieces
 
@@ -97,6 +99,10 @@ class Doctor:
             return tell
 
         def told(event: Event) -> Stop | None:
+            over = isinstance(event, RunEnded) and event.outcome != "interrupted"
+            if (isinstance(event, Probed) or over) and (again := self._second_look(diagnosis, over)) is not None:
+                tell(again)
+                self._asked(diagnosis, again)
             wish = None if isinstance(event, RunEnded) else tell(event)
             for finding in [*self._asked(diagnosis, event), *self._own()]:
                 wish = tell(Found(_step(event), finding)) or wish
@@ -106,6 +112,21 @@ class Doctor:
             return tell(event if interrupted else replace(event, verdict=diagnosis.verdict))
 
         return told
+
+    def _second_look(self, diagnosis: Diagnosis, over: bool) -> Examined | None:
+        """Whether there is anything to learn, once nothing is learned."""
+        batch = self._batch
+        if batch is None or self._lost or not diagnosis.puzzled(over) or diagnosis.view.examined is None:
+            return None
+        target, inputs = _target(batch), list(batch.inputs.values())
+        share = error = math.nan
+        try:
+            if target is not None and len(inputs) == 1:
+                share, error = signal_of(inputs[0], target)
+        except Exception as trouble:
+            self._gives_up(trouble, "could not look for a signal")
+        before = diagnosis.view.examined
+        return Examined(diagnosis.view.step, replace(before.facts, signal=share, signal_error=error))
 
     def _own(self) -> list[Finding]:
         unsaid, self._unsaid = self._unsaid, []
@@ -153,7 +174,7 @@ class Doctor:
         pieces, runtime, state = self.pieces, self.pieces.runtime, self.pieces.state
         model = runtime.ranks.bare(state.model)
         wide, batch = _samples(pieces, most)
-        self._batch = batch
+        self._batch = wide or batch
         view = _View(pieces, model, batch)
         subject = Subject(
             model=model,

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -17,17 +18,19 @@ from trainwright.core.events import Event, Examined, Found, Probed, RunStarted, 
 from trainwright.core.facts import Facts, LossFacts
 from trainwright.core.finding import Finding
 from trainwright.engine.examine import Subject, examine
-from trainwright.engine.listening import Listener, loss_of_graph
+from trainwright.engine.listening import Listener
 from trainwright.engine.nature import Measure
 from trainwright.engine.probe import Probe
 from trainwright.engine.randomness import randomness_kept
+from trainwright.engine.signal import signal_of
 from trainwright.engine.trace import first_tensor_of
 from trainwright.rules.diagnosis import Diagnosis
 from trainwright.runs.checkup import Checkup
+from trainwright.runs.compared import Compared
 
 _TOGETHER = 20  # steps between two waits for the device
 _OFTEN = 50  # steps between two probes, at first
-_FEW = 4096  # samples of a batch that are looked at
+_FEW = 4096  # samples whose targets are looked at
 _MODAL = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
 
@@ -71,7 +74,8 @@ class watch:
     Args:
         model: that learns.
         optimizer: that moves it.
-        loss: (output, target) -> mean loss, where it is not one of torch's; those are known by their graph.
+        loss: a module (output, target) -> mean loss, where it is not made of torch's own: those are known by their
+            graph. Without it, rules that compare with guessing are not asked.
         steps: of the whole training, if that is known.
         per_epoch: steps of one epoch, likewise.
         quiet: say nothing; ``findings`` and ``verdict`` tell.
@@ -83,7 +87,7 @@ class watch:
         model: nn.Module,
         optimizer: Optimizer,
         *,
-        loss: Callable[[Any, Any], Tensor] | None = None,
+        loss: nn.Module | None = None,
         steps: int = 0,
         per_epoch: int = 0,
         quiet: bool = False,
@@ -99,7 +103,7 @@ class watch:
         self._step = 0
         self._losses: list[Tensor] = []
         self._loss: Tensor | None = None
-        self._measure: tuple[Measure, Tensor] | None = None
+        self._compared = Compared(self._listener, loss)
         self._notes: dict[str, float] = {}
         self._probed = False
         self._stepped = False  # since the last backward pass
@@ -127,19 +131,26 @@ class watch:
         self._began = time.perf_counter()
         self._tell(RunStarted(1, 0, max(1, self.steps), max(1, self.per_epoch), ""))
         self._listener.begin()
+        self._compared.begin()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._listener.end()
-        self._probe.disarm()
+        self._close()
+        self._widen()
         self._flush()
+        self._second_look(over=True)
         if self._step:
             self._say(self._diagnosis.ending())
         if not self.quiet:
             told = f"doctor: {self.verdict} after {self._step:,} steps"
             print(told + (f"; {self._trouble}" if self._trouble else ""), file=self._out)
+
+    def _close(self) -> None:
+        self._listener.end()
+        self._probe.disarm()
+        self._compared.end()
 
     @property
     def _out(self) -> TextIO:
@@ -149,9 +160,7 @@ class watch:
         """Before the gradient of a loss is computed."""
         with self._own_time():
             self._loss = loss.detach()
-            output = first_tensor_of(self._listener.said)
-            if self._step == 0 and self._measure is None and output is not None:
-                self._measure = loss_of_graph(loss, output)
+            self._compared.hear(loss, self._step)
             if self._looking and self._stepped:
                 left = [p.grad for g in self.optimizer.param_groups for p in g["params"] if p.grad is not None]
                 size = torch.stack([x.detach().float().norm() for x in left]).norm() if left else torch.zeros(())
@@ -182,10 +191,14 @@ class watch:
                 self._probe.after_step()
                 seen = self._probe.read(self._step)
                 self._flush()
+                self._second_look()
                 self._tell(Probed(self._step, {**seen.statistics, "": self._notes}))
                 self._notes = {}
             elif len(self._losses) >= _TOGETHER:
                 self._flush()
+            self._compared.latest = None
+            if self._compared.enough:
+                self._widen()
             if self._due():
                 self._probed = True
 
@@ -213,16 +226,15 @@ class watch:
             yield
         except Exception as error:
             self._trouble = f"the doctor could look no more: {type(error).__name__}: {error}"
-            self._listener.end()
-            self._probe.disarm()
+            self._close()
         finally:
             self._spent += time.perf_counter() - began
 
     def _examine(self) -> None:
-        args, named = self._listener.given
+        args, named = self._listener.recent[-1] if self._listener.recent else ((), {})
         if not args and not named:
             return
-        measure, target = self._measure if self._measure else (None, None)
+        measure, target = self._compared.first()
         known = Facts(loss=LossFacts(), steps=self.steps, per_epoch=self.per_epoch)
         gradients = {p: p.grad for p in self.model.parameters()}
         try:
@@ -234,9 +246,25 @@ class watch:
                 weight.grad = gradient
         self._tell(Examined(0, self._facts))
 
+    def _widen(self) -> None:
+        """What guessing reaches, by the targets of many batches: those of one may be few."""
+        wider = self._compared.widened(self._facts) if self._step else None
+        if wider is not None:
+            self._facts = wider
+            self._tell(Examined(self._step, wider))
+
     def _look(self) -> None:
-        args, named = self._listener.given
+        args, named = self._listener.given()
         self.model(*args, **named)
+
+    def _second_look(self, over: bool = False) -> None:
+        """Whether there is anything to learn, once nothing is learned."""
+        if not self._diagnosis.puzzled(over) or not self._compared.samples:
+            return
+        x, y = (torch.cat(part) for part in zip(*self._compared.samples, strict=True))
+        share, error = signal_of(x, y)
+        self._facts = replace(self._facts, signal=share, signal_error=error)
+        self._tell(Examined(self._step, self._facts))
 
     def _flush(self) -> None:
         """Wait for the device once, and note the steps since."""
