@@ -23,6 +23,8 @@ from trainwright.cli import main
 from trainwright.runs.directory import EVENTS
 from trainwright.studio import news, patience
 from trainwright.studio.pages import pages
+from trainwright.studio.shelf import Shelf
+from trainwright.studio.told import row
 
 SOON = 20.0  # seconds in which what must happen has happened, on any machine
 
@@ -220,3 +222,48 @@ def test_without_its_pages_the_studio_says_how_to_get_them(tmp_path: Path) -> No
     (only,) = pages(tmp_path / "static").items()
     assert only[0] == "index.html"
     assert b"script/studio" in only[1].plain
+
+
+def test_a_list_is_told_whole_once_and_then_what_changed_came_and_went(tmp_path: Path) -> None:
+    for name in ("one", "two", "three"):
+        write(tmp_path / name, training(40)[:-1])
+    with opened(tmp_path) as visitor:
+        first = visitor.ask("/api/runs").json
+        assert first["whole"]
+        assert len(first["runs"]) == 3
+        assert visitor.ask(f"/api/runs?since={first['tick']}").json["runs"] == []
+        append(tmp_path / "two", 41)
+        second = visitor.ask(f"/api/runs?since={first['tick']}").json
+        assert [(r["name"], r["step"]) for r in second["runs"]] == [("two", 45)]
+        assert (second["whole"], second["gone"]) == (False, [])
+        shutil.rmtree(tmp_path / "one")
+        visitor.studio.shelf._looked = 0.0
+        third = visitor.ask(f"/api/runs?since={second['tick']}").json
+        assert third["gone"] == [next(r["key"] for r in first["runs"] if r["name"] == "one")]
+        assert visitor.ask("/api/runs?since=999").json["whole"]  # of another server
+
+
+def test_a_run_that_rests_is_looked_at_less_often_and_found_again_when_it_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainwright.studio.shelf._AWAKE", 0.0)
+    run, shelf = write(tmp_path / "run", training(40)), Shelf(tmp_path)
+    assert shelf.refresh()
+    append(run, 41)
+    assert not shelf.refresh()
+    monkeypatch.setattr("trainwright.studio.shelf._REST", 0.0)
+    assert shelf.refresh()
+    assert shelf.runs()[0].step == 45
+
+
+def test_years_of_runs_are_read_bit_by_bit_the_newest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainwright.studio.shelf._PATIENCE", 0.0)
+    for age, name in enumerate(("new", "old")):
+        write(tmp_path / name, training())
+        os.utime(tmp_path / name / EVENTS, (1e9 - age, 1e9 - age))
+    shelf = Shelf(tmp_path)
+    assert shelf.refresh()
+    assert [(r.place.name, row(r)["reading"]) for r in shelf.runs()] == [("new", True), ("old", True)]
+    monkeypatch.setattr("trainwright.studio.shelf._PATIENCE", 60.0)
+    assert shelf.refresh()
+    assert [row(r)["reading"] for r in shelf.runs()] == [False, False]

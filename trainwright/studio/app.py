@@ -99,12 +99,25 @@ class _Desk:
 
     async def runs(self, request: Request) -> Response:
         """The list of runs."""
-        return await run_in_threadpool(self._list)
+        since = _number(request, "since", -1)
+        return await run_in_threadpool(self._list, since)
 
-    def _list(self) -> Response:
+    def _list(self, since: float) -> Response:
+        """All rows; or, after a tick that this server has told of, those that changed and the keys of those gone."""
         self.shelf.refresh()
-        rows = [row(run) for run in self.shelf.runs()]
-        return _json({"folder": self.shelf.root.name, "control": self.control, "runs": rows})
+        tick, runs, whole = self.shelf.tick, self.shelf.runs(), not 0 <= since <= self.shelf.tick
+        changed = None if whole else set(self.shelf.since(int(since)))
+        here = {run.place.key for run in runs}
+        return _json(
+            {
+                "folder": self.shelf.root.name,
+                "control": self.control,
+                "tick": tick,
+                "whole": whole,
+                "runs": [row(run) for run in runs if changed is None or run.place.key in changed],
+                "gone": sorted((changed or set()) - here),
+            }
+        )
 
     async def stop(self, request: Request) -> Response:
         """Ask a training to save and stop."""

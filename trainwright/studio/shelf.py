@@ -15,6 +15,8 @@ from trainwright.studio.followed import Followed
 MOST = 10_000  # runs
 _LOOK = 2.0  # seconds between two looks for new runs
 _PATIENCE = 1.0  # seconds of reading in one look
+_AWAKE = 30.0  # seconds after which a run that does not move is looked at less often
+_REST = 3.0  # seconds between two looks at such a run
 
 
 class Shelf:
@@ -28,6 +30,7 @@ class Shelf:
         self.root = root.expanduser().resolve()
         self._runs: dict[str, Followed] = {}
         self._states: dict[str, bool] = {}  # whether it was being trained at the last look
+        self._times: dict[str, tuple[float, float]] = {}  # when it last moved, and when it was last looked at
         self._changed: dict[str, int] = {}  # by key: the tick at which it last changed
         self._tick = 0
         self._looked = -_LOOK
@@ -59,18 +62,26 @@ class Shelf:
             fresh = self._look() if time.monotonic() - self._looked >= _LOOK else []
             until = time.monotonic() + _PATIENCE
             for key, run in list(self._runs.items()):
-                if (time.monotonic() < until or not run.behind) and self._news(key, run):
+                if (time.monotonic() < until or not run.behind) and self._awake(key) and self._news(key, run):
                     fresh.append(key)
             if fresh:
                 self._tick += 1
                 self._changed.update(dict.fromkeys(fresh, self._tick))
             return bool(fresh)
 
+    def _awake(self, key: str) -> bool:
+        """Whether it is to be looked at now: of a thousand finished runs hardly one moves."""
+        moved, seen = self._times.get(key, (0.0, 0.0))
+        now = time.monotonic()
+        return self._states.get(key, True) or now - moved < _AWAKE or now - seen >= _REST
+
     def _news(self, key: str, run: Followed) -> bool:
         training = run.place.training()
         turned = self._states.get(key) != training
         self._states[key] = training
-        return run.catch_up() or turned
+        new, now = run.catch_up() or turned, time.monotonic()
+        self._times[key] = (now if new else self._times.get(key, (now, now))[0], now)
+        return new
 
     def _look(self) -> list[str]:
         """Runs that came and went since the last look."""
@@ -81,6 +92,7 @@ class Shelf:
         for key in gone:
             del self._runs[key]
             self._states.pop(key, None)
+            self._times.pop(key, None)
         come = [key for key in found if key not in self._runs]
         self._runs.update((key, Followed(found[key])) for key in come)
         self._looked = time.monotonic()

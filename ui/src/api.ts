@@ -81,7 +81,10 @@ export interface About extends Row {
 export interface Runs {
   folder: string
   control: boolean
+  tick: number
+  whole: boolean
   runs: Row[]
+  gone: string[]
 }
 
 export interface Exhibit {
@@ -123,7 +126,7 @@ export class Refused extends Error {
   }
 }
 
-export const runs = (stop?: AbortSignal) => json<Runs>('/api/runs', stop)
+export const runs = (stop?: AbortSignal, since = -1) => json<Runs>(`/api/runs?since=${since}`, stop)
 export const about = (key: string, stop?: AbortSignal) => json<About>(`/api/runs/${key}`, stop)
 export const recipe = (key: string, stop?: AbortSignal) => json<Record<string, unknown>>(`/api/runs/${key}/recipe`, stop)
 export const confusion = (key: string, stop?: AbortSignal) =>

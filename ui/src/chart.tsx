@@ -185,8 +185,8 @@ function options(now: { current: Props }, el: HTMLElement, legend: { current: HT
       y: { distr: logY ? 3 : 1, range: () => reach(now.current) },
     },
     axes: [
-      { ...axis, values: (_, at) => at.map((x) => (x === null ? '' : ofX(x))), size: 26, space: 70 },
-      { ...axis, values: (_, at) => at.map((y) => (y === null ? '' : tick(y))), size: 50 },
+      { ...axis, ...(logX && own(8)), values: (_, at) => at.map(ofX), size: 26, space: 70 },
+      { ...axis, ...(logY && own(5)), values: (_, at) => at.map(tick), size: 50 },
     ],
     series: [
       {},
@@ -213,6 +213,32 @@ function options(now: { current: Props }, el: HTMLElement, legend: { current: HT
       ready: [(u) => wheel(u, now)],
     },
   }
+}
+
+/** Our own ticks of a logarithmic axis: uPlot's search for them does not end where the axis spans less than a decade. */
+const own = (most: number) => ({
+  splits: (_: uPlot, __: number, min: number, max: number) => logarithmic(min, max, most),
+  filter: (_: uPlot, splits: number[]) => splits,
+})
+
+export function logarithmic(min: number, max: number, most: number): number[] {
+  const decades = Math.log10(max / min)
+  if (!(decades > 0) || !isFinite(decades)) return [min]
+  if (decades < 0.9) return linear(min, max, most)
+  const every = Math.ceil(decades / most)
+  const steps = decades < 2.5 ? [1, 2, 5] : [1]
+  const found: number[] = []
+  for (let power = Math.floor(Math.log10(min)); power <= Math.log10(max); power += every)
+    for (const step of steps) found.push(Number(`${step}e${power}`))
+  return found.filter((x) => x >= min && x <= max)
+}
+
+function linear(min: number, max: number, most: number): number[] {
+  const rough = (max - min) / most
+  const power = Math.floor(Math.log10(rough))
+  const size = [1, 2, 5, 10].map((s) => s * 10 ** power).find((s) => s >= rough)!
+  const first = Math.ceil(min / size)
+  return Array.from({ length: Math.floor(max / size) - first + 1 }, (_, i) => (first + i) * size)
 }
 
 const values = (b: { min: number; max: number }): [number, number] => [b.min, b.max]

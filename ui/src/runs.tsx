@@ -39,11 +39,18 @@ const BY: Record<Order, (r: Row) => string | number> = {
   score: (r) => (r.score === null ? -Infinity : finite(r.score) * (r.better === 'higher' ? 1 : -1)),
 }
 
+/** Only what is new: a list of thousands is asked for once. */
+async function fetchNew(stop: AbortSignal): Promise<void> {
+  const news = await ask(stop, told.value?.tick ?? -1)
+  const old = news.whole ? [] : (told.value?.runs ?? [])
+  const rows = new Map(old.map((r) => [r.key, r]))
+  for (const row of news.runs) rows.set(row.key, row)
+  for (const key of news.gone) rows.delete(key)
+  told.value = { ...news, runs: [...rows.values()] }
+}
+
 export function Runs() {
-  const { value, error } = useLoaded(ask, 'runs', turns.value)
-  useEffect(() => {
-    if (value) told.value = value
-  }, [value])
+  const { error } = useLoaded(fetchNew, 'runs', turns.value)
   useEffect(() => {
     document.title = 'Runs · Trainwright studio'
   }, [])
