@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -183,3 +186,27 @@ def test_a_log_that_cannot_be_written_is_said_once_and_is_whole_in_the_end(
     run = tw.train(PLAN, out=tmp_path / "run", observers=turn)
     assert run.view.losses == whole.view.losses
     assert capsys.readouterr().out.count("what happens cannot be written down: No space left on device") == 1
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("removed", [False, True])
+def test_two_processes_follow_their_folder_too(removed: bool, tmp_path: Path) -> None:
+    run, there = tmp_path / "run", tmp_path / "elsewhere"
+    command = [sys.executable, "-m", "trainwright", "train", "iris", "ranks=2", "--epochs", "60", "--out", str(run)]
+    training = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    while not list(run.glob("checkpoints/step-*")):
+        assert training.poll() is None
+        time.sleep(0.05)
+    shutil.rmtree(run) if removed else run.rename(there)
+    said, _ = training.communicate(timeout=300)
+    assert "Traceback" not in said
+    if removed:
+        assert training.returncode == StorageError.exit_code, said
+        rescued = tw.open(next(tmp_path.glob("run.rescued-*")))
+        assert checkpoint.steps(rescued.path / "checkpoints") == [rescued.view.step]
+    else:
+        assert training.returncode == 0, said
+        assert tw.open(there).state == "finished"
+        assert not run.exists()

@@ -109,6 +109,25 @@ class Home:
         return False
 
 
+class Trail:
+    """Follows a folder in which other processes train."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._handle = folder, _opened(folder)
+
+    def end(self) -> Path:
+        """Where the folder lies now; nobody asks again."""
+        if self._handle is None:
+            return self.folder
+        there, inode = _place_of(self._handle), os.fstat(self._handle)
+        os.close(self._handle)
+        for place in (self.folder, there):
+            with suppress(OSError):
+                if place is not None and os.path.samestat(os.stat(place), inode):
+                    return place
+        return self.folder
+
+
 def _opened(path: Path) -> int | None:
     """None where the system does not open such a thing, or it is not here: then nobody watches."""
     with suppress(OSError):

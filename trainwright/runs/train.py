@@ -32,6 +32,7 @@ from trainwright.runs.directory import (
 )
 from trainwright.runs.edited import KEPT, edits, must_be_as_written
 from trainwright.runs.gathered import same_data
+from trainwright.runs.home import Trail
 from trainwright.runs.initial import begin, remember, rule_of, take
 from trainwright.runs.learned import read_learned
 from trainwright.runs.lock import Lock
@@ -297,8 +298,9 @@ def _launch(recipe: Recipe, out: str | Path | None, observers: Sequence[Observer
         file = Path(place) / "recipe.toml"
         write(plain(recipe.config.model_dump()), file)
         arguments = ["train", str(file), "--out", str(folder)] + (["--quiet"] if quiet else [])
+        trail = Trail(folder)
         code = run_ranks(recipe.config.ranks, [sys.executable, "-m", "trainwright", *arguments])
-    return _opened(folder, code)
+    return _opened(trail.end(), code)
 
 
 def _only_here(observers: Sequence[Observer]) -> None:
@@ -310,8 +312,9 @@ def _relaunch(run: Run, changes: Mapping[str, Any] | None, quiet: bool) -> Run:
     settings = [a for key, value in (changes or {}).items() for a in ("--set", f"{key}={_toml(value)}")]
     arguments = ["resume", str(run.path), *settings] + (["--quiet"] if quiet else [])
     ranks = int(read(run.path, changes).config.ranks)
+    trail, attempts = Trail(run.path), len(run.view.attempts)
     code = run_ranks(ranks, [sys.executable, "-m", "trainwright", *arguments])
-    return _opened(run.path, code, len(run.view.attempts))
+    return _opened(trail.end(), code, attempts)
 
 
 def _toml(value: Any) -> str:
@@ -331,6 +334,10 @@ def _opened(folder: Path, code: int, attempts: int = 0) -> Run:
         code: of the processes.
         attempts: that there were before.
     """
+    if not folder.is_dir():
+        raise RanksError(
+            f"the run folder {folder} is gone; what was rescued is told above", code or RanksError.exit_code
+        )
     run = Run(folder) if (folder / MANIFEST).is_file() else None
     begun = run is not None and len(run.view.attempts) > attempts
     if run is None and not any(folder.iterdir()):
