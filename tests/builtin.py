@@ -221,7 +221,7 @@ BUILTIN: Sequence[Case] = (
         chorales,
     ),
     Case(
-        "music of events",
+        "music_events",
         lambda: tasks["music_events"](context=24, per_beat=2, velocities=1, write=4, primer=3, transpose=2),
         built("gpt", {"size": "nano", "depth": 1}),
         chorales,
