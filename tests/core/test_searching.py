@@ -98,6 +98,12 @@ def test_greedy_writes_the_likeliest_token_each_time_up_to_its_end_or_limit() ->
     assert bool((found.tokens[behind] == PAD).all())
 
 
+def test_the_penalty_favours_longer_sequences() -> None:
+    model, limit = Tables(40), torch.full((40,), 5)
+    found = [beam_search(model, {"which": torch.arange(40)}, limit, MARKS, 8, p).lengths for p in (0.0, 0.6, 1.5)]
+    assert int(found[0].sum()) < int(found[1].sum()) < int(found[2].sum())
+
+
 def test_no_inputs_are_no_sequences() -> None:
     none = torch.zeros(0, dtype=torch.int64)
     for found in (

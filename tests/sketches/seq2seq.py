@@ -1,4 +1,4 @@
-"""Translation in small: words of a made-up language with another order, a GRU with attention, beam search."""
+"""Translation in small: words of a made-up language with another order, a GRU with attention, and a search."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy, pad
 from trainwright.core.batch import Batch, Draw
 from trainwright.core.model import TokenModel
 from trainwright.core.rows import Column, Encoded, Ragged, Rows
+from trainwright.core.searching import Marks, beam_search
 from trainwright.core.task import (
     JSON,
     Answer,
@@ -28,7 +29,7 @@ from trainwright.core.task import (
     Task,
 )
 
-# letters of shapes: N sentences, S source and L target tokens, B beams, V target vocabulary, H width
+# letters of shapes: N sentences, S source and L target tokens, V target vocabulary, H width
 PAD, START, END, UNKNOWN, FIRST = 0, 1, 2, 3, 4  # ids; known words start at FIRST
 
 
@@ -127,7 +128,9 @@ class Translation(Task[PairProcessor]):
     @torch.no_grad()
     def predict(self, model: nn.Module, batch: Batch) -> Outputs:
         limit = batch.inputs["lengths"] * 2 + 2  # tokens, END among them
-        return {"target": beam_search(cast(TokenModel, model), batch.inputs, limit, self.beams, self.penalty)}
+        marks = Marks(START, END, PAD)
+        found = beam_search(cast(TokenModel, model), batch.inputs, limit, marks, self.beams, self.penalty)
+        return {"target": found.tokens}
 
     def metrics(self) -> dict[str, Metric]:
         def ratio(total: Tensor) -> float:
@@ -165,44 +168,6 @@ def _exact(outputs: Outputs, batch: Batch) -> Tensor:
 def _right(outputs: Outputs, batch: Batch) -> Tensor:
     """(N, 2) tokens that are guessed right after the true ones before them, and tokens."""
     return torch.stack([outputs["right"], (batch.targets["target"] != PAD).sum(1)], 1).to(batch.weight.dtype)
-
-
-def beam_search(model: TokenModel, inputs: Mapping[str, Tensor], limit: Tensor, beams: int, penalty: float) -> Tensor:
-    """(N, most) tokens of the best sentences; END closes each, PAD fills.
-
-    A sentence has at most ``limit`` (N,) tokens and is ranked by log probability / length ** penalty (Wu et al. 2016,
-    with their (5 + length) / 6 left out).
-    """
-    n, device = len(limit), limit.device
-    first = torch.arange(n, device=device).repeat_interleave(beams)
-    cache = model.reorder(model.start(**inputs), first)
-    newest = torch.full((n * beams,), START, device=device)
-    tokens = newest.new_empty(n, beams, 0)
-    score = torch.full((n, beams), -torch.inf, device=device)
-    score[:, 0] = 0.0  # all beams begin alike; only one may go on
-    for step in range(int(limit.max()) if n else 0):  # the wait
-        logits, cache = model.step(newest, cache)
-        gain = logits.log_softmax(-1).view(n, beams, -1)
-        gain[..., [PAD, START]] = -torch.inf  # no words
-        done = (tokens == END).any(-1)  # (N, B)
-        gain = _only(gain, END, (limit == step + 1)[:, None].expand_as(done))
-        gain = _only(gain.masked_fill(done[..., None], 0.0), PAD, done)
-        lengths = (tokens != PAD).sum(-1) + (~done).long()
-        total = score[..., None].to(gain.dtype) + gain
-        ranked = (total / lengths.to(gain.dtype)[..., None] ** penalty).flatten(1)
-        best = ranked.topk(beams, dim=1).indices
-        beam, token = best // gain.shape[-1], best % gain.shape[-1]
-        score = total.flatten(1).gather(1, best)
-        tokens = torch.cat([tokens.gather(1, beam[..., None].expand(-1, -1, tokens.shape[2])), token[..., None]], 2)
-        newest = token.flatten()
-        cache = model.reorder(cache, (torch.arange(n, device=device)[:, None] * beams + beam).flatten())
-    return tokens[:, 0]
-
-
-def _only(gain: Tensor, token: int, rows: Tensor) -> Tensor:
-    """(N, B, V) where ``rows`` (N, B) may write nothing but ``token``."""
-    others = torch.arange(gain.shape[-1], device=gain.device) != token
-    return gain.masked_fill(rows[..., None] & others, -torch.inf)
 
 
 class State(NamedTuple):
