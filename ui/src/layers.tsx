@@ -105,7 +105,7 @@ function Picture({ heat, log, name }: { heat: Heat; log: boolean; name: string }
         <span>{number(least(low, log))}</span>
         <i style={{ background: `linear-gradient(90deg, ${VIRIDIS.join()})` }} />
         <span>{number(least(high, log))}</span>
-        <span class="mute">steps {whole(heat.steps[0] ?? 0)} to {whole(heat.steps.at(-1) ?? 0)}; empty: not measured or not finite</span>
+        <span class="mute">steps {whole(heat.steps[0] ?? 0)} to {whole(heat.steps.at(-1) ?? 0)}; empty: not measured or not finite{log && '; red: 0'}</span>
       </p>
     </figure>
   )
@@ -128,13 +128,15 @@ function draw(canvas: HTMLCanvasElement, { layers: rows, steps, values }: Heat, 
   const picture = ctx.createImageData(canvas.width, canvas.height)
   for (let i = 0; i < values.length; i++) {
     const v = size(values[i]!, log)
-    if (!isFinite(v)) continue
-    const [r, g, b] = colour((v - low) / (high - low))
+    const zero = log && values[i] === 0 // nothing flows there: no gap, but what is looked for
+    if (!isFinite(v) && !zero) continue
+    const [r, g, b] = zero ? ZERO : colour((v - low) / (high - low))
     picture.data.set([r, g, b, 255], i * 4)
   }
   ctx.putImageData(picture, 0, 0)
 }
 
+const ZERO: [number, number, number] = [200, 40, 30]
 const STOPS = VIRIDIS.map((c) => [1, 3, 5].map((i) => parseInt(c.slice(i, i + 2), 16)) as [number, number, number])
 
 function colour(share: number): [number, number, number] {
