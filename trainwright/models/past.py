@@ -30,10 +30,12 @@ class Past:
     memories: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # keys and values of a memory, by layer
     memory_mask: Tensor | None = None
     table: Turns | None = None  # of all places that there is room for, where positions are rotary
+    owners: Tensor = field(init=False)  # (N,) which of the first sequences each goes on
     even: bool = field(init=False)  # whether all have read as many tokens
     mask: Tensor | None = field(init=False, default=None)  # (N, 1, 1, S) of the next step; None where all is real
 
     def __post_init__(self) -> None:
+        self.owners = torch.arange(len(self.lengths), device=self.lengths.device)
         self.even = bool((self.lengths == self.longest).all())  # the wait
         self._prepare()
 
@@ -84,8 +86,12 @@ class Past:
         """The sequences ``rows`` (M,) of it, each as a copy."""
         out = Past(self.lengths[rows], self.longest)
         out.keys, out.values = ([_picked(t, rows, self.longest) for t in kept] for kept in (self.keys, self.values))
-        out.memories = [(k[rows], v[rows]) for k, v in self.memories]
         out.table = self.table
+        out.owners = self.owners[rows]
+        if torch.equal(out.owners, self.owners):  # beams of one input have the same memory; the wait
+            out.memories, out.memory_mask = self.memories, self.memory_mask
+            return out
+        out.memories = [(k[rows], v[rows]) for k, v in self.memories]
         out.memory_mask = None if self.memory_mask is None else self.memory_mask[rows]
         return out
 
@@ -104,6 +110,6 @@ def _widened(kept: Tensor, room: int) -> Tensor:
 
 def _picked(kept: Tensor, rows: Tensor, longest: int) -> Tensor:
     """Some rows, with a little room: a search picks anew at each step, and what is not read need not be copied."""
-    out = kept.new_zeros(len(rows), kept.shape[1], longest + 8, kept.shape[3])
-    out[:, :, :longest] = kept[:, :, :longest][rows]
+    out = kept.new_empty(len(rows), kept.shape[1], longest + 8, kept.shape[3])
+    out[:, :, :longest], out[:, :, longest:] = kept[:, :, :longest][rows], 0.0
     return out
