@@ -146,9 +146,11 @@ def predict(
 
 def _composes(run: str) -> bool:
     """Whether the run writes music; a run of a module of the user's own does not."""
+    folder = run_folder(run)  # a mistake there needs no torch
+
     from trainwright.runs.compose import composes
 
-    return composes(run_folder(run))
+    return composes(folder)
 
 
 def _flags(choice: dict[str, float | int | None]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from trainwright.core.events import Difference, RunEnded, advance
 from trainwright.core.facts import Facts, LossFacts
 from trainwright.core.finding import Advice, Evidence, Finding, Patch, Rule
@@ -10,6 +12,8 @@ from trainwright.rules.patients import patient
 from trainwright.rules.reading import number, standing
 from trainwright.rules.upstream import ALL
 
+_MUCH = 0.1  # of what the linear model gains over guessing
+
 
 def check(evidence: Evidence) -> Finding | None:
     """The loss beside that of the linear baseline on the same records, by the interval of their difference."""
@@ -17,7 +21,9 @@ def check(evidence: Evidence) -> Finding | None:
     apart = ended.differences.get("linear", {}).get("loss") if ended else None
     if ended is None or apart is None or not apart.low > 0:
         return None
-    linear = ended.baselines.get("linear", {}).get("loss", float("nan"))
+    linear, constant = (ended.baselines.get(name, {}).get("loss", math.nan) for name in ("linear", "constant"))
+    if apart.value < _MUCH * (constant - linear):  # beside what there is to gain, that is little
+        return None
     now = standing(evidence)
     falling = now is not None and now.falling
     return Finding(
@@ -37,12 +43,23 @@ def check(evidence: Evidence) -> Finding | None:
 
 @rules.add("below_linear")
 def below_linear() -> Rule:
-    """The final loss is worse than the linear baseline's, and the 95 % interval of the difference leaves no doubt."""
+    """The final loss is worse than the linear baseline's, and the 95 % interval of the difference leaves no doubt.
+
+    A difference of less than a tenth of what the linear model gains over the constant one is let pass.
+    """
 
     def ended(low: float, high: float) -> Evidence:
         evidence = patient(Facts(loss=LossFacts(guess=1.0, start=1.0)), [0.5] * 200, over=True)
         apart = {"linear": {"loss": Difference((low + high) / 2, low, high)}}
-        told = RunEnded(200, "finished", "", 1.0, {"test/loss": 0.5}, {"linear": {"loss": 0.3}}, differences=apart)
+        told = RunEnded(
+            200,
+            "finished",
+            "",
+            1.0,
+            {"test/loss": 0.5},
+            {"linear": {"loss": 0.3}, "constant": {"loss": 1.0}},
+            differences=apart,
+        )
         advance(evidence.view, told)
         return evidence
 

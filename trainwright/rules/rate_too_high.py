@@ -31,7 +31,8 @@ def check(evidence: Evidence) -> Finding | None:
     rose = bad.loss > _ABOVE * max(bad.guess, floor) and bad.loss > 1.2 * max(
         best, bad.start if bad.start == bad.start else 0
     )
-    wild = bad.loss > _ABOVE * bad.guess and float(np.std(losses[-size:])) > bad.guess and not bad.falling
+    swings = float(np.std(losses[-size:])) > bad.guess and not bad.falling
+    wild = swings and bad.loss > _ABOVE * bad.guess and not bad.loss < 0.9 * bad.start
     if not (move > _UPDATE or rose or wild):
         return None
     rate = evidence.view.steps[-1].lr
