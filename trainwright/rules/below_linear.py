@@ -51,15 +51,9 @@ def below_linear() -> Rule:
     def ended(low: float, high: float) -> Evidence:
         evidence = patient(Facts(loss=LossFacts(guess=1.0, start=1.0)), [0.5] * 200, over=True)
         apart = {"linear": {"loss": Difference((low + high) / 2, low, high)}}
-        told = RunEnded(
-            200,
-            "finished",
-            "",
-            1.0,
-            {"test/loss": 0.5},
-            {"linear": {"loss": 0.3}, "constant": {"loss": 1.0}},
-            differences=apart,
-        )
+        simple = {"linear": {"loss": 0.3}, "constant": {"loss": 1.0}}
+        scores = {"test/loss": 0.5}
+        told = RunEnded(200, "finished", "", 1.0, scores, simple, differences=apart)
         advance(evidence.view, told)
         return evidence
 
