@@ -6,7 +6,7 @@ from trainwright.core.facts import Facts, LayerFacts, LossFacts
 from trainwright.core.finding import Edit, Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import SILENCING, failing, figure, layers, percent, probes
+from trainwright.rules.reading import SILENCING, failing, figure, layers, percent, probes, rounded
 from trainwright.rules.upstream import BEFORE_LAYERS
 
 _MOST = 0.4
@@ -40,7 +40,7 @@ def check(evidence: Evidence) -> Finding | None:
         why="A ReLU that is 0 for every sample has no slope, so its unit never learns again. Too high a rate or very "
         "large inputs push units there.",
         fixes=(
-            Patch({"optimizer.lr": rate / 10}),
+            Patch({"optimizer.lr": rounded(rate / 10)}),
             Edit("use leaky ReLU or GELU"),
             Edit("draw the weights of the dead units anew"),
         ),

@@ -30,7 +30,7 @@ def check(evidence: Evidence) -> Finding | None:
     if not (ratio > _RATIO or large > _LARGE):
         return None
     bad, before = failing(evidence), layers[0].deviation
-    if before <= _BEFORE and (bad is None or ratio <= _RATIO):
+    if bad is None and before <= _BEFORE:
         return None
     what = (
         f"column {values.widest} of {name} is {number(ratio)} times as wide as most"

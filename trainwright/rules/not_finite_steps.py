@@ -8,7 +8,7 @@ from trainwright.core.events import StepSkipped, advance
 from trainwright.core.finding import Advice, Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import number
+from trainwright.rules.reading import number, rounded
 
 
 def check(evidence: Evidence) -> Finding | None:
@@ -23,7 +23,7 @@ def check(evidence: Evidence) -> Finding | None:
     known = bool(first.suspects)
     ended = evidence.view.ended
     broken = ended is not None and ended.outcome == "failed"
-    patch = (Patch({"optimizer.lr": rate / 10, "clip": 1.0}),) if rate == rate and not known else ()
+    patch = (Patch({"optimizer.lr": rounded(rate / 10), "clip": 1.0}),) if rate == rate and not known else ()
     return Finding(
         rule="not_finite_steps",
         severity="error" if broken or len(skipped) > 3 else "warning",
@@ -64,7 +64,7 @@ def _taken(evidence: Evidence) -> Finding | None:
         evidence={"steps": len(bad), "first": bad[0], "learning rate": rate},
         why="Numbers grew until they overflowed, or a logarithm or a quotient met 0. From then on all weights are NaN.",
         fixes=(
-            *((Patch({"optimizer.lr": rate / 10, "clip": 1.0}),) if rate == rate else ()),
+            *((Patch({"optimizer.lr": rounded(rate / 10), "clip": 1.0}),) if rate == rate else ()),
             Advice("look for log, exp, sqrt and quotients in model and loss, and keep them away from 0"),
         ),
     )

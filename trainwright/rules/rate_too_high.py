@@ -10,7 +10,7 @@ from trainwright.core.facts import Facts, LossFacts
 from trainwright.core.finding import Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import curve, everywhere, failing, number, percent, probes, window
+from trainwright.rules.reading import curve, everywhere, failing, number, percent, probes, rounded, window
 from trainwright.rules.upstream import BEFORE_RATE
 
 _UPDATE = 0.05  # of a weight, each step
@@ -49,7 +49,11 @@ def check(evidence: Evidence) -> Finding | None:
         evidence={"learning rate": rate, "update, relative": move, "lowest window": best, **bad.numbers},
         why="Steps that are too long jump over the valley: the loss swings or climbs, units die, and what one step "
         "learns the next one destroys.",
-        fixes=(Patch({"optimizer.lr": rate / 10}), Patch({"optimizer.lr": rate / 100}), Patch({"clip": 1.0})),
+        fixes=(
+            Patch({"optimizer.lr": rounded(rate / 10)}),
+            Patch({"optimizer.lr": rounded(rate / 100)}),
+            Patch({"clip": 1.0}),
+        ),
     )
 
 

@@ -130,6 +130,11 @@ def everywhere(probe: Probed, name: str) -> Iterator[tuple[str, float]]:
             yield layer, numbers[name]
 
 
+def rounded(x: float) -> float:
+    """To three digits, as a person would write it into a recipe."""
+    return float(f"{x:.3g}")
+
+
 def number(x: float) -> str:
     """As it reads in a sentence."""
     if not math.isfinite(x):
