@@ -6,7 +6,7 @@ from trainwright.core.facts import Facts, LayerFacts, LossFacts
 from trainwright.core.finding import Edit, Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import SILENCING, failing, figure, layers, percent, probes, rounded
+from trainwright.rules.reading import SILENCING, failing, figure, layers, percent, probes, rate_of, rounded
 from trainwright.rules.upstream import BEFORE_LAYERS
 
 _MOST = 0.4
@@ -30,7 +30,7 @@ def check(evidence: Evidence) -> Finding | None:
         return None
     units = layers(evidence)[worst].shape
     count = units[0] if len(units) == 3 else units[-1] if units else 0
-    rate = evidence.view.steps[-1].lr if evidence.view.steps else evidence.facts.optimizer.lr
+    rate = rate_of(evidence)
     return Finding(
         rule="dead_units",
         severity="error" if share == 1.0 or bad else "warning",

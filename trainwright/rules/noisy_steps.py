@@ -8,7 +8,7 @@ from trainwright.core.facts import Facts, LossFacts
 from trainwright.core.finding import Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import curve, failing, gravity, number, rounded, window
+from trainwright.rules.reading import curve, failing, gravity, number, rate_of, rounded, window
 from trainwright.rules.upstream import BEFORE_SLOW
 
 _SMALL = 8
@@ -32,7 +32,7 @@ def check(evidence: Evidence) -> Finding | None:
         evidence={"batch size": size, "deviation of the loss": swing, **bad.numbers},
         why="Each step follows a few samples and undoes what others taught. Larger batches or a smaller rate average "
         "that out.",
-        fixes=(Patch({"batch_size": 32}), Patch({"optimizer.lr": rounded(evidence.view.steps[-1].lr / 10)})),
+        fixes=(Patch({"batch_size": 32}), Patch({"optimizer.lr": rounded(rate_of(evidence) / 10)})),
     )
 
 

@@ -8,7 +8,7 @@ from trainwright.core.events import StepSkipped, advance
 from trainwright.core.finding import Advice, Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import number, rounded
+from trainwright.rules.reading import number, rate_of, rounded
 
 
 def check(evidence: Evidence) -> Finding | None:
@@ -53,8 +53,7 @@ def _taken(evidence: Evidence) -> Finding | None:
     if not bad:
         return None
     before = [v for step, v in evidence.view.losses.items() if step < bad[0]][-1:]
-    rates = [e.lr for e in evidence.view.steps if e.lr == e.lr]
-    rate = rates[-1] if rates else evidence.facts.optimizer.lr
+    rate = rate_of(evidence)
     at_once = "from the first step" if not before else f"it was {number(before[0])} the step before"
     return Finding(
         rule="not_finite_steps",

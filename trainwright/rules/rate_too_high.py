@@ -10,7 +10,7 @@ from trainwright.core.facts import Facts, LossFacts
 from trainwright.core.finding import Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import curve, everywhere, failing, number, percent, probes, rounded, window
+from trainwright.rules.reading import curve, everywhere, failing, number, percent, probes, rate_of, rounded, window
 from trainwright.rules.upstream import BEFORE_RATE
 
 _UPDATE = 0.05  # of a weight, each step
@@ -35,11 +35,12 @@ def check(evidence: Evidence) -> Finding | None:
     wild = swings and bad.loss > _ABOVE * bad.guess and not bad.loss < 0.9 * bad.start
     if not (move > _UPDATE or rose or wild):
         return None
-    rate = evidence.view.steps[-1].lr
+    rate = rate_of(evidence)
+    low = min(best, bad.start) if bad.start == bad.start else best
     reason = (
         f"each step moves the weights by {percent(move)} of their size"
         if move > _UPDATE
-        else f"the loss rose to {number(bad.loss)}, and was {number(best)} on the way"
+        else f"the loss rose to {number(bad.loss)}, and was {number(low)}"
     )
     return Finding(
         rule="rate_too_high",

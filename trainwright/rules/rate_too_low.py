@@ -9,7 +9,7 @@ from trainwright.core.facts import Facts, LossFacts
 from trainwright.core.finding import Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import everywhere, gravity, number, percent, probes, rounded, standing
+from trainwright.rules.reading import everywhere, gravity, number, percent, probes, rate_of, rounded, standing
 from trainwright.rules.upstream import BEFORE_SLOW
 
 _UPDATE = 1e-4  # of a weight, each step
@@ -31,7 +31,7 @@ def check(evidence: Evidence) -> Finding | None:
     still = move < _UPDATE
     if not (slow or still):
         return None
-    rate = evidence.view.steps[-1].lr
+    rate = rate_of(evidence)
     moved = f" (each step moves the weights by {percent(move)} of their size)" if moves else ""
     return Finding(
         rule="rate_too_low",

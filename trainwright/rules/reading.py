@@ -130,6 +130,12 @@ def everywhere(probe: Probed, name: str) -> Iterator[tuple[str, float]]:
             yield layer, numbers[name]
 
 
+def rate_of(evidence: Evidence) -> float:
+    """The learning rate that the recipe says: the highest there was, as a schedule may have lowered it since."""
+    rates = [e.lr for e in evidence.view.steps if e.lr == e.lr]
+    return max(rates, default=evidence.facts.optimizer.lr)
+
+
 def rounded(x: float) -> float:
     """To three digits, as a person would write it into a recipe."""
     return float(f"{x:.3g}")
