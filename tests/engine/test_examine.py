@@ -101,6 +101,23 @@ def test_forgotten_layers_and_weights_that_are_cut_off_are_named(data: tuple[Ten
     assert set(facts.unreached) == {"b.weight", "b.bias", "c.weight", "c.bias"}
 
 
+class Reading(nn.Module):
+    """Uses a layer's weights without calling it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.a.weight, self.a.bias)
+
+
+def test_a_layer_whose_weights_are_read_counts_as_called(data: tuple[Tensor, Tensor]) -> None:
+    facts = examined(Reading(), *data)
+    assert not facts.unused
+    assert not facts.unreached
+
+
 def test_weights_that_the_optimizer_does_not_know_are_named(data: tuple[Tensor, Tensor]) -> None:
     x, y = data
     model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))

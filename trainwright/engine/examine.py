@@ -130,7 +130,7 @@ def _through(subject: Subject, facts: Facts) -> Facts:
         output=facts.output if output is None else output_of(output.detach(), last, axis, subject.target),
         loss=nature,
         layers=layers,
-        unused=tuple(_unused(subject.model, called)),
+        unused=tuple(_unused(subject.model, called, gradients)),
         unreached=tuple(name for name, g in gradients.items() if g is None)[:_FEW],
     )
 
@@ -289,13 +289,14 @@ def _alike(weight: Tensor) -> float:
     return 1 - len(torch.unique(rows, dim=0)) / len(rows) if rows.shape[1] else 0.0
 
 
-def _unused(model: nn.Module, called: set[nn.Module | None]) -> list[str]:
-    """Modules with weights that the pass did not call, the outermost; a weight read by its parent counts as called."""
+def _unused(model: nn.Module, called: set[nn.Module | None], gradients: Mapping[str, Tensor | None]) -> list[str]:
+    """Modules with weights that the pass did not call, the outermost; what a parent reads of them counts as called."""
     idle: list[str] = []
     for name, module in model.named_modules():
         inner = [m for m in module.modules() if any(True for _ in m.parameters(recurse=False))]
-        if name and inner and not any(m in called for m in inner) and not any(name.startswith(i + ".") for i in idle):
-            idle.append(name)
+        read = any(g is not None for n, g in gradients.items() if n.startswith(name + "."))
+        if name and inner and not read and not any(m in called for m in inner):
+            idle += [] if any(name.startswith(i + ".") for i in idle) else [name]
     return idle[:_FEW]
 
 
