@@ -210,7 +210,7 @@ def test_the_reference_mentions_everything_that_can_be_written() -> None:
     files = {"task": "tasks", "model": "models", "loss": "losses", "optimizer": "optimizers"}
     files |= {"schedule": "schedules", "source": "sources", "layer": "layers", "init": "inits", "observer": "observers"}
     files |= {"augmentation": "augmentations", "set": "sets", "metric": "metrics", "step": "steps"}
-    files |= {"tokenizer": "tokenizers"}
+    files |= {"tokenizer": "tokenizers", "rule": "rules"}
     assert files.keys() == KINDS.keys()
     for kind, registry in KINDS.items():
         for name in registry.names():
