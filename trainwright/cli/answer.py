@@ -146,7 +146,9 @@ def predict(
 
 def _composes(run: str) -> bool:
     """Whether the run writes music; a run of a module of the user's own does not."""
-    folder = run_folder(run)  # a mistake there needs no torch
+    if not Path(run).expanduser().is_dir():  # that is said once it is known what was asked
+        return False
+    folder = run_folder(run)
 
     from trainwright.runs.compose import composes
 
