@@ -58,6 +58,7 @@ RULES: Mapping[str, tuple[int, ...]] = {
     "not_finite_data": (2,),
     "rate_too_high": (4,),
     "rate_too_low": (5,),
+    "no_signal": (23,),
     "noisy_steps": (6, 32),
     "stopped_early": (8,),
     "vanishing_gradient": (9,),

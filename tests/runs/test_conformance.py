@@ -780,10 +780,6 @@ def test_every_built_in_task_keeps_every_promise(case: BuiltIn) -> None:
     assert len(promises) == len(PROMISES)
 
 
-def test_no_built_in_task_is_left_out() -> None:
-    assert {c.name for c in BUILT_IN} == set(tasks.names())
-
-
 def test_a_speech_model_that_hears_the_padding_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctc, "_silenced", lambda x, lengths: x + 0.1)
     found = broken(check_task(ctc.Recognition, ctc.model_for, ctc.records(24), ctc.unlabelled))
