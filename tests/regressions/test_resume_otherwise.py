@@ -45,7 +45,7 @@ def go_on(run: Path, **other: Any) -> tw.Run:
         ({"init": "orthogonal"}, "init: is 'orthogonal', but this run began with none"),
         (
             {"init_from": "elsewhere.safetensors"},
-            "init_from: is .*there.safetensors.*, but this run began with none",
+            "init_from: is .*elsewhere.safetensors.*, but this run began with none",
         ),
         ({"monitor": "accuracy"}, "monitor: is 'accuracy', but this run began with none"),
         ({"freeze": ["weight"]}, r"freeze: is \['weight'\], but this run began with none"),
