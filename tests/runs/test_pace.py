@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,9 @@ from trainwright.engine.packing import Snapshot
 def test_a_budget_in_time_counts_the_checkpoints_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own, cost = checkpoint.write, 0.2
 
-    def slow(snapshot: Snapshot, folder: Path, step: int) -> Path:
+    def slow(snapshot: Snapshot, folder: Path, step: int, *more: Any) -> Path:
         time.sleep(cost)
-        return own(snapshot, folder, step)
+        return own(snapshot, folder, step, *more)
 
     monkeypatch.setattr(checkpoint, "write", slow)
     recipe = {

@@ -14,7 +14,7 @@ from torch import nn
 from trainwright.core.config import Budget
 from trainwright.core.errors import RanksError, TrainwrightError, UserError
 from trainwright.core.events import Observer
-from trainwright.engine import disk
+from trainwright.engine import checkpoint, disk
 from trainwright.engine.ranks import launched, run_ranks
 from trainwright.engine.runtime import Runtime
 from trainwright.runs.assemble import Pieces, assemble, try_first
@@ -22,6 +22,7 @@ from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.changed import Changes, changed
 from trainwright.runs.console import Console
 from trainwright.runs.directory import (
+    CHECKPOINTS,
     CONFIG,
     MANIFEST,
     PROCESSOR,
@@ -347,6 +348,10 @@ def _opened(folder: Path, code: int, attempts: int = 0) -> Run:
     ended = run.view.ended
     if code and (ended is None or ended.outcome != "interrupted"):
         told = f"the ranks failed, their message is above; {folder} tells how far they came"
-        more = f"; go on from the last checkpoint: trainwright resume {folder}" if run.view.checkpoints else ""
+        more = (
+            f"; go on from the last checkpoint: trainwright resume {folder}"
+            if checkpoint.steps(folder / CHECKPOINTS)
+            else ""
+        )
         raise RanksError(told + more, code)
     return run
