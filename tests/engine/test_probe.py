@@ -81,3 +81,10 @@ def test_without_a_clock_every_rank_probes_the_same_steps() -> None:
     asked = [[i for i in range(1, 401) if pace.due(i)] for pace in paces]
     assert asked[0] == asked[1]
     assert 10 <= len(asked[0]) <= 24
+
+
+def test_what_the_rules_took_is_counted_once() -> None:
+    pace = Pace(100)
+    pace.paid(0.5)
+    pace.judged(0.25)
+    assert (pace.spent, pace.latest) == (0.75, 0.75)

@@ -163,6 +163,13 @@ def test_a_recipe_is_examined_without_being_trained(tmp_path: Path, monkeypatch:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("budget", ["1 day", "2 hours", "90 seconds", "7 steps"])
+def test_a_recipe_is_examined_whatever_its_budget_counts(budget: str) -> None:
+    assert checkup("wine", {"budget": budget}).facts.steps == (
+        7 if "steps" in budget else checkup("wine").facts.per_epoch
+    )
+
+
 def test_every_event_is_read_as_it_was_written(tmp_path: Path) -> None:
     seen: list[Event] = []
     run = fit(net(), tmp_path, epochs=2, observers=[lambda e: seen.append(e)])

@@ -57,15 +57,14 @@ class Pace:
         return self.spent + self.latest <= SHARE * trained
 
     def paid(self, seconds: float) -> None:
-        """What a probe, and the rules that read it, took."""
+        """What a probe took."""
         self.latest = seconds
         self.spent += seconds
 
-    @property
-    def share(self) -> float:
-        """Of the training's time, what was taken."""
-        whole = self.clock() - self.began - self.spent if self.began >= 0 else 0.0
-        return self.spent / whole if whole > 0 else 0.0
+    def judged(self, seconds: float) -> None:
+        """What the rules took that read it."""
+        self.latest += seconds
+        self.spent += seconds
 
 
 class Probe:

@@ -27,12 +27,10 @@ def check(evidence: Evidence) -> Finding | None:
     losses = curve(evidence)
     size = window(evidence, len(losses))
     best = min(float(losses[i : i + size].mean()) for i in range(0, len(losses) - size + 1, max(1, size // 2)))
-    floor = min(max(bad.guess, 0.0), best if best > 0 else bad.guess)
-    rose = bad.loss > _ABOVE * max(bad.guess, floor) and bad.loss > 1.2 * max(
-        best, bad.start if bad.start == bad.start else 0
-    )
+    above = bad.loss > _ABOVE * bad.guess
+    rose = above and bad.loss > 1.2 * max(best, bad.start if bad.start == bad.start else 0)
     swings = float(np.std(losses[-size:])) > bad.guess and not bad.falling
-    wild = swings and bad.loss > _ABOVE * bad.guess and not bad.loss < 0.9 * bad.start
+    wild = swings and above and not bad.loss < 0.9 * bad.start
     if not (move > _UPDATE or rose or wild):
         return None
     rate = rate_of(evidence)

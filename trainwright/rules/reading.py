@@ -21,7 +21,7 @@ EARLY = 200  # steps, and one epoch, before which nothing is said while it goes 
 _PART = 0.3  # of the budget, likewise: many a network stands on a plateau before it learns
 _WINDOW = 50  # steps
 _LONGEST = 2000
-# what bends nothing when it stands before the loss
+# kinds of layers: with matrices or kernels, silent below 0, flat at their ends
 HEAVY = {"linear", "bilinear", "conv1d", "conv2d", "conv3d", "rnn", "lstm", "gru", "multiheadattention", "dense"}
 SILENCING = {"relu", "relu6", "threshold", "hardshrink", "softshrink"}
 FLAT_ENDED = {"sigmoid", "tanh", "hardsigmoid", "hardtanh", "softsign"}

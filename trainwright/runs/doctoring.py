@@ -144,7 +144,7 @@ class Doctor:
             return []
         finally:
             if isinstance(event, Probed):
-                self.pace.paid(self.pace.latest + time.perf_counter() - began)
+                self.pace.judged(time.perf_counter() - began)
 
     def _gives_up(self, error: Exception, what: str) -> None:
         self._probe = None

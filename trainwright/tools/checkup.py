@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainwright.core.config import Budget
 from trainwright.core.errors import UserError
 from trainwright.core.events import Found
 from trainwright.engine.runtime import Runtime
@@ -58,7 +59,7 @@ def checked_recipe(recipe: str | Path, changes: Mapping[str, Any] | None, report
         try_first(pieces)
         begin(pieces, *rule_of(config.init))
         take(pieces)
-        timed = "second" in config.budget or "minute" in config.budget or "hour" in config.budget
+        timed = Budget.read(config.budget).unit == "seconds"  # how many steps that is, only a training measures
         steps = pieces.per_epoch if timed else in_steps(config.budget, pieces.per_epoch, None)
         doctor = Doctor(pieces, steps)
         examined = doctor.examined()
