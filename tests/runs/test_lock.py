@@ -18,9 +18,8 @@ import os, sys, time
 from pathlib import Path
 from trainwright.runs.lock import Lock
 held = Lock(Path(sys.argv[1]))
-child = os.fork() if sys.argv[2] == "fork" else 1
-if child:
-    print(child, flush=True)
+if sys.argv[2] == "alone" or not os.fork():
+    print(os.getpid(), flush=True)
 time.sleep(60)
 """
 
@@ -50,6 +49,17 @@ def test_a_second_writer_is_told_who_is_the_first(tmp_path: Path) -> None:
     held.release()
     assert not locked(tmp_path)
     Lock(tmp_path).release()
+
+
+def test_a_dead_owners_child_has_a_moment_to_close_its_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = owner(tmp_path)
+    made.kill()
+    made.communicate()
+    answers = [False, True]
+    monkeypatch.setattr(lock, "_PAUSE", 0)
+    monkeypatch.setattr(lock, "_taken", lambda _: answers.pop(0))
+    Lock(tmp_path).release()
+    assert not answers
 
 
 @pytest.mark.usefixtures("_either")

@@ -46,9 +46,11 @@ class Lock:
             instead = "make it writable, or copy the run to a place that is"
             raise CannotCreateError(str(folder), f"cannot be written: {error.strerror}", instead) from None
         if not _taken(self._file):
-            os.close(self._file)
-            told = f"{folder}: is being trained by {_owner(folder / LOCK)}"
-            raise LockedError(f"{told}; wait for it, or stop it first")
+            owner = _owner(folder / LOCK)
+            if owner or not _taken(self._file):  # a dead owner's newborn child may have needed that moment to close it
+                os.close(self._file)
+                told = f"{folder}: is being trained by {owner or 'another process'}"
+                raise LockedError(f"{told}; wait for it, or stop it first")
         _sign(self._file)
         _not_in_forks(self)
 
@@ -138,14 +140,14 @@ def _sign(file: int) -> None:
 
 
 def _owner(path: Path) -> str:
-    """Who holds the lock; waits a moment for an owner who has yet to sign."""
+    """Who holds the lock, or nothing; waits a moment for an owner who has yet to sign."""
     for _ in range(_TRIES):
         with suppress(OSError, ValueError, KeyError, TypeError):
             told = json.loads(path.read_text(encoding="utf-8"))
             if told["host"] != socket.gethostname() or _alive(int(told["process"])):
                 return f"process {told['process']} on {told['host']} since {told['since']}"
         time.sleep(_PAUSE)
-    return "another process"
+    return ""
 
 
 def _alive(pid: int) -> bool:
