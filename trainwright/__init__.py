@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trainwright.tools.new import new
     from trainwright.tools.replay import replay
     from trainwright.tools.seeds import repeat
+    from trainwright.tools.tune import tune
     from trainwright.tools.verify import verify
 
 # Where each public name lives: torch is imported when one is first used, so that `import trainwright` is instant.
@@ -69,6 +70,7 @@ _HOMES = {
     "resume": "runs.train",
     "train": "runs.train",
     "train_step": "engine.step",
+    "tune": "tools.tune",
     "verify": "tools.verify",
     "watch": "runs.watching",
 }
@@ -110,6 +112,7 @@ __all__ = [
     "resume",
     "train",
     "train_step",
+    "tune",
     "verify",
     "watch",
 ]

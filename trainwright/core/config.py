@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from trainwright.core.errors import UserError
 from trainwright.core.schema import validate
+from trainwright.core.span import Span
 
 _UNITS = {
     "epoch": ("epochs", 1.0),
@@ -84,7 +85,7 @@ class RunConfig(BaseModel):
         default_factory=lambda: {"name": "standard"},
         description="what a step does: {name, options}; see docs/howto/own-step.md",
     )
-    batch_size: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+    batch_size: Annotated[int, Field(ge=1), Span(16, 512, log=True)] | Literal["all"] = Field(
         64, description="samples per optimizer step over all ranks; 'all' is batch gradient descent, 1 stochastic"
     )
     micro_batch: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
@@ -209,6 +210,17 @@ class RunConfig(BaseModel):
         default_factory=lambda: {"mode": "advise"},
         description='who looks whether something is wrong: { mode = "advise" } examines before the first step, probes '
         'while it trains, says what it finds and changes nothing; "off" is nobody',
+    )
+    score: Literal["all", "valid"] = Field(
+        "all",
+        description="what the finished model is scored on: 'all' is the validation and the test part, with intervals, "
+        "beside simple models; 'valid' is the validation part alone, and no curves are drawn, as in the trials of a "
+        "search, for which the test part stays unseen",
+    )
+    tune: Spec = Field(
+        default_factory=dict,
+        description='what `trainwright tune` searches, and how: { space = { "optimizer.lr" = "1e-5..1e-1:log" }, '
+        "trials = 40 }; a training does not read it; see docs/howto/tune.md",
     )
     pace: Literal["plain"] = Field("plain", description="execution plan; 'plain' runs the model as it is written")
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import models
+from trainwright.core.span import Span
 from trainwright.models.activations import Activation, activation_of, dense
 
 Size = Annotated[int, Field(ge=1)]
@@ -43,10 +44,10 @@ class MLP(nn.Module):
         inputs: Annotated[int, Field(ge=0)],
         outputs: Size,
         cardinalities: tuple[Size, ...] = (),
-        width: Size = 256,
-        depth: Annotated[int, Field(ge=0)] = 2,
+        width: Annotated[int, Field(ge=1), Span(32, 512, log=True)] = 256,
+        depth: Annotated[int, Field(ge=0), Span(1, 6)] = 2,
         activation: Activation = "relu",
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        dropout: Annotated[float, Field(ge=0, lt=1), Span(0.0, 0.6)] = 0.0,
     ) -> None:
         super().__init__()
         if inputs + len(cardinalities) == 0:

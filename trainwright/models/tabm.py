@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import models
 from trainwright.core.model import Members
+from trainwright.core.span import Span
 from trainwright.models.activations import Activation, activation_of, dense
 from trainwright.models.dropout import Dropout
 from trainwright.models.line import Line
@@ -65,9 +66,9 @@ class TabM(nn.Module):
         edges: tuple[tuple[float, ...], ...],
         cardinalities: tuple[Size, ...] = (),
         members: Size = 16,
-        width: Size = 256,
-        depth: Size = 2,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        width: Annotated[int, Field(ge=1), Span(32, 512, log=True)] = 256,
+        depth: Annotated[int, Field(ge=1), Span(1, 6)] = 2,
+        dropout: Annotated[float, Field(ge=0, lt=1), Span(0.0, 0.6)] = 0.1,
         activation: Activation = "relu",
         numbers: Literal["piecewise", "periodic", "plain"] = "piecewise",
         size: Size = 24,

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 
 from trainwright.core.kinds import optimizers
+from trainwright.core.span import Span
 from trainwright.optim.groups import Params, decayed, moving
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -18,9 +19,9 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 def lion(
     params: Params,
     *,
-    lr: Annotated[float, Field(gt=0, le=1e6)] = 1e-4,
+    lr: Annotated[float, Field(gt=0, le=1e6), Span(1e-6, 1e-2, log=True)] = 1e-4,
     betas: tuple[Share, Share] = (0.9, 0.99),
-    weight_decay: Annotated[float, Field(ge=0)] = 0.1,
+    weight_decay: Annotated[float, Field(ge=0), Span(1e-4, 10.0, log=True)] = 0.1,
     decay_all: bool = False,
 ) -> Lion:
     """Steps by the sign of a running mean of the gradient, the weights shrunk apart from it.

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import optimizers
+from trainwright.core.span import Span
 from trainwright.optim.groups import Params, decayed, divided, is_matrix, moving
 
-Rate = Annotated[float, Field(gt=0, le=1e6)]
+Rate = Annotated[float, Field(gt=0, le=1e6), Span(1e-5, 1.0, log=True)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Scaling: TypeAlias = Literal["match_rms_adamw", "original"]
 
@@ -31,7 +32,7 @@ def muon(
     nesterov: bool = True,
     rounds: Annotated[int, Field(ge=1, le=99)] = 5,
     scaling: Scaling = "match_rms_adamw",
-    weight_decay: Annotated[float, Field(ge=0)] = 0.1,
+    weight_decay: Annotated[float, Field(ge=0), Span(1e-4, 1.0, log=True)] = 0.1,
     decay_all: bool = False,
     betas: tuple[Share, Share] = (0.9, 0.999),
     eps: Rate = 1e-8,

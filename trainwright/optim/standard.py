@@ -9,11 +9,12 @@ from pydantic import Field
 
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import optimizers
+from trainwright.core.span import Span
 from trainwright.optim.groups import Params, decayed
 
-Rate = Annotated[float, Field(gt=0, le=1e6)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Decay = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0, le=1e6), Span(1e-5, 1.0, log=True)]
+Share = Annotated[float, Field(ge=0, lt=1), Span(0.0, 0.99)]
+Decay = Annotated[float, Field(ge=0), Span(1e-6, 1.0, log=True)]
 Small = Annotated[float, Field(gt=0)]
 
 

@@ -26,6 +26,8 @@ CHECKPOINTS = "checkpoints"
 PLAYED, COMPOSED = "samples", "composed"  # music: after each evaluation, and when it was asked for
 INCIDENTS = "incidents"
 SEEDS = "seeds.json"  # of a folder of runs, one for each of several seeds
+STUDY = "study.json"  # of a folder of runs that a search made
+FOLDS = "folds.json"  # of a folder of runs, one for each fold
 BAD = "bad_samples.csv"
 _MINE = 0o700  # data, scores and weights are their owner's alone, who may open the folder to others
 METRICS = "metrics.csv"
@@ -89,7 +91,11 @@ def new_folder(out: str | Path | None, label: str) -> Path:
         if out is None:
             return new_folder(out, label)
         what, other = "exists and is not empty", "choose another folder"
-        if (folder / SEEDS).is_file():
+        if (folder / STUDY).is_file():
+            what, other = "holds a search", f"go on with it: trainwright tune {folder}"
+        elif (folder / FOLDS).is_file():
+            what, other = "holds a cross-validation", f"go on with it: trainwright crossval {folder}"
+        elif (folder / SEEDS).is_file():
             what, other = "holds runs of several seeds", f"go on with them: trainwright resume {folder}"
         elif (folder / MANIFEST).is_file():
             what, other = "holds a run already", "choose another folder, or move that run aside with --exist-ok"

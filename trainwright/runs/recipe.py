@@ -20,7 +20,7 @@ from trainwright.runs.begin import init_from
 from trainwright.runs.examples import EXAMPLES
 from trainwright.runs.measures import checked_metrics
 from trainwright.runs.observing import checked_specs
-from trainwright.runs.options import doctor
+from trainwright.runs.options import doctor, tune
 from trainwright.runs.plugins import load_plugins
 from trainwright.runs.understood import understood
 
@@ -107,6 +107,7 @@ def checked(config: RunConfig) -> Recipe:
     if config.init_from:
         check(init_from, config.init_from, "init_from")
     config = config.model_copy(update={"doctor": check(doctor, config.doctor, "doctor")})
+    check(tune, config.tune, "tune")
     data = _by_name(config.data)
     config = config.model_copy(update={"data": data})
     source_options, how = _data(data, split_options)

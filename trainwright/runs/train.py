@@ -183,7 +183,7 @@ def finished(a: Attempt, own: nn.Module | None = None) -> Run:
     """The run after its attempt: its curves drawn, and told what comes next."""
     run = Run(a.folder, own)
     if a.pieces.runtime.first:
-        if run.view.losses:
+        if run.view.losses and a.pieces.config.score == "all":  # of the many trials of a search, nobody looks at each
             _drawn(run, a)
         if a.console:
             a.console.end(run)

@@ -1,0 +1,110 @@
+"""The command that searches for the best values of a recipe."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainwright.cli.commands import commands, json_option, quiet_option, set_options
+from trainwright.cli.grammar import Settable
+from trainwright.cli.told import print_json, stdout_for_json
+from trainwright.cli.typed import settings_of
+
+if TYPE_CHECKING:
+    from trainwright.tools.searched import Search
+
+
+@commands.command(cls=Settable, short_help="Search for the best values of a recipe.")
+@click.argument("recipe", metavar="RECIPE|NAME|FOLDER")
+@set_options
+@click.option("--space", multiple=True, metavar="KEY[=RANGE]", help="What is searched; may be repeated.")
+@click.option("--trials", type=int, metavar="N", help="Trainings in all; 40 unless told.")
+@click.option("--time", metavar="AMOUNT", help="For all trials together, such as '2 hours'; with --workers, of each.")
+@click.option("--sampler", metavar="NAME", help="tpe, gp, cmaes, nsga2, random or grid; tpe unless told.")
+@click.option("--pruner", metavar="NAME", help="Ends trials early: median, hyperband or asha; none unless told.")
+@click.option("--objective", "objectives", multiple=True, metavar="NAME", help="score, seconds, size, or a metric.")
+@click.option("--search-seed", type=int, metavar="N", help="Of the search; the recipe's own seed stays as it is.")
+@click.option("--workers", type=int, default=1, metavar="N", help="Processes that train at once.")
+@click.option("--storage", metavar="ADDRESS", help="A database, such as sqlite:///search.db; a file unless told.")
+@click.option("--out", metavar="FOLDER", help="The folder of the search; runs/NAME-tune unless told.")
+@click.option("--join", is_flag=True, help="Only run trials of a search that is there; others end it.")
+@quiet_option
+@json_option
+def tune(
+    recipe: str,
+    settings: tuple[str, ...],
+    more: tuple[str, ...],
+    space: tuple[str, ...],
+    trials: int | None,
+    time: str | None,
+    sampler: str | None,
+    pruner: str | None,
+    objectives: tuple[str, ...],
+    search_seed: int | None,
+    workers: int,
+    storage: str | None,
+    out: str | None,
+    join: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Search for the values that are best on the validation part; score the best once on the test part.
+
+    \b
+    trainwright tune recipe.toml --space optimizer.lr=1e-5..1e-1:log --space model.depth=2..6 --trials 40
+    trainwright tune recipe.toml --space optimizer.lr --space optimizer.name=adamw,sgd --pruner hyperband
+    trainwright tune recipe.toml --workers 4 --time '2 hours'       the space as the recipe has it in [tune.space]
+    trainwright tune runs/digits-tune --trials 80                   goes on with a search, for more trials
+
+    A range is LOW..HIGH, with :log, :step=2 or (for a grid) :points=5 behind it, or values with commas between them; a
+    key alone has the range that its option suggests. The same command goes on with a search that was interrupted; in
+    another terminal, or on another machine that sees the folder, it helps with it.
+    """
+    changes = settings_of([*settings, *more], {})
+    with stdout_for_json(as_json):
+        from trainwright.tools.tune import tune as search
+
+        found = search(
+            recipe,
+            changes,
+            space=space or None,
+            trials=trials,
+            time=time,
+            sampler=sampler,
+            pruner=pruner,
+            objectives=objectives or None,
+            seed=search_seed,
+            workers=workers,
+            storage=storage,
+            out=out,
+            join=join,
+            quiet=quiet,
+            to_stderr=as_json,
+            say=_silence if quiet else _spoken,
+        )
+        lines = [] if quiet or as_json else found.lines()
+    if as_json:
+        print_json({"folder": str(found.path), **found.as_json()})
+    for line in lines:
+        click.echo(line)
+    if not quiet and not as_json:
+        click.echo(f"search   {found.path}  (best.toml, trials.csv, history.png, keys.png)")
+    return _ended(found, quiet)
+
+
+def _ended(found: Search, quiet: bool) -> int:
+    if not found.interrupted:
+        return 0
+    click.echo(f"interrupted; go on with it: trainwright tune {found.path}", err=True)
+    names: dict[str, Any] = dict(signal.Signals.__members__)
+    return 128 + int(names.get(found.interrupted, 2))
+
+
+def _spoken(text: str) -> None:
+    click.echo(text)
+
+
+def _silence(text: str) -> None:
+    """Nobody is told."""
