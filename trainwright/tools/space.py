@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from trainwright.core.config import patched
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import KINDS
 from trainwright.core.schema import options
@@ -139,17 +140,16 @@ def changes_of(space: Space, values: Mapping[str, Any], recipe: Mapping[str, Any
 
     Where a name is searched, the recipe's other options of that section are kept where the named thing has them.
     """
-    changes: dict[str, Any] = {}
+    sections: dict[str, Any] = {}
     for key, value in values.items():
         section, _, option = key.partition(".")
-        if option != "name" or section not in _NAMED:
-            changes[key] = value
-            continue
-        known = options(KINDS[section][value])
-        given = recipe.get(section)
-        kept = {k: v for k, v in given.items() if k in known} if isinstance(given, Mapping) else {}
-        changes[section] = {**kept, "name": value}
-    return changes
+        if option == "name" and section in _NAMED:
+            known, given = options(KINDS[section][value]), recipe.get(section)
+            kept = {k: v for k, v in given.items() if k in known} if isinstance(given, Mapping) else {}
+            sections[section] = {**kept, "name": value}
+    within = {k: v for k, v in values.items() if k.partition(".")[0] in sections and not k.endswith(".name")}
+    others = {k: v for k, v in values.items() if k.partition(".")[0] not in sections}
+    return {**patched(sections, within), **others}
 
 
 def applies(key: str, space: Space, values: Mapping[str, Any]) -> bool:

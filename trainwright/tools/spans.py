@@ -64,13 +64,26 @@ def _hint(key: str, recipe: Recipe, names: Sequence[str]) -> Any:
         raise UserError(key, "has too many names to try them all", f"name some, {known}")
     if top not in (*_SECTIONS, "data"):
         raise UserError(key, "its signature suggests no range", f"write one: --space {key}=LOW..HIGH")
+    if top == "task" and rest.startswith("loss."):
+        return _noted(key, _loss(recipe), KINDS["loss"], rest.partition(".")[2])
     chosen = list(names) or [getattr(recipe.config, top)["source" if top == "data" else "name"]]
     registry: Any = sources if top == "data" else KINDS[top]
+    return _noted(key, chosen, registry, rest)
+
+
+def _noted(key: str, chosen: Sequence[str], registry: Any, option: str) -> Any:
     fields = {n: f for c in chosen if c in registry for n, f in shape_of(registry[c]).model_fields.items()}
-    if rest not in fields:
-        raise UserError(key, f"unknown option of {', '.join(chosen)}", did_you_mean(rest, fields))
-    field = fields[rest]
+    if option not in fields:
+        raise UserError(key, f"unknown option of {', '.join(chosen)}", did_you_mean(option, fields))
+    field = fields[option]
     return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+
+
+def _loss(recipe: Recipe) -> list[str]:
+    """The name of the task's loss, where it has one."""
+    told = recipe.task.get("loss")
+    name = told.get("name") if isinstance(told, Mapping) else told
+    return [name] if isinstance(name, str) else []
 
 
 def _metadata(hint: Any) -> Iterator[Any]:

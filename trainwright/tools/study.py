@@ -65,9 +65,7 @@ class Plan:
         """Trials that there can be: of a grid, no more than it has points."""
         if self.sampler != "grid":
             return self.trials
-        points = 1
-        for span in self.space.values():
-            points *= len(span.grid())
+        points = len(grid(self.space))
         return points if self.trials is None else min(points, self.trials)
 
 
@@ -202,9 +200,9 @@ def proposed(study: Study, plan: Plan, number: int) -> tuple[int, dict[str, Any]
     """
     with quiet_optuna():
         study.sampler = sampler_of(plan, seed_of(plan.seed, "trial", number) % 2**32)
-        first = number == 0 and plan.first is not None and plan.sampler != "grid"
-        if first:
-            study.enqueue_trial({k: _scalar(v) for k, v in dict(plan.first or {}).items()})
+        asked = _asked(study, plan, number)
+        if asked is not None:
+            study.enqueue_trial({k: _scalar(v) for k, v in asked.items()})
         known = distributions(plan.space)
         always = {k: v for k, v in known.items() if not _depends(k, plan.space)}
         trial = study.ask(always)
@@ -213,6 +211,26 @@ def proposed(study: Study, plan: Plan, number: int) -> tuple[int, dict[str, Any]
             if key not in always and applies(key, plan.space, values):
                 values[key] = _value(plan.space[key], _suggested(trial, key, known[key]))
         return trial.number, {k: values[k] for k in plan.space if k in values}
+
+
+def _asked(study: Study, plan: Plan, number: int) -> Mapping[str, Any] | None:
+    """What is tried whoever proposes: the next point of a grid, or first of all what the recipe says."""
+    if plan.sampler != "grid":
+        return plan.first if number == 0 else None
+    taken = [values_of(t, plan.space) for t in study.get_trials(deepcopy=False) if t.state.name != "FAIL"]
+    return next((point for point in grid(plan.space) if point not in taken), None)
+
+
+def grid(space: Space) -> list[dict[str, Any]]:
+    """Every combination of values, without the keys that its names do not have."""
+    found: list[dict[str, Any]] = [{}]
+    for key, span in space.items():
+        found = [
+            {**point, **more}
+            for point in found
+            for more in ([{key: v} for v in span.grid()] if applies(key, space, point) else [{}])
+        ]
+    return found
 
 
 def _suggested(trial: Trial, key: str, known: BaseDistribution) -> Any:
@@ -235,9 +253,7 @@ def sampler_of(plan: Plan, seed: int) -> BaseSampler:
     """Who proposes the next trial."""
     from optuna import samplers
 
-    if plan.sampler == "grid":
-        return samplers.GridSampler({k: [_scalar(v) for v in r.grid()] for k, r in plan.space.items()}, seed=seed)
-    if plan.sampler == "random":
+    if plan.sampler in ("random", "grid"):
         return samplers.RandomSampler(seed=seed)
     if plan.sampler == "gp":
         return samplers.GPSampler(seed=seed, n_startup_trials=_STARTUP, warn_independent_sampling=False)

@@ -32,6 +32,8 @@ PRUNED, OUT_OF_TIME = "pruned", "the time of the search is over"
 WORKERS = "workers"
 _ALIKE = 3  # trials that fail for one reason before any succeeds: then it is not the values
 
+_AGAIN = 20  # proposals in a row that were tried already: then the space is taken to be used up
+
 State = Literal["finished", "pruned", "broken", "failed", "running", "lost"]
 
 
@@ -96,8 +98,17 @@ class Worker:
             largest = self.plan.largest
             if (largest is not None and len(asked) >= largest) or self._spent(asked):
                 return None
-            number, values = proposed(self.study, self.plan, len(trials))
-            return self._signed(number), values
+            return self._new(trials)
+
+    def _new(self, trials: Sequence[FrozenTrial]) -> tuple[int, dict[str, Any]] | None:
+        """A trial with values that none has had; None where none are proposed any more."""
+        had = [values_of(t, self.plan.space) for t in trials if "worker" in t.user_attrs]
+        for attempt in range(_AGAIN):
+            number, values = proposed(self.study, self.plan, len(trials) + attempt)
+            if values not in had:
+                return self._signed(number), values
+            self.study.tell(number, state=_state("FAIL"))  # it would reach what it reached before
+        return None
 
     def _signed(self, number: int) -> int:
         self._note(number, worker=self.name)
