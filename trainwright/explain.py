@@ -83,7 +83,9 @@ def explain(name: str | None = None) -> Page:
         return _kind(KINDS[name], fields.get(name))
     key = name.removeprefix("recipe.")
     if key in fields:
-        return Page(key, fields[key].doc, options=(fields[key],))
+        return Page(key, fields[key].doc, options=(fields[key], *_of_table(key).values()))
+    if (table := _of_table(key.partition(".")[0])) and key in table:
+        return Page(key, table[key].doc, options=(table[key],))
     first, _, rest = name.partition(".")
     if first in ("data", "split"):
         page = _of_data(name, rest)
@@ -263,6 +265,15 @@ def _options(factory: Callable[..., Any]) -> dict[str, Option]:
 def _keys() -> dict[str, Option]:
     """The keys of a recipe."""
     return {n: _read(o) for n, o in schema.options_of(RunConfig, {}).items()}
+
+
+def _of_table(key: str) -> dict[str, Option]:
+    """The options of a key that is a table of its own, by their dotted names."""
+    from trainwright.runs.options import doctor, tune
+
+    tables: dict[str, Callable[..., Any]] = {"doctor": doctor, "tune": tune}
+    known = _options(tables[key]) if key in tables else {}
+    return {f"{key}.{n}": replace(o, name=f"{key}.{n}") for n, o in known.items()}
 
 
 def _read(option: Option) -> Option:
