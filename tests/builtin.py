@@ -111,6 +111,19 @@ def chorales(n: int = 40, seed: int = 0) -> list[Record]:
     return found
 
 
+def tides(n: int = 80, seed: int = 0, gaps: bool = False) -> list[Record]:
+    """Two series with a daily rhythm, in units of their own, one of which rises; with ``gaps``, some are missing."""
+    rng = np.random.default_rng(seed)
+    found: list[Record] = []
+    for t in range(n):
+        day = 2 * np.pi * t / 24
+        told: dict[str, Any] = {"time": f"2024-{1 + t // 672:02}-{1 + t // 24 % 28:02} {t % 24:02}:00"}
+        told["sea"] = float(500 + 80 * np.sin(day) + t + rng.normal())
+        told["air"] = None if gaps and t % 9 == 4 else float(20 + 6 * np.cos(day) + 0.1 * rng.normal())
+        found.append(told)
+    return found
+
+
 CONVOLUTIONS: tuple[Any, ...] = (
     {"name": "conv", "filters": 4},
     "layer_norm",
@@ -225,6 +238,12 @@ BUILTIN: Sequence[Case] = (
         lambda: tasks["music_events"](context=24, per_beat=2, velocities=1, write=4, primer=3, transpose=2),
         built("gpt", {"size": "nano", "depth": 1}),
         chorales,
+    ),
+    Case(
+        "series of quantiles",
+        lambda: tasks["forecasting"](context=8, horizon=3, season=4, loss="quantile", quantiles=(0.1, 0.5, 0.9)),
+        built("series_rnn", {"units": 6, "dropout": 0.0}),
+        lambda n=80, seed=0: tides(n, seed, gaps=True),
     ),
     Case(
         "supervised",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import json
 import os
@@ -294,7 +295,6 @@ def sounds(root: Path) -> Path:
         (lambda p: pictures(p / "x") / "a" / "0.png", "is a single picture"),
         (lambda p: csv(p / "t.csv", [{"a": i, "target": 1} for i in range(9)]), "there is nothing to predict"),
         (lambda p: csv(p / "t.csv", [{"t": f"{i} x y", "y": i * 0.37} for i in range(60)]), "numbers from text"),
-        (lambda p: csv(p / "t.csv", [{"date": f"2024-01-{i:02d}", "y": i * 0.5} for i in range(1, 30)]), "forecasting"),
     ],
 )
 def test_what_cannot_be_trained_on_is_one_message_and_no_file(
@@ -360,6 +360,8 @@ def test_the_command_says_what_was_decided_and_what_comes_next(place: Path, capf
         ("multi30k_en_de/train.de.gz", "translation", None),
         ("cifar10_subset", "image_classification", None), ("clothing_subset", "image_classification", None),
         ("jsb_chorales/jsb-chorales-quarter.json", "music", None), ("nottingham", "music_events", None),
+        ("etth1", "forecasting", None), ("univariate_series/airline-passengers.csv", "forecasting", None),
+        ("univariate_series/daily-min-temperatures.csv", "forecasting", None),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("by", ["path", "name"])
@@ -461,3 +463,39 @@ def test_a_folder_of_texts_per_class_is_recognized(tmp_path: Path) -> None:
     assert recipe.config.budget == "60 epochs"
     run = tw.train(tmp_path / "recipe.toml", {"budget": "1 step"}, out=tmp_path / "run", quiet=True)
     assert run.state == "finished"
+
+
+def visits(at: Path, head: str = "day,art,science", extra: str = "", skip: int = -1) -> Path:
+    days = [datetime.date(2024, 1, 1) + datetime.timedelta(days=i) for i in range(200) if i != skip]
+    at.write_text(head + "\n" + "\n".join(f"{d},{d.day},{d.weekday()}{extra}" for d in days) + "\n")
+    return at
+
+
+def test_even_times_beside_numbers_alone_are_series_that_train(tmp_path: Path) -> None:
+    made = new(visits(tmp_path / "v.csv", skip=50), out=tmp_path / "r.toml")
+    written = recipe(made)
+    assert written["task"] == {"name": "forecasting", "context": 28, "horizon": 7, "loss": "quantile"}
+    assert written["data"] == {"source": "series", "path": "v.csv", "gaps": "mark", "valid": 0.2, "test": 0.2}
+    assert any("--target science" in text for text in made.unsure)
+    assert any("1 whole times" in text for text in made.unsure)
+    run = tw.train(made.recipe, {"budget": "3 steps"}, out=tmp_path / "run", quiet=True)
+    assert run.state == "finished"
+
+
+@pytest.mark.parametrize("target", ["science", None])
+def test_a_table_that_holds_more_or_of_which_a_column_is_asked_for_is_no_series(
+    tmp_path: Path, target: str | None
+) -> None:
+    path = visits(tmp_path / "v.csv", extra=",x") if target is None else visits(tmp_path / "v.csv")
+    if target is None:
+        path.write_text(path.read_text().replace("day,art,science", "day,art,science,kind"))
+    assert recipe(new(path, out=tmp_path / "r.toml", target=target))["task"]["name"] != "forecasting"
+
+
+def test_what_keeps_a_table_from_being_series_is_told_where_they_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "y.csv").write_text("year,born\n" + "\n".join(f"{1900 + i},{i * 7 % 30}" for i in range(90)) + "\n")
+    assert recipe(new(tmp_path / "y.csv", out=tmp_path / "a.toml"))["task"]["name"] != "forecasting"
+    asked = new(tmp_path / "y.csv", out=tmp_path / "b.toml", task="forecasting")
+    assert recipe(asked)["task"]["name"] == "forecasting"
+    with pytest.raises(DataError, match="holds text"):
+        new(visits(tmp_path / "v.csv", "day,art,science,kind", ",x"), out=tmp_path / "c.toml", task="forecasting")

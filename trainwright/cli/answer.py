@@ -12,6 +12,7 @@ import click
 
 from trainwright.cli.commands import commands, json_option
 from trainwright.cli.compose import compose
+from trainwright.cli.forecast import forecast
 from trainwright.cli.rows import Form, Rows, file_rows, show
 from trainwright.cli.told import print_json, stdout_for_json
 from trainwright.cli.typed import new_file, run_folder
@@ -94,14 +95,21 @@ def predict(
 
     trainwright predict runs/2026-11-29-jsb-g9h0 theme.mid --primer 8 --samples 3
 
+    trainwright predict runs/2026-11-30-airline-k1l2 --out next
+
     A run that writes texts shows the prompt and what comes behind it, as it is written. A run that composes goes on
-    from MIDI files, or begins by itself, and writes .mid, .wav and .png files into --out, or into the run.
+    from MIDI files, or begins by itself, and writes .mid, .wav and .png files into --out, or into the run. A run that
+    forecasts goes on with the series of a table, or of its own data, and writes .csv and .png files there.
     """
     choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition": repetition}
     told: dict[str, Any] = {"--tokens": tokens, "--samples": samples, "--stop": stop or None, "--seed": seed}
     asked = _asked(tokens, stop, seed, choice)
     others: dict[str, Any] = {"--text": text, "--part": part, "--format": form, "--keep": keep}
-    if not prompt and _composes(run):
+    if not prompt and _does(run, "continues"):
+        others |= {**told, **_flags(choice), "--primer": primer, "--on-bad": on_bad == "skip"}
+        forecast(run_folder(run), inputs, out, others, as_json)
+        return
+    if not prompt and _does(run, "composes"):
         others |= {"--stop": stop, "--repetition": repetition}
         compose(run_folder(run), inputs, out, primer, 1 if samples is None else samples, asked, others, as_json)
         return
@@ -144,15 +152,15 @@ def predict(
         click.echo(f"{len(skipped):,} inputs were skipped", err=True)
 
 
-def _composes(run: str) -> bool:
-    """Whether the run writes music; a run of a module of the user's own does not."""
+def _does(run: str, tag: str) -> bool:
+    """Whether the run's task says so of itself; a run of a module of the user's own says nothing."""
     if not Path(run).expanduser().is_dir():  # that is said once it is known what was asked
         return False
     folder = run_folder(run)
 
-    from trainwright.runs.compose import composes
+    from trainwright.runs.predict import does
 
-    return composes(folder)
+    return does(folder, tag)
 
 
 def _flags(choice: dict[str, float | int | None]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 from trainwright.core.decoding import Decoding
 from trainwright.core.kinds import models
 from trainwright.core.model import FrameWriter
+from trainwright.models.causal import CausalBlock
 from trainwright.models.chords import Manner, begun, chords_of
 from trainwright.models.dropout import Dropout
 
@@ -65,7 +66,7 @@ class FrameTCN(nn.Module):
     ) -> None:
         super().__init__()
         self.silenced = Dropout(silenced)
-        blocks = [_Block(channels if i else keys + 1, channels, window, 2**i, dropout) for i in range(levels)]
+        blocks = [CausalBlock(channels if i else keys + 1, channels, window, 2**i, dropout) for i in range(levels)]
         self.blocks = nn.Sequential(*blocks)
         self.chords = chords_of(chords, channels, keys, hidden, 0.0 if chords == "apart" else dropout)
 
@@ -90,25 +91,3 @@ class FrameTCN(nn.Module):
     def _past(self, x: Tensor) -> Tensor:
         """(N, T, K + 1) -> (N, T, C)."""
         return cast(Tensor, self.blocks(x.transpose(1, 2)).transpose(1, 2))
-
-
-@final
-class _Block(nn.Module):
-    """Two causal convolutions, and what came in added to what comes out."""
-
-    def __init__(self, inputs: int, channels: int, window: int, step: int, dropout: float) -> None:
-        super().__init__()
-        self.before = step * (window - 1)
-        self.first = nn.Conv1d(inputs, channels, window, dilation=step)
-        self.second = nn.Conv1d(channels, channels, window, dilation=step)
-        self.beside = nn.Conv1d(inputs, channels, 1) if inputs != channels else nn.Identity()
-        self.dropout = Dropout(dropout)
-        for layer in (self.first, self.second):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T) -> (N, C, T)."""
-        inner = self.dropout(torch.relu(self.first(pad(x, (self.before, 0)))))
-        inner = self.dropout(torch.relu(self.second(pad(inner, (self.before, 0)))))
-        return torch.relu(inner + self.beside(x))

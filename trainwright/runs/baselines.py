@@ -14,7 +14,7 @@ from trainwright.core.task import Baseline, Metric, Task, TooSlowError
 from trainwright.engine.evaluate import Judged, judge, judge_outputs
 from trainwright.engine.runtime import Runtime
 
-ALWAYS = ("constant", "linear")  # are fitted whatever the time
+ALWAYS = ("constant", "linear", "seasonal_naive")  # are fitted whatever the time
 LEAST, SHARE = 2.0, 0.05  # seconds for all of them together: at least, and of the training
 _ROWS = 1024  # of a batch
 

@@ -11,7 +11,7 @@ import torch
 
 from trainwright.core.batch import Batch
 from trainwright.core.errors import CannotCreateError, DataError, UserError
-from trainwright.core.kinds import sources, tasks
+from trainwright.core.kinds import sources
 from trainwright.core.task import Record
 from trainwright.data import midi
 from trainwright.data.encode import encode_records
@@ -19,10 +19,8 @@ from trainwright.data.score import Note, Score, as_lists, score_of
 from trainwright.data.source import Source
 from trainwright.data.synthesizer import wav
 from trainwright.engine import disk
-from trainwright.runs.directory import read_manifest
 from trainwright.runs.generate import Asked, decoding_asked, limit_of
 from trainwright.runs.predict import Predictor
-from trainwright.runs.recipe import read
 from trainwright.runs.roll import picture
 from trainwright.tasks.music import Music
 from trainwright.tasks.music_events import EventsOfMusic
@@ -64,11 +62,6 @@ class Primer:
 
 
 NOTHING = Primer("composed", {"steps": []})
-
-
-def composes(folder: Path) -> bool:
-    """Whether the run in a folder composes."""
-    return read_manifest(folder)["kind"] != "own" and bool(tasks.tags(read(folder).config.task["name"]).get("composes"))
 
 
 def compose(predictor: Predictor, primers: Sequence[Primer], samples: int, asked: Asked) -> list[list[Composition]]:

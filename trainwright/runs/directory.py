@@ -24,6 +24,7 @@ from trainwright.runs.stored import stored_json, stored_manifest
 CONFIG, MANIFEST, EVENTS, PROCESSOR = "config.toml", "manifest.json", "events.jsonl", "processor.json"
 CHECKPOINTS = "checkpoints"
 PLAYED, COMPOSED = "samples", "composed"  # music: after each evaluation, and when it was asked for
+FORECASTS = "forecasts"  # series, when it was asked for
 INCIDENTS = "incidents"
 SEEDS = "seeds.json"  # of a folder of runs, one for each of several seeds
 STUDY = "study.json"  # of a folder of runs that a search made

@@ -76,6 +76,11 @@ class Predictor:
         return list(self.task.processor.decode(self.task.predict(self.model, batch), batch))
 
 
+def does(folder: Path, tag: str) -> bool:
+    """Whether the task of the run in a folder has a tag, such as ``composes``; a module of the user's own has none."""
+    return read_manifest(folder)["kind"] != "own" and bool(tasks.tags(read(folder).config.task["name"]).get(tag))
+
+
 def reopened(folder: Path, own: nn.Module | None, loss: Any = None) -> tuple[Task[Any], nn.Module]:
     """The task with its fitted processor, and the model with fresh weights; ``loss`` where it was a function."""
     manifest = read_manifest(folder)

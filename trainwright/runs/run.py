@@ -24,6 +24,7 @@ from trainwright.runs.summary import summary
 
 if TYPE_CHECKING:
     from trainwright.runs.compose import Composition
+    from trainwright.runs.forecast import Forecast
 
 
 class Run:
@@ -225,6 +226,17 @@ class Run:
         begun = NOTHING if primer is None else primer_of(primer, beats)
         (found,) = compose(self.predictor, [begun], samples, Asked(length, None, seed, choice))
         return found
+
+    def forecast(self, data: str | Path | Mapping[str, Any] | None = None) -> Forecast:
+        """How series go on behind their end: the times, a number for each, and an interval around it.
+
+        Args:
+            data: a table with the columns of the run's data, or a record ``{"time": […], column: […]}``; the run's own
+                data unless given.
+        """
+        from trainwright.runs.forecast import forecast
+
+        return forecast(self, data)
 
     def plot(self, path: str | Path | None = None) -> Path:
         """Draw the curves; returns the picture's path, ``curves.png`` in the run unless given."""

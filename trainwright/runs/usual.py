@@ -65,6 +65,16 @@ USUAL: Mapping[str, Mapping[str, Any]] = {
         "save_every": "200 steps",
         "task": {"context": 128},
     },
+    "forecasting": {
+        "task": {"loss": "quantile"},
+        "model": {"name": "nlinear"},
+        "optimizer": {"name": "adamw", "lr": 3e-3},
+        "schedule": {"name": "cosine"},
+        "batch_size": 32,
+        "budget": "2000 steps",
+        "eval_every": "200 steps",
+        "save_every": "200 steps",
+    },
     "translation": {
         "model": {"name": "transformer", "hidden": 512, "activation": "relu2", "dropout": 0.15},
         "optimizer": {"name": "adamw", "lr": 2e-3, "betas": (0.9, 0.98), "weight_decay": 0.01},

@@ -202,9 +202,9 @@ def next_commands(run: Run) -> list[str]:
     twice = f"{budget.amount * 2:g}"
     more = f"--epochs {twice}" if budget.unit == "epochs" else f"--set budget='{twice} {budget.unit}'"
     elsewhere = " --data FILE" if "path" in run.config["data"] else ""
-    asked = '--prompt "…"' if run.config["task"]["name"] == "generation" else "FILE"
+    asked = {"generation": ' --prompt "…"', "forecasting": ""}.get(run.config["task"]["name"], " FILE")
     return [
-        f"trainwright predict {folder} {asked}",
+        f"trainwright predict {folder}{asked}",
         f"trainwright evaluate {folder}{elsewhere}",
         f"{resume_command(run)} {more}",
     ]

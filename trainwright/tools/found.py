@@ -25,7 +25,8 @@ _IDX = re.compile(r".*-idx[134]-ubyte(\.gz)?")
 _LOOKED_AT = 64 << 20  # bytes of a JSON file
 _LISTED = 8  # names shown of a folder that nothing is made of
 READS = (
-    "it reads tables (.csv, .tsv, .parquet, .jsonl, also a train and a test table in one folder), a folder or .zip "
+    "it reads tables (.csv, .tsv, .parquet, .jsonl, also a train and a test table in one folder, or one with a column "
+    "of even times, whose series are forecast), a folder or .zip "
     "with one folder of images, films or texts per class, IDX files, .npz files, texts to be continued, two files "
     "of lines in two languages (train.de and train.en), MIDI files, piano rolls in JSON, and the public sets that "
     "`trainwright explain set` lists"
@@ -87,7 +88,9 @@ def _public(name: str) -> Found:
     from trainwright.data.catalogue import known, opened
 
     public, source = known(name), opened(name)
-    kind = {"table": "table", "texts": "labelled texts", "piano_rolls": "piano rolls"}.get(public.source, "images")
+    kind = {"table": "table", "texts": "labelled texts", "piano_rolls": "piano rolls", "series": "series"}.get(
+        public.source, "images"
+    )
     spec = {"source": "catalogue", "set": name, **public.split}
     return Found(kind, spec, source, f"the public set '{name}'", target=public.target)
 

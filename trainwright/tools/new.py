@@ -25,6 +25,7 @@ from trainwright.tools.found import Found, find, labels
 from trainwright.tools.languages import columns
 from trainwright.tools.prose import others, text_column, text_columns
 from trainwright.tools.target import CLASSIFY, REGRESS, Aim, aim, shares
+from trainwright.tools.times import as_series, reach
 from trainwright.tools.toml import Line, written
 
 _FEW, _MANY, _ENOUGH = 1_000, 100_000, 10_000  # records: below, a fifth is held out; above, so many and no more
@@ -35,6 +36,7 @@ _LOOKED_AT = 16  # pictures whose shape is told
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _READ = "text_classification"
 _SAY = "translation"
+_FORECAST = "forecasting"
 _STEPS = {_READ: (400, 4), _SAY: (2_000, 8)}  # of few texts: steps at least, where these are more than the usual epochs
 _KINDS = {
     "table": (CLASSIFY, REGRESS, _READ, _SAY),
@@ -42,6 +44,7 @@ _KINDS = {
     "films": ("video_classification",),
 }
 _KINDS |= {"texts": ("generation",), "labelled texts": (_READ,), "pairs": (_SAY,)}
+_KINDS |= {"series": (_FORECAST,)}
 _KINDS |= {"midi": ("music_events", "music"), "piano rolls": ("music", "music_events")}
 
 
@@ -91,7 +94,7 @@ def new(
         raise UserError(
             "--task", f"'{task}' is not for files", f"known: {', '.join(t for k in _KINDS.values() for t in k)}"
         )
-    found = find(str(path), task)
+    found = as_series(find(str(path), task), task, target)
     if task is not None and task not in _KINDS[found.kind]:
         raise UserError("--task", f"'{task}' does not go with {found.told}", f"known: {', '.join(_KINDS[found.kind])}")
     if target is not None and found.kind != "table":
@@ -101,6 +104,8 @@ def new(
         _of_texts(plan, found)
     elif found.kind == "pairs" or (found.kind == "table" and _two_texts(found, task, target)):
         _of_pairs(plan, found, target)
+    elif found.kind == "series":
+        _of_series(plan, found)
     elif found.kind in ("midi", "piano rolls"):
         _of_music(plan, found, task)
     else:
@@ -242,6 +247,21 @@ def _of_music(plan: _Plan, found: Found, task: str | None) -> None:
     _divided(plan, found, pieces, False, None)
 
 
+def _of_series(plan: _Plan, found: Found) -> None:
+    """The newest records are held out."""
+    records = len(found.source)
+    reads, why = reach(found.source)
+    plan.values["task"] = {"name": _FORECAST, **reads}
+    plan.reasons["task"] = why
+    plan.facts += [("data", f"{found.told}: {records:,} times"), ("task", f"{_FORECAST}: {why}")]
+    if "ranges" in found.spec:
+        plan.values["data"] = found.spec
+        plan.facts.append(("split", "as the set says"))
+    else:
+        _divided(plan, found, records, False, None)
+        plan.reasons["data"] += " The newest times are held out."
+
+
 def _divided(plan: _Plan, found: Found, records: int, classes: bool, clock: str | None) -> None:
     """The data section: parts of their own are used, others are drawn."""
     own = {p: len(ids) for p, ids in found.source.parts().items()}
@@ -312,8 +332,8 @@ def _try(plan: _Plan, found: Found) -> None:
     columns = task.processor.inputs
     numbers, categories = ({column.name for column in found} for found in (columns.numbers, columns.categories))
     if numbers | categories == {plan.values["data"].get("time")}:
-        what = "nothing but the time is there to tell the target from, and forecasting is not there yet"
-        raise DataError("data", what, "give columns of numbers or categories beside it")
+        what = "nothing but the time is there to tell the target from"
+        raise DataError("data", what, f"to forecast it, write --task {_FORECAST}, or give other columns beside it")
     told = f"{len(numbers)} columns of numbers, {len(categories - numbers)} of categories"
     plan.facts.append(("inputs", told))
     plan.facts += [("", note) for note in task.processor.notes()]
