@@ -115,7 +115,7 @@ def test_the_command_line_writes_tables_and_pictures_and_overwrites_none(
         (["--text", "x"], "--text: does not go together with a run that forecasts"),
         (["--tokens", "3"], "--tokens: does not go together"),
         (["-"], "a series is read from a file"),
-        (["gone.csv"], "no such file"),
+        (["gone.csv"], "gone.csv: nothing is at"),
     ],
 )
 def test_what_does_not_go_together_with_series_is_told(

@@ -482,19 +482,19 @@ def test_even_times_beside_numbers_alone_are_series_that_train(tmp_path: Path) -
     assert run.state == "finished"
 
 
-@pytest.mark.parametrize("target", ["science", None])
-def test_a_table_that_holds_more_or_of_which_a_column_is_asked_for_is_no_series(
-    tmp_path: Path, target: str | None
-) -> None:
-    path = visits(tmp_path / "v.csv", extra=",x") if target is None else visits(tmp_path / "v.csv")
-    if target is None:
-        path.write_text(path.read_text().replace("day,art,science", "day,art,science,kind"))
-    assert recipe(new(path, out=tmp_path / "r.toml", target=target))["task"]["name"] != "forecasting"
+def test_a_table_that_holds_more_or_of_which_a_column_is_asked_for_is_no_series(tmp_path: Path) -> None:
+    path = visits(tmp_path / "v.csv")
+    assert recipe(new(path, out=tmp_path / "a.toml", target="art"))["task"]["target"] == "art"
+    head, *lines = path.read_text().splitlines()
+    told = [f"{line},{'wet' if i % 3 else 'dry'}" for i, line in enumerate(lines)]
+    path.write_text("\n".join([f"{head},weather", *told]))
+    assert recipe(new(path, out=tmp_path / "b.toml"))["task"]["name"] != "forecasting"
 
 
 def test_what_keeps_a_table_from_being_series_is_told_where_they_are_asked_for(tmp_path: Path) -> None:
     (tmp_path / "y.csv").write_text("year,born\n" + "\n".join(f"{1900 + i},{i * 7 % 30}" for i in range(90)) + "\n")
-    assert recipe(new(tmp_path / "y.csv", out=tmp_path / "a.toml"))["task"]["name"] != "forecasting"
+    with pytest.raises(DataError, match="of a series along time: --task forecasting"):
+        new(tmp_path / "y.csv", out=tmp_path / "a.toml")
     asked = new(tmp_path / "y.csv", out=tmp_path / "b.toml", task="forecasting")
     assert recipe(asked)["task"]["name"] == "forecasting"
     with pytest.raises(DataError, match="holds text"):

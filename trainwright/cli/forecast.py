@@ -29,12 +29,11 @@ def forecast(folder: Path, files: Sequence[str], out: str | None, others: Mappin
     target = _folder(folder, out)
     made: list[tuple[Any, list[Path]]] = []
     with stdout_for_json(as_json):
-        from trainwright.runs.forecast import forecast
         from trainwright.runs.run import open_run
 
         run = open_run(folder)
         for path in files or [None]:  # type: ignore[list-item]
-            found = forecast(run, path)
+            found = run.forecast(path)
             made.append((found, found.save(target / ("forecast" if path is None else Path(path).stem))))
     if as_json:
         told = [

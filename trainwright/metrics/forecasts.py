@@ -7,23 +7,53 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import final
+from typing import Protocol, final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainwright.core.batch import Batch
-from trainwright.core.rows import Encoded
+from trainwright.core.batch import Batch, Draw
+from trainwright.core.rows import Encoded, Rows
 from trainwright.core.task import Metric, Outputs
-from trainwright.data.series_windows import SeriesWindows
 from trainwright.metrics.tallies import ratio, ratios, wide
 
 _WINDOWS = 4096  # that a linear forecast is fitted on, at most, evenly chosen
 _AT_ONCE = 256
 
 
-def metrics_of(processor: SeriesWindows) -> dict[str, Metric]:
+class Windowed(Protocol):
+    """What is asked of a processor of series."""
+
+    context: int  # T
+    horizon: int  # L
+    names: list[str]  # of V series
+    quantiles: tuple[float, ...]  # Q, or none where one number is told
+
+    @property
+    def scaling(self) -> str:
+        """ "standard" where scaled numbers are in units of each series' deviation."""
+        ...
+
+    @property
+    def middle(self) -> int:
+        """Where the median is among the quantiles."""
+        ...
+
+    def raw(self, scaled: Tensor) -> Tensor:
+        """(N, L, V, Q) scaled -> in the units of the data."""
+        ...
+
+    def units(self, like: Tensor) -> Tensor:
+        """(4, V), of which the third is the deviation of the data, the fourth the mean distance a season apart."""
+        ...
+
+    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
+        """Windows as a batch."""
+        ...
+
+
+def metrics_of(processor: Windowed) -> dict[str, Metric]:
     """MSE, MAE and MASE; of quantiles also CRPS and the share of numbers within the widest interval.
 
     Errors are in units of each series' deviation in the training part, so that they can be averaged over series and
@@ -73,7 +103,7 @@ def pinball(off: Tensor, levels: Tensor) -> Tensor:
     return torch.maximum(levels * off, (levels - 1) * off)
 
 
-def _off(processor: SeriesWindows, outputs: Outputs, batch: Batch) -> Tensor:
+def _off(processor: Windowed, outputs: Outputs, batch: Batch) -> Tensor:
     """(N, L, V, Q) what was said above the truth, in units of each series' deviation."""
     said, true = wide(outputs["forecast"]), wide(batch.targets["future"])[..., None]
     if processor.scaling == "standard":
@@ -139,13 +169,13 @@ def linear(context: Tensor, weight: Tensor) -> Tensor:
     return torch.einsum("ntv,tl->nlv", context - last, weight[:-1]) + weight[-1][:, None] + last
 
 
-def repeated_fit(train: Encoded, processor: SeriesWindows, season: int) -> Repeated:
+def repeated_fit(train: Encoded, processor: Windowed, season: int) -> Repeated:
     """The seasonal forecast, its spread measured on training windows."""
     horizon = processor.horizon
     return Repeated(horizon, season, _spread(train, processor, lambda x: repeated(x, horizon, season)))
 
 
-def linear_fit(train: Encoded, processor: SeriesWindows, seconds: float) -> Relative:
+def linear_fit(train: Encoded, processor: Windowed, seconds: float) -> Relative:
     """Ridge regression on windows of all series, in float64; on as many of them as the time allows."""
     began, size = time.perf_counter(), processor.context + 1
     squares = torch.zeros(size, size, dtype=torch.float64)
@@ -167,7 +197,7 @@ def linear_fit(train: Encoded, processor: SeriesWindows, seconds: float) -> Rela
     return Relative(weight, _spread(train, processor, lambda x: linear(x, weight)))
 
 
-def _spread(train: Encoded, processor: SeriesWindows, said: Callable[[Tensor], Tensor]) -> Tensor:
+def _spread(train: Encoded, processor: Windowed, said: Callable[[Tensor], Tensor]) -> Tensor:
     """(L, V, Q) quantiles of the errors on training windows; 0 where one number is told."""
     levels = processor.quantiles
     shape = (processor.horizon, len(processor.names))
@@ -179,7 +209,7 @@ def _spread(train: Encoded, processor: SeriesWindows, said: Callable[[Tensor], T
     return found.movedim(0, -1).nan_to_num(0.0)
 
 
-def _windows(train: Encoded, processor: SeriesWindows, most: int = _WINDOWS) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _windows(train: Encoded, processor: Windowed, most: int = _WINDOWS) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Context (N, T, V), future (N, L, V) and what of it is real, in float64, of evenly chosen stretches of windows."""
     stretches = _stretches(len(train), most)
     for start, stop in stretches:

@@ -21,10 +21,10 @@ from trainwright.data.series import TIME, Series
 from trainwright.data.source import Source
 from trainwright.engine import disk
 from trainwright.engine.runtime import Runtime
+from trainwright.runs.directory import read_manifest
 from trainwright.runs.gathered import gather_data, open_source, same_data
 from trainwright.runs.predict import Predictor
 from trainwright.runs.recipe import read
-from trainwright.runs.run import Run
 from trainwright.runs.strip import picture
 from trainwright.tasks.forecasting import Forecasting
 
@@ -66,24 +66,24 @@ class Forecast:
         return put(self, Path(stem).expanduser())
 
 
-def forecast(run: Run, data: str | Path | Mapping[str, Any] | None = None) -> Forecast:
+def forecast(predictor: Predictor, folder: Path, data: str | Path | Mapping[str, Any] | None = None) -> Forecast:
     """The steps behind the end of a series, with intervals.
 
     Those of a run that tells quantiles are its own. Otherwise they are quantiles of the errors that the run made on its
     validation part, step by step and series by series, where that data is still there.
 
     Args:
-        run: of the task forecasting.
+        predictor: of the run.
+        folder: of the run.
         data: a file with the same columns, or a record with lists; the run's own data unless given.
 
     Source: Vovk, Gammerman & Shafer 2005, "Algorithmic learning in a random world", for intervals from held-out errors.
     """
-    predictor = run.predictor
     task = predictor.task
     if not isinstance(task, Forecasting):
         raise UserError("forecast", "this run forecasts no series", 'train one with task = { name = "forecasting" }')
     p = task.processor
-    record, clock, place = _stretch(run, data)
+    record, clock, place = _stretch(predictor, folder, data)
     notes = []
     try:
         forecast = _said(predictor, record)  # (L, V, Q) scaled
@@ -97,7 +97,7 @@ def forecast(run: Run, data: str | Path | Mapping[str, Any] | None = None) -> Fo
         told = f"quantiles {p.quantiles[0]:g} and {p.quantiles[-1]:g} as the run tells them"
     else:
         try:
-            off, told = _errors(run, task, predictor)
+            off, told = _errors(folder, task, predictor)
             low, high = middle - off, middle + off
         except TrainwrightError as error:
             told = f"none: the errors on the validation part cannot be measured ({error})"
@@ -140,21 +140,27 @@ def table(forecast: Forecast) -> str:
     return out.getvalue()
 
 
-def _stretch(run: Run, data: str | Path | Mapping[str, Any] | None) -> tuple[Record, str, str]:
+def _stretch(
+    predictor: Predictor, folder: Path, data: str | Path | Mapping[str, Any] | None
+) -> tuple[Record, str, str]:
     """What is to be continued, the name of its column of times, and its place for messages."""
     if isinstance(data, Mapping):
         return data, TIME, "record"
-    recipe = read(run.path)
+    recipe = read(folder)
     if data is None:
         source: Source = open_source(recipe, lambda what, done, total: None)
         place = "the run's own data"
     else:
         _, options = recipe.reader()
         known: dict[str, Any] = {k: options[k] for k in ("gaps", "separator", "decimal", "encoding") if k in options}
-        wanted = tuple(run.predictor.task.processor.names)
+        wanted = tuple(predictor.task.processor.names)
         asked: dict[str, Any] = {**known, "columns": wanted, "time_column": options.get("time_column")}
-        source = Series(path=str(data), **asked)
         place = str(data)
+        try:
+            source = Series(path=place, **asked)
+        except DataError as error:
+            where = place if error.where.startswith("data.") else error.where  # it was named here, not in a recipe
+            raise DataError(where, error.what, error.instead) from None
     if not isinstance(source, Series):  # parts in files of their own: the last is the newest
         fields = source.fields()
         return {name: list(source.values(name)) for name in fields}, TIME, place
@@ -176,14 +182,14 @@ def _said(predictor: Predictor, record: Record) -> Tensor:
 
 
 @torch.no_grad()
-def _errors(run: Run, task: Forecasting, predictor: Predictor) -> tuple[Tensor, str]:
+def _errors(folder: Path, task: Forecasting, predictor: Predictor) -> tuple[Tensor, str]:
     """(L, V) the distance within which nine of ten forecasts of the validation part lie, and that in words."""
-    manifest, recipe = run.manifest, read(run.path)
+    manifest, recipe = read_manifest(folder), read(folder)
     known = manifest["data"].get("bad_samples", {}).get("records", [])
     runtime = Runtime()
     learned = task.processor.state_dict()
     data = gather_data(recipe, task, runtime, lambda what, done, total: None, learned, known)
-    same_data(manifest["data"], data.facts(), run.path)
+    same_data(manifest["data"], data.facts(), folder)
     if "valid" not in data.parts:
         raise UserError("data.valid", "the run has no validation part", "write valid = 0.1")
     off = []

@@ -236,7 +236,7 @@ class Run:
         """
         from trainwright.runs.forecast import forecast
 
-        return forecast(self, data)
+        return forecast(self.predictor, self.path, data)
 
     def plot(self, path: str | Path | None = None) -> Path:
         """Draw the curves; returns the picture's path, ``curves.png`` in the run unless given."""

@@ -319,8 +319,11 @@ def _try(plan: _Plan, found: Found) -> None:
         learn(task, found.source, division.parts["train"], skipped)
     except DataError as error:
         if "no column is of use" in error.what:
-            what = f"{error.what}; learning numbers from text, and from time alone, is not there yet"
-            raise DataError(error.where, what, "give columns of numbers or categories beside the target") from None
+            what = f"{error.what}; learning numbers from text is not there yet"
+            instead = (
+                f"give columns of numbers or categories beside the target; of a series along time: --task {_FORECAST}"
+            )
+            raise DataError(error.where, what, instead) from None
         raise
     build_model(recipe, task)
     if plan.values["task"]["name"] == _READ:
