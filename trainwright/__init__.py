@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trainwright.runs.train import resume, train
     from trainwright.runs.watching import doctor, watch
     from trainwright.tools.checkup import checkup
+    from trainwright.tools.crossval import crossval
     from trainwright.tools.export import export
     from trainwright.tools.new import new
     from trainwright.tools.replay import replay
@@ -58,6 +59,7 @@ _HOMES = {
     "WholeStep": "engine.step",
     "check_task": "runs.conformance",
     "checkup": "tools.checkup",
+    "crossval": "tools.crossval",
     "doctor": "runs.watching",
     "export": "tools.export",
     "fit": "runs.fit",
@@ -100,6 +102,7 @@ __all__ = [
     "__version__",
     "check_task",
     "checkup",
+    "crossval",
     "doctor",
     "export",
     "fit",

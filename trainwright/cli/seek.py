@@ -1,9 +1,9 @@
-"""The command that searches for the best values of a recipe."""
+"""The commands that train a recipe many times: with other values, and on other folds."""
 
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -11,9 +11,7 @@ from trainwright.cli.commands import commands, json_option, quiet_option, set_op
 from trainwright.cli.grammar import Settable
 from trainwright.cli.told import print_json, stdout_for_json
 from trainwright.cli.typed import settings_of
-
-if TYPE_CHECKING:
-    from trainwright.tools.searched import Search
+from trainwright.core.errors import NumericsError
 
 
 @commands.command(cls=Settable, short_help="Search for the best values of a recipe.")
@@ -91,15 +89,96 @@ def tune(
         click.echo(line)
     if not quiet and not as_json:
         click.echo(f"search   {found.path}  (best.toml, trials.csv, history.png, keys.png)")
-    return _ended(found, quiet)
+    return _left("tune", str(found.path), found.interrupted) if found.interrupted else 0
 
 
-def _ended(found: Search, quiet: bool) -> int:
-    if not found.interrupted:
-        return 0
-    click.echo(f"interrupted; go on with it: trainwright tune {found.path}", err=True)
+@commands.command(cls=Settable, short_help="Cross-validate a recipe.")
+@click.argument("recipe", metavar="RECIPE|NAME|FOLDER")
+@set_options
+@click.option("--folds", type=int, metavar="K", help="How many; 5 unless told.")
+@click.option("--repeats", type=int, metavar="N", help="How often all is divided anew; 1 unless told.")
+@click.option("--split", metavar="HOW", help="random, stratified, grouped or chronological; as the recipe has it.")
+@click.option("--group", metavar="FIELD", help="Records with the same value are in one fold.")
+@click.option("--time", metavar="FIELD", help="Folds lie behind all that is trained on, by this field.")
+@click.option("--space", multiple=True, metavar="KEY[=RANGE]", help="Search within each fold (nested), as tune does.")
+@click.option("--trials", type=int, metavar="N", help="Of the search within each fold; 20 unless told.")
+@click.option("--workers", type=int, default=1, metavar="N", help="Processes that train at once.")
+@click.option("--out", metavar="FOLDER", help="The folder of all runs; runs/NAME-crossval unless told.")
+@click.option("--join", is_flag=True, help="Only train folds of a cross-validation that is there; others end it.")
+@quiet_option
+@json_option
+def crossval(
+    recipe: str,
+    settings: tuple[str, ...],
+    more: tuple[str, ...],
+    folds: int | None,
+    repeats: int | None,
+    split: str | None,
+    group: str | None,
+    time: str | None,
+    space: tuple[str, ...],
+    trials: int | None,
+    workers: int,
+    out: str | None,
+    join: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Train a recipe once for each fold, each time judged on that fold; tell mean, deviation and interval.
+
+    \b
+    trainwright crossval recipe.toml --folds 5
+    trainwright crossval recipe.toml --folds 10 --repeats 3 --workers 4
+    trainwright crossval recipe.toml --group patient             no patient is trained on and judged
+    trainwright crossval recipe.toml --time date                 each fold is later than all that is trained on
+    trainwright crossval recipe.toml --space optimizer.lr        with a search within each fold
+
+    Folds are scikit-learn's for the recipe's seed. The same command goes on where it was interrupted.
+    """
+    changes = settings_of([*settings, *more], {})
+    with stdout_for_json(as_json):
+        from trainwright.tools.crossval import crossval as validate
+
+        found = validate(
+            recipe,
+            changes,
+            folds=folds,
+            repeats=repeats,
+            split=split,
+            group=group,
+            time=time,
+            space=space or None,
+            trials=trials,
+            workers=workers,
+            out=out,
+            join=join,
+            quiet=quiet,
+            to_stderr=as_json,
+            say=_silence if quiet else _heading,
+        )
+        lines = [] if quiet or as_json else found.lines()
+    if as_json:
+        print_json({"folder": str(found.path), **found.as_json()})
+    for line in lines:
+        click.echo(line)
+    if not quiet and not as_json:
+        click.echo(f"folds    {found.path}  (folds.csv, folds.png, predictions.csv)")
+    for fold, why in found.failed.items():
+        click.echo(f"error: {fold}: {why}", err=True)
+    if found.interrupted:
+        return _left("crossval", str(found.path), found.interrupted)
+    return NumericsError.exit_code if found.failed else 0
+
+
+def _left(verb: str, folder: str, reason: str) -> int:
+    """128 + the number of the signal."""
+    click.echo(f"interrupted; go on with it: trainwright {verb} {folder}", err=True)
     names: dict[str, Any] = dict(signal.Signals.__members__)
-    return 128 + int(names.get(found.interrupted, 2))
+    return 128 + int(names.get(reason, 2))
+
+
+def _heading(text: str) -> None:
+    click.echo(f"\n{text}")
 
 
 def _spoken(text: str) -> None:

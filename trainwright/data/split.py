@@ -15,6 +15,7 @@ from torch import Tensor
 
 from trainwright.core.errors import DataError, UserError
 from trainwright.data.divide import Ids, at_random, chronological, grouped, stratified
+from trainwright.data.folds import Fold, chronological_fold, grouped_fold, random_fold, stratified_fold
 from trainwright.data.given import PARTS, check_apart, field_values, group_values, own_parts, range_parts
 from trainwright.data.moments import moments
 from trainwright.data.source import Source
@@ -49,6 +50,7 @@ def split_options(
     time: str | None = None,
     ranges: dict[str, list[int]] | None = None,
     part: str | None = None,
+    fold: dict[str, int] | None = None,
 ) -> dict[str, Any]:
     """How records are divided into training, validation and test.
 
@@ -67,6 +69,9 @@ def split_options(
         ranges: record numbers of each part, from the first to before the last, counted from 0:
             { train = [0, 8000], valid = [8000, 9000], test = [9000, 10000] }; other records are not used.
         part: a field that says train, valid or test for every record.
+        fold: of a cross-validation, { of = 5, number = 0, repeat = 0, seed = 0 }: this fold is the test part, and the
+            other records are for training and validation; folds are scikit-learn's. A test part that the data come
+            with is left out. `trainwright crossval` writes it.
     """
     return {
         "valid": valid,
@@ -76,6 +81,7 @@ def split_options(
         "time": time,
         "ranges": ranges,
         "part": part,
+        "fold": fold,
     }
 
 
@@ -89,6 +95,7 @@ def split(
     time: str | None = None,
     ranges: Mapping[str, Sequence[int]] | None = None,
     part: str | None = None,
+    fold: dict[str, int] | None = None,
     strata: Sequence[Any] | None = None,
     seed: int = 0,
 ) -> Split:
@@ -104,6 +111,8 @@ def split(
     """
     manner = _manner(how, group, time, ranges, part, strata)
     sizes = {"test": test, "valid": valid}  # in the order they are drawn
+    if fold is not None:
+        return _folded(source, manner, Fold.read(fold), sizes, how, group, time, part, strata, seed)
     if ranges is not None:
         _no_sizes(sizes)
         return Split(range_parts(ranges, len(source)), "ranges", seed)
@@ -121,6 +130,63 @@ def split(
         check_apart(source, group, parts)
     said = manner if not own else "given" + (f"; {' and '.join(counts)} drawn from train, {manner}" if counts else "")
     return Split({p: torch.from_numpy(ids) for p, ids in parts.items()}, said, seed)
+
+
+def _folded(
+    source: Source,
+    manner: Manner,
+    fold: Fold,
+    sizes: Mapping[str, Size | None],
+    how: How,
+    group: str | None,
+    time: str | None,
+    part: str | None,
+    strata: Sequence[Any] | None,
+    seed: int,
+) -> Split:
+    """A fold as the test part; a validation part that the data come with stays, else one is drawn from the others."""
+    if manner == "ranges":
+        raise UserError("data.fold", "contradicts data.ranges", "leave one of them out")
+    if sizes["test"] is not None and not isinstance(sizes["test"], str):
+        raise UserError("data.test", "contradicts data.fold, which is the test part", "leave it out")
+    own = own_parts(source, part)
+    own.pop("test", None)
+    own = _kept(own, {"valid": sizes["valid"]}, how, part)
+    pool = own.get("train", np.arange(len(source), dtype=np.int64))
+    rest, held = _fold(source, manner, fold, group, time, strata, pool)
+    counts = _counts({"test": 0, "valid": sizes["valid"]}, own, len(pool), how)
+    if counts and counts["valid"] >= len(rest):
+        what = f"nothing would be left of {len(rest)} records to train on, with {counts['valid']} for valid"
+        raise DataError("data.valid", what, "write a smaller part")
+    drawn = _drawn(source, manner, group, time, strata, rest, counts, seed)
+    together = {**own, **drawn, "test": held}
+    parts = {p: together[p] for p in PARTS if p in together}
+    if group is not None:
+        check_apart(source, group, parts)
+    repeated = f", repetition {fold.repeat + 1}" if fold.repeat else ""
+    said = f"fold {fold.number + 1} of {fold.of}{repeated}, {manner}"
+    return Split({p: torch.from_numpy(ids) for p, ids in parts.items()}, said, seed)
+
+
+def _fold(
+    source: Source,
+    manner: Manner,
+    fold: Fold,
+    group: str | None,
+    time: str | None,
+    strata: Sequence[Any] | None,
+    pool: Ids,
+) -> tuple[Ids, Ids]:
+    match manner:
+        case "stratified":
+            assert strata is not None
+            return stratified_fold(pool, _picked(strata, pool), fold)
+        case "grouped":
+            assert group is not None
+            return grouped_fold(pool, _picked(group_values(source, group), pool), fold)
+        case "chronological":
+            return chronological_fold(pool, _moments(source, time, pool), fold)
+    return random_fold(pool, fold)
 
 
 def _manner(
@@ -241,11 +307,15 @@ def _drawn(
             assert group is not None
             return grouped(pool, _picked(group_values(source, group), pool), counts, seed)
         case "chronological":
-            if time is None:
-                return chronological(pool, None, counts)
-            values = _picked(field_values(source, time, "time"), pool)
-            return chronological(pool, moments(values, time, lambda i: source.where(int(pool[i]))), counts)
+            return chronological(pool, _moments(source, time, pool), counts)
     return at_random(pool, counts, seed)
+
+
+def _moments(source: Source, time: str | None, pool: Ids) -> NDArray[Any] | None:
+    """The time of each record of the pool; None where they are in order."""
+    if time is None:
+        return None
+    return moments(_picked(field_values(source, time, "time"), pool), time, lambda i: source.where(int(pool[i])))
 
 
 def _picked(values: Sequence[Hashable] | NDArray[Any] | Tensor, ids: Ids) -> list[Hashable]:

@@ -28,6 +28,7 @@ FORECASTS = "forecasts"  # series, when it was asked for
 INCIDENTS = "incidents"
 SEEDS = "seeds.json"  # of a folder of runs, one for each of several seeds
 STUDY = "study.json"  # of a folder of runs that a search made
+AGAIN = "best"  # the best of a search, trained again
 FOLDS = "folds.json"  # of a folder of runs, one for each fold
 BAD = "bad_samples.csv"
 _MINE = 0o700  # data, scores and weights are their owner's alone, who may open the folder to others
@@ -117,6 +118,13 @@ def new_folder(out: str | Path | None, label: str) -> Path:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise CannotCreateError(str(folder), f"cannot be written: {why}", "choose another folder with --out") from None
     return folder
+
+
+def run_places(folder: Path) -> list[Path]:
+    """Where runs of a folder may be: itself, or below it one for each seed or fold; of a search, the best's."""
+    if (folder / SEEDS).is_file() or (folder / FOLDS).is_file():
+        return list(folder.iterdir())
+    return [folder / AGAIN] if (folder / STUDY).is_file() else [folder]
 
 
 def _taken(folder: Path) -> bool:

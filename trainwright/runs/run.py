@@ -14,7 +14,7 @@ from trainwright.core.events import Difference, View
 from trainwright.core.finding import Finding
 from trainwright.runs.confusion import FILE as CONFUSION
 from trainwright.runs.confusion import Confusion
-from trainwright.runs.directory import CONFIG, MANIFEST, SEEDS, read_manifest, read_view
+from trainwright.runs.directory import CONFIG, MANIFEST, read_manifest, read_view, run_places
 from trainwright.runs.keras import original
 from trainwright.runs.lock import locked
 from trainwright.runs.plot import curves
@@ -265,7 +265,7 @@ def open_run(path: str | Path, model: nn.Module | None = None) -> Run:
 
 
 def list_runs(root: str | Path = "runs") -> list[Run]:
-    """All runs directly under a folder, and those of several seeds below them, oldest first.
+    """All runs directly under a folder, oldest first, with those of several seeds or folds and the best of searches.
 
     Args:
         root: the folder.
@@ -273,6 +273,5 @@ def list_runs(root: str | Path = "runs") -> list[Run]:
     folder = Path(root)
     if not folder.is_dir():
         return []
-    places = [q for p in folder.iterdir() for q in (p.iterdir() if (p / SEEDS).is_file() else (p,))]
-    found = [Run(p) for p in places if (p / MANIFEST).is_file()]
+    found = [Run(p) for place in folder.iterdir() for p in run_places(place) if (p / MANIFEST).is_file()]
     return sorted(found, key=lambda run: ((run.path / MANIFEST).stat().st_mtime, run.path.name))

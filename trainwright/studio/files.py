@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from trainwright.core.redaction import each_text, redacted, without_secrets
-from trainwright.runs.directory import CONFIG, EVENTS, MANIFEST, SEEDS
+from trainwright.runs.directory import CONFIG, EVENTS, MANIFEST
 from trainwright.runs.lock import LOCK, locked
 
 CONFUSION = "confusion.csv"
@@ -118,15 +118,20 @@ class Place:
 
 
 def places(root: Path) -> Iterator[Place]:
-    """The run folders of a folder: itself, those directly in it, and those of several seeds below; no links."""
+    """The run folders of a folder: itself, those directly in it, those of several seeds or folds, the best of searches.
+
+    Links are not followed.
+    """
     if _is_run(root):
         yield Place(root, ())
         return
     for entry in _folders(root):
         if _is_run(Path(entry.path)):
             yield Place(root, (entry.name,))
-        elif os.path.isfile(os.path.join(entry.path, SEEDS)):
-            yield from (Place(root, (entry.name, e.name)) for e in _folders(Path(entry.path)) if _is_run(Path(e.path)))
+        else:
+            held = [p.name for p in run_places(Path(entry.path)) if p.parent == Path(entry.path)]
+            below = [e for e in _folders(Path(entry.path)) if e.name in held] if held else []
+            yield from (Place(root, (entry.name, e.name)) for e in below if _is_run(Path(e.path)))
 
 
 def _is_run(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Draws a search: how the best score grew, which key mattered, and the score over each key."""
+"""Draws a search (how its score grew, which key mattered, the score over each key) and the folds of a validation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from trainwright.tools.folded import Folds
     from trainwright.tools.searched import Search
     from trainwright.tools.trial import Told
 
@@ -143,3 +144,33 @@ def dressed(axes: Axes, across: str, up: str) -> None:
         spine.set_color("#bbbbbb")
     axes.set_xlabel(across, fontsize=9, color=_INK)
     axes.set_ylabel(up, fontsize=9, color=_INK)
+
+
+def draw_folds(found: Folds) -> None:
+    """The scores of each fold, their mean and its interval, beside simple models, into ``folds.png``."""
+    names = [n for n in found.scores if n.startswith("test/")]
+    monitor = f"test/{found.monitor[0]}"
+    names = sorted(names, key=lambda n: n != monitor)[: 2 * _COLUMNS]
+    columns = min(_COLUMNS, len(names))
+    figure, panels = blank(math.ceil(len(names) / columns), columns)
+    for axes, name in zip(panels, names, strict=False):
+        _fold_panel(axes, found, name)
+    for axes in panels[len(names) :]:
+        axes.set_visible(False)
+    saved(figure, found.path / "folds.png")
+
+
+def _fold_panel(axes: Axes, found: Folds, name: str) -> None:
+    reached = [(f.number + 1, r.metrics[name]) for f, r in found.finished.items() if name in r.metrics]
+    known, metric = found.scores[name], name.partition("/")[2]
+    axes.plot([f for f, _ in reached], [v for _, v in reached], "o", color=_POINT, markersize=5, label="fold")
+    if all(math.isfinite(v) for v in (known.low, known.high)):
+        axes.axhspan(known.low, known.high, color=_POINT, alpha=0.12, linewidth=0, label="95 % of the mean")
+    axes.axhline(known.mean, color=_POINT, linewidth=1.6, label=f"mean {known.mean:.4g}")
+    low, high = axes.get_ylim()
+    for simple, means in found.baselines.items():
+        if metric in means and low - 0.5 * (high - low) <= means[metric].mean <= high + 0.5 * (high - low):
+            axes.axhline(means[metric].mean, color=_GREY, linewidth=1.1, linestyle="--", label=f"baseline {simple}")
+    axes.set_xticks(range(1, found.plan.folds + 1))
+    dressed(axes, "fold", metric)
+    axes.legend(fontsize=7.5, frameon=True, framealpha=0.85, edgecolor="none")

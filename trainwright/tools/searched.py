@@ -10,7 +10,7 @@ from typing import Any
 
 from trainwright.core.errors import UserError
 from trainwright.engine import disk
-from trainwright.runs.directory import MANIFEST, moved_aside, write_json
+from trainwright.runs.directory import AGAIN, MANIFEST, moved_aside, write_json
 from trainwright.runs.figures import aligned, duration, number
 from trainwright.runs.lock import Lock, LockedError
 from trainwright.runs.private import safe
@@ -25,7 +25,7 @@ from trainwright.tools.space import changes_of
 from trainwright.tools.study import BEST, Plan, opened, quiet_optuna, said
 from trainwright.tools.trial import Told, trials_of
 
-RESULT, TABLE, AGAIN = "result.json", "trials.csv", "best"
+RESULT, TABLE = "result.json", "trials.csv"
 _FEW = 5  # finished trials, below which nothing is said of what mattered
 
 
