@@ -97,7 +97,7 @@ def chronological_fold(ids: Ids, times: NDArray[Any] | None, fold: Fold) -> tupl
 def _in_order(values: Sequence[Hashable]) -> tuple[Ids, int]:
     """Each value's number in sorted order, by which scikit-learn draws groups, and how many there are."""
     try:
-        names: list[Any] = sorted(set(values))  # type: ignore[type-var]
+        names: list[Any] = sorted(set(values))
     except TypeError:  # of several types
         codes, names = numbered(values)
         return codes, len(names)

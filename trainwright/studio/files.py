@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from trainwright.core.redaction import each_text, redacted, without_secrets
-from trainwright.runs.directory import CONFIG, EVENTS, MANIFEST
+from trainwright.runs.directory import CONFIG, EVENTS, MANIFEST, run_places
 from trainwright.runs.lock import LOCK, locked
 
 CONFUSION = "confusion.csv"
