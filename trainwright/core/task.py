@@ -162,6 +162,14 @@ class Task(ABC, Generic[P]):
     def monitor(self) -> str:
         """The metric that decides which checkpoint is best; "loss" is always there."""
 
+    @property
+    def coarse(self) -> bool:
+        """Whether the forward pass may be computed in bfloat16, which has three digits, and still answer as well.
+
+        Scores of classes are only compared with each other; numbers that are the answer need all their digits.
+        """
+        return isinstance(self.compared(), Classes)
+
     def strata(self, record: Record) -> str | None:
         """The record field whose values a split keeps in proportion: the label of a classification; None for none."""
         return None

@@ -27,17 +27,21 @@ class Runtime:
 
     @classmethod
     def start(
-        cls, device: str = "auto", precision: Precision = "float32", parallel: Literal["ddp", "fsdp"] = "ddp"
+        cls,
+        device: str = "auto",
+        precision: Precision | Literal["auto"] = "float32",
+        parallel: Literal["ddp", "fsdp"] = "ddp",
     ) -> Runtime:
         """The runtime of this process; joins the others where torchrun or its like started it.
 
         Args:
             device: auto (the first accelerator there is, else the CPU), or a named one, which must be there.
-            precision: of the forward and backward pass.
+            precision: of the forward and backward pass; auto is float32.
             parallel: with several ranks, copies of the model (ddp) or shards of it (fsdp).
         """
         place = launched()
         chosen = find_device(device)
+        precision = "float32" if precision == "auto" else precision
         if place is None or (place[1] == 1 and parallel == "ddp"):
             return cls(chosen, precision, Single())
         if chosen.type in ("cuda", "xpu") and chosen.index is None:

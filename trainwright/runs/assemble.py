@@ -68,6 +68,7 @@ class Pieces:
     place: Callable[[int], str] = lambda record: f"record {record}"  # of a training record, for messages
     step: StepFn = train_step
     more: Mapping[str, Metric] = field(default_factory=dict)  # metrics beside the task's own
+    pace: list[str] = field(default_factory=list)  # what was found about how to run, a line each
 
     @property
     def metrics(self) -> dict[str, Metric]:

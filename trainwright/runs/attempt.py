@@ -16,6 +16,7 @@ from trainwright.core.events import EvalDone, Event, Found, Observer, RunEnded, 
 from trainwright.core.finding import Advice, Finding
 from trainwright.core.redaction import each_text
 from trainwright.engine import checkpoint
+from trainwright.engine.allocator import memory_kept
 from trainwright.engine.evaluate import evaluate
 from trainwright.engine.loop import Cadence, Judge, fit
 from trainwright.engine.moments import Moments
@@ -76,7 +77,8 @@ class Attempt:
 def attempt(a: Attempt) -> RunEnded:
     """Train to the end of the budget or to a stop, then score; the folder tells the same story afterwards."""
     pieces, runtime, config = a.pieces, a.pieces.runtime, a.pieces.config
-    with _story(a) as story, Interruption(runtime.first) as interruption:
+    keep = config.pace != "plain" and runtime.device.type == "cpu"
+    with memory_kept(keep), _story(a) as story, Interruption(runtime.first) as interruption:
         cadence, judge = _begun(a, story)
         saving = Saving(pieces, a.folder)
         recovery = Recovery(pieces, a.folder, saving, story.tell, cadence.steps)

@@ -167,7 +167,7 @@ class Doctor:
             steps=self.steps,
             per_epoch=pieces.per_epoch,
             samples=int(whole or 0),
-            precision=config.precision,
+            precision=pieces.runtime.precision,
         )
 
     def _examine(self, known: Facts, most: int) -> Facts:

@@ -40,6 +40,7 @@ from trainwright.runs.measures import written as metrics_written
 from trainwright.runs.mine import own_parts, same_parts, same_settings
 from trainwright.runs.notes import lost_of
 from trainwright.runs.own import Asked, array_pieces, foreign_pieces
+from trainwright.runs.planning import as_it_ran, follow, plan
 from trainwright.runs.private import safe
 from trainwright.runs.recipe import plain, write
 from trainwright.runs.run import Run, open_run
@@ -82,7 +83,8 @@ def fit(
     micro_batch: int | Literal["all"] = "all",
     seed: int = 0,
     device: str = "auto",
-    precision: Literal["float32", "bfloat16", "float16", "float64"] = "float32",
+    precision: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto",
+    pace: Literal["auto", "plain"] | Mapping[str, Any] = "auto",
     parallel: Literal["ddp", "fsdp"] = "ddp",
     eval_every: str = "1 epoch",
     save_every: str = "1 epoch",
@@ -144,7 +146,9 @@ def fit(
         seed: of the split, the order and the global generators, and of ``init`` (else the module's first weights are
             the caller's).
         device: auto, cpu, cuda, ….
-        precision: of the forward and backward pass.
+        precision: of the forward and backward pass; "auto" is float32, unless the pace finds bfloat16 as right.
+        pace: "auto" measures before the first step how to run faster with the same losses; "plain" does not; a table is
+            what an earlier run found: ``{"fused": True}``.
         parallel: with several ranks (start the script with torchrun): ddp or fsdp.
         eval_every: how often the validation part is evaluated.
         save_every: how often a checkpoint is saved.
@@ -209,6 +213,7 @@ def fit(
             "unfreeze": dict(unfreeze or {}),
             "init_from": {} if init_from is None else str(init_from) if isinstance(init_from, Path) else init_from,
             "precision": precision,
+            "pace": pace if isinstance(pace, str) else dict(pace),
             "device": device,
             "parallel": parallel,
             "worker_timeout": float(worker_timeout),
@@ -218,10 +223,12 @@ def fit(
         lr,
     )
     rule = rule_of(init)
+    folder = open_run(resume).path if resume is not None else None
+    if folder:
+        config = as_it_ran(config, Run(folder).config)
     runtime = Runtime.start(config.device, config.precision, config.parallel)
     if parallel == "fsdp" and isinstance(optimizer, Optimizer):
         raise UserError("optimizer", "was made before the weights were sharded", "pass its name, or a function")
-    folder = open_run(resume).path if resume is not None else None
     if folder:
         same_parts(Run(folder), config, _named(loss))
     learned = read_learned(folder / PROCESSOR) if folder else None
@@ -250,8 +257,10 @@ def fit(
             begin(pieces, *rule)
             if folder is None:
                 take(pieces)
+                plan(pieces)
             else:
                 remember(pieces, open_run(folder).manifest)
+                follow(pieces, config.pace)
             again = _reopening(pieces.task, loss)
             a = _attempt_of(pieces, model, again, folder, (out, exist_ok), observers, console)
             attempt(a)

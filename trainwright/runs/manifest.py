@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from trainwright import __version__
+from trainwright.engine.allocator import kept
 from trainwright.engine.loop import Cadence
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.directory import FORMAT
@@ -44,7 +45,9 @@ def manifest(pieces: Pieces, cadence: Cadence, monitor: str, better: str, facts:
         },
         "seed": pieces.config.seed,
         "plan": {
-            "pace": pieces.config.pace,
+            "pace": pieces.config.pace if isinstance(pieces.config.pace, str) else pieces.config.pace.model_dump(),
+            "why": pieces.pace,
+            "memory": "kept" if kept() else "returned",
             "precision": runtime.precision,
             "ranks": runtime.ranks.world,
             "parallel": runtime.ranks.mode,

@@ -28,7 +28,10 @@ def also(manifest: Mapping[str, Any]) -> str:
     return f": its {', its '.join(own)} {'are' if len(own) > 1 else 'is'} code of yours too" if own else ""
 
 
-_FOR_GOOD = ("seed", "batch_size", "precision", "ema", "monitor", "rates", "freeze", "unfreeze", "init", "init_from")
+_FOR_GOOD = (
+    ("seed", "batch_size", "precision", "pace", "ema", "monitor", "rates", "freeze", "unfreeze")
+    + ("init", "init_from")
+)  # fmt: skip
 
 
 def same_parts(run: Run, config: RunConfig, loss: str | Mapping[str, Any] | None) -> None:

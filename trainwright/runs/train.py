@@ -40,6 +40,7 @@ from trainwright.runs.lock import Lock
 from trainwright.runs.mine import also
 from trainwright.runs.notes import lost_of
 from trainwright.runs.observing import named
+from trainwright.runs.planning import follow, plan
 from trainwright.runs.private import hidden_keys, hiding, must_be_given, safe
 from trainwright.runs.recipe import Recipe, plain, read, write
 from trainwright.runs.run import Run, open_run
@@ -47,7 +48,7 @@ from trainwright.runs.stored import stored_config
 from trainwright.runs.understood import in_our_words
 
 _FOR_GOOD = (
-    ("format", "seed", "plugins", "task", "data", "model", "init", "batch_size", "shuffle", "precision", "step")
+    ("format", "seed", "plugins", "task", "data", "model", "init", "batch_size", "shuffle", "precision", "pace", "step")
     + ("ema", "monitor", "rates", "freeze", "unfreeze", "init_from", "on_bad_sample", "bad_samples")
 )  # fmt: skip
 
@@ -88,6 +89,7 @@ def train(
         try_first(pieces)
         begin(pieces, *rule_of(checked.config.init))
         take(pieces)
+        plan(pieces)
         folder, moved = agreed_folder(out, config.name or config.task["name"], runtime, exist_ok=exist_ok)
         pieces.facts["notes"] += [moved] if moved else []
         a = Attempt(
@@ -155,6 +157,7 @@ def resume(
         try_first(pieces)
         begin(pieces, *rule_of(checked.config.init))  # for its notes: the weights come from the checkpoint
         remember(pieces, facts)
+        follow(pieces, pieces.config.pace)
         a = Attempt(
             pieces=pieces,
             folder=run.path,
@@ -241,6 +244,7 @@ def spent(run: Run, pieces: Pieces) -> None:
 def _recorded(recipe: Recipe, pieces: Pieces, steps: int) -> dict[str, Any]:
     """The recipe as the run's config.toml has it: a budget in time has become one in steps."""
     values = recipe.written()
+    values |= plain(pieces.config.model_dump(include={"pace", "precision"}))
     values["model"] = {k: v for k, v in values["model"].items() if k not in pieces.task.sizes()}
     if Budget.read(recipe.config.budget).unit == "seconds":
         values["budget"] = f"{steps} steps"

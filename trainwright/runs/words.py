@@ -54,6 +54,7 @@ def opening(run: Run, steps: int, every: int, monitor: str, better: str) -> list
         ("model", f"{own if model in (None, 'own') else model}, {_parameters(manifest['model'])}"),
         *(("layers" if not i else "", line) for i, line in enumerate(outline(manifest["model"].get("layers", ())))),
         ("device", f"{machine['device']}{name}, {plan['precision']}{ranks}"),
+        *(("pace" if not i else "", line) for i, line in enumerate(_pace(plan))),
         ("samples", samples),
         ("split", said(data.get("split", ""))),
         ("steps", f"{steps:,} in {epochs}{batches}"),
@@ -61,6 +62,12 @@ def opening(run: Run, steps: int, every: int, monitor: str, better: str) -> list
     ]
     facts += [("note", note) for note in data.get("notes", ())]
     return [(label, text) for label, text in facts if text]
+
+
+def _pace(plan: Mapping[str, Any]) -> list[str]:
+    """How the run is carried out, and why; runs of before did not say."""
+    why = list(plan.get("why", []))
+    return [*why, *(["freed memory is kept for the next step"] if plan.get("memory") == "kept" else [])]
 
 
 def _parameters(model: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""How fast each system trains the same network on the same data, side by side."""

@@ -1,0 +1,204 @@
+"""The plan of a run: measured on a rehearsal without a trace, taken only where it is right, written down, followed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import trainwright as tw
+from trainwright.core.config import Plan, read_recipe
+from trainwright.runs import planning
+from trainwright.runs.planning import CANDIDATES, Candidate, as_it_ran
+
+RECIPE = {
+    "task": "image_classification",
+    "data": {"source": "embedded", "set": "digits"},
+    "model": {"name": "cnn", "filters": [4], "dense": [16], "dropout": 0.3},
+    "batch_size": 32,
+    "budget": "12 steps",
+    "eval_every": "6 steps",
+    "doctor": "off",
+}
+
+
+@pytest.fixture(autouse=True)
+def _long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the training were so long that every candidate can be tried; what is faster does not hang on a clock."""
+    monkeypatch.setattr(planning, "_SHARE", 1e9)
+    monkeypatch.setattr(planning, "_faster", lambda now, then: True)
+    monkeypatch.setattr(planning, "_has_bfloat16", lambda: True)
+
+
+def train(folder: Path, **changes: Any) -> tw.Run:
+    return tw.train({**RECIPE, **changes}, out=folder, quiet=True)
+
+
+def weights(run: tw.Run) -> dict[str, torch.Tensor]:
+    return dict(run.model.state_dict())
+
+
+def alike(a: tw.Run, b: tw.Run) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(weights(a).values(), weights(b).values(), strict=True))
+
+
+def test_what_is_found_is_written_down_and_followed_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(tmp_path / "first")
+    assert first.config["pace"] == {"pool_first": True, "fused": True, "bfloat16": True}
+    assert first.config["precision"] == "bfloat16"
+    told = first.manifest["plan"]
+    assert told["precision"] == "bfloat16"
+    assert [line.partition(":")[0] for line in told["why"]] == ["max-pool before ReLU", "fused optimizer", "bfloat16"]
+    assert all("taken, " in line and "ms a step instead of" in line for line in told["why"])
+
+    monkeypatch.setattr(planning, "_Rehearsal", None)  # nothing is measured again
+    again = tw.train(tmp_path / "first" / "config.toml", out=tmp_path / "again", quiet=True)
+    assert again.config["pace"] == first.config["pace"]
+    assert alike(first, again)
+    assert not alike(first, train(tmp_path / "plain", pace="plain"))
+
+
+def test_a_resumed_run_follows_its_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train(tmp_path / "whole")
+    half = train(tmp_path / "half", budget="6 steps").path
+    monkeypatch.setattr(planning, "_Rehearsal", None)
+    more = tw.resume(half, {"budget": "12 steps"}, quiet=True)
+    assert more.manifest["plan"]["precision"] == "bfloat16"
+    assert more.config["pace"] == whole.config["pace"]
+    assert alike(more, whole)
+    with pytest.raises(tw.UserError, match="pace"):
+        tw.resume(half, {"pace": "plain", "budget": "20 steps"}, quiet=True)
+
+
+def test_a_rehearsal_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "_faster", lambda now, then: False)
+    tried = train(tmp_path / "tried")
+    assert set(tried.config["pace"].values()) == {False}
+    assert all("not taken, not faster" in line for line in tried.manifest["plan"]["why"])
+    assert alike(tried, train(tmp_path / "plain", pace="plain"))
+
+
+def test_what_gives_other_numbers_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    strict = [replace(c, loss=1e-9) if c.name == "bfloat16" else c for c in CANDIDATES]
+    monkeypatch.setattr(planning, "CANDIDATES", strict)
+    run = train(tmp_path / "run")
+    assert run.config["pace"] == {"pool_first": True, "fused": True, "bfloat16": False}
+    assert run.config["precision"] == "float32"
+    assert "its losses are" in run.manifest["plan"]["why"][2]
+
+
+def test_what_fails_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(optimizer: Any, on: bool) -> None:
+        if on:
+            raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(planning, "_fused", fail)
+    run = train(tmp_path / "run", precision="float32")
+    assert run.manifest["plan"]["why"][1] == "fused optimizer: not taken, it fails (RuntimeError: no such kernel)"
+    assert alike(run, train(tmp_path / "plain", pace="plain"))  # a max-pool before its ReLU changes no bit
+
+
+def test_a_short_training_is_run_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "_SHARE", 0.02)
+    monkeypatch.setattr(planning, "_Rehearsal", None)
+    run = train(tmp_path / "run")
+    assert set(run.config["pace"].values()) == {False}
+    assert run.manifest["plan"]["why"] == []
+
+
+def test_a_candidate_that_costs_too_much_is_told_and_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning._Rehearsal, "_limit", lambda self, step: 0.0)
+    run = train(tmp_path / "run")
+    assert all("not tried" in line for line in run.manifest["plan"]["why"])
+    assert len(run.manifest["plan"]["why"]) == len(CANDIDATES)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_a_precision_that_was_asked_for_stays(precision: str, tmp_path: Path) -> None:
+    run = train(tmp_path / "run", precision=precision)
+    assert run.config["precision"] == run.manifest["plan"]["precision"] == precision
+
+
+def test_numbers_that_are_the_answer_keep_their_digits(tmp_path: Path) -> None:
+    recipe = {"task": "tabular_regression", "data": {"source": "embedded", "set": "diabetes"}, "budget": "5 steps"}
+    run = tw.train({**recipe, "model": {"name": "mlp", "width": 4}}, out=tmp_path / "run", quiet=True)
+    assert run.config["precision"] == "float32"
+    assert [line.partition(":")[0] for line in run.manifest["plan"]["why"]] == ["fused optimizer"]
+
+
+def test_plain_measures_nothing_and_keeps_nothing(tmp_path: Path) -> None:
+    run = train(tmp_path / "run", pace="plain")
+    assert run.config["pace"] == "plain"
+    assert (run.manifest["plan"]["why"], run.manifest["plan"]["memory"]) == ([], "returned")
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def fitted(folder: Path, **more: Any) -> tuple[tw.Run, torch.Tensor]:
+    """The run, and the weights that it left in the module."""
+    x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    module, y = net(), x[:, :3].argmax(1)
+    asked = {"budget": "8 steps", "out": folder, **more}
+    run = tw.fit(module, (x, y), loss="cross_entropy", quiet=True, **asked)
+    return run, torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+def test_a_module_of_ones_own_is_planned_and_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, _ = fitted(tmp_path / "run")
+    assert run.config["pace"] == {"pool_first": False, "fused": True, "bfloat16": True}
+    _, whole = fitted(tmp_path / "whole", budget="12 steps")
+    monkeypatch.setattr(planning, "_Rehearsal", None)
+    more, gone_on = fitted(tmp_path / "run", resume=tmp_path / "run", out=None, budget="12 steps")
+    assert more.config["pace"] == run.config["pace"]
+    assert more.manifest["plan"]["precision"] == "bfloat16"
+    assert torch.equal(gone_on, whole)
+
+
+def test_an_optimizer_that_was_given_is_left_as_it_was_made(tmp_path: Path) -> None:
+    module = net()
+    mine = torch.optim.Adam(module.parameters())
+    x = torch.randn(64, 4)
+    run = tw.fit(module, (x, x[:, :3].argmax(1)), loss="cross_entropy", optimizer=mine, budget="4 steps",
+                 out=tmp_path / "run", quiet=True)  # fmt: skip
+    assert not run.config["pace"]["fused"]
+    assert mine.param_groups[0]["fused"] is None
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "faster"),
+    [
+        ([1.0] * 6, [0.9] * 6, True),
+        ([1.0] * 6, [0.97] * 6, False),  # too little
+        ([1.0, 1.0, 1.0, 0.5, 0.5, 0.5], [0.6] * 6, False),  # only in one half
+        ([1.0, 9.0, 1.0, 1.0, 1.0, 1.0], [1.0] * 6, False),  # a hiccup is no speed
+    ],
+)
+def test_faster_is_by_a_twentieth_in_both_halves(
+    now: list[float], then: list[float], faster: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    assert planning._faster(now, then) is faster
+
+
+def test_every_candidate_says_how_far_it_may_be_off() -> None:
+    assert all(isinstance(c, Candidate) and 0 <= c.loss <= 0.02 and 0 <= c.gradient <= 0.1 for c in CANDIDATES)
+
+
+def test_a_call_goes_on_with_what_its_run_found() -> None:
+    base = {"task": "supervised", "data": {"source": "own"}, "model": "own", "optimizer": "own"}
+    open_ = read_recipe(base)
+    found = as_it_ran(open_, {"pace": {"pool_first": False, "fused": True}, "precision": "bfloat16"})
+    assert (found.pace, found.precision) == (Plan(fused=True), "bfloat16")
+    old = as_it_ran(open_, {})
+    assert (old.pace, old.precision) == ("plain", "float32")
+    mine = as_it_ran(read_recipe({**base, "pace": "plain", "precision": "float64"}), {"pace": {"fused": True}})
+    assert (mine.pace, mine.precision) == ("plain", "float64")

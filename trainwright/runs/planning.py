@@ -1,0 +1,246 @@
+"""How to run, found by measuring before the first step, on a rehearsal that leaves no trace.
+
+Each candidate is tried against the best so far: blocks of the same steps from the same state, in the order A B B A, so
+that a machine that grows slower or faster favours none. It is taken where it is faster beyond doubt and gives the
+plain plan's losses and gradients within its tolerance. All of it takes at most 2 % of the training that is foreseen.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from trainwright.core.config import Budget, Plan, RunConfig
+from trainwright.core.task import Progress
+from trainwright.engine.allocator import memory_kept
+from trainwright.engine.reorder import has_pool_last, pool_first
+from trainwright.runs.assemble import Pieces
+
+_SHARE = 0.02  # of the training that is foreseen
+_BLOCK = 4  # steps; the first of each is not timed
+_LEAST = 1.05  # times as fast, or it is not worth a word
+_FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One change of the plan, and how far its losses may be from the plain plan's."""
+
+    name: str
+    changes: dict[str, Any]
+    loss: float  # largest relative difference
+    gradient: float  # the same, of its norm
+    fits: Callable[[Pieces], bool]
+
+
+@dataclass(slots=True)
+class Tried:
+    """What blocks of one plan took and gave."""
+
+    seconds: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+
+    @property
+    def typical(self) -> float:
+        """Median seconds of a step."""
+        return _median(self.seconds)
+
+
+def plan(pieces: Pieces) -> None:
+    """Choose how this run is carried out, or follow what its recipe says, and have the pieces do so.
+
+    ``pieces.config`` names the plan and the precision afterwards, and ``pieces.pace`` says why, a line each.
+    """
+    asked = pieces.config.pace
+    if asked == "auto":
+        with memory_kept():  # as it will be
+            chosen, pieces.pace = _Rehearsal(pieces).chosen() if _may(pieces) else (Plan(), [])
+        follow(pieces, chosen)
+    else:
+        follow(pieces, asked)
+
+
+def follow(pieces: Pieces, chosen: Plan | Literal["auto", "plain"]) -> None:
+    """Have the pieces run so from now on; nothing is measured."""
+    precision, pace = pieces.config.precision, "plain" if chosen == "auto" else chosen
+    if isinstance(pace, Plan):
+        _fused(pieces.state.optimizer, pace.fused)
+        if pace.pool_first:
+            back, close = pool_first(_bare(pieces)), pieces.close
+            pieces.close = lambda: (back(), close())[1]  # the module may be the caller's
+    if precision == "auto":
+        precision = "bfloat16" if isinstance(pace, Plan) and pace.bfloat16 else "float32"
+    pieces.runtime = replace(pieces.runtime, precision=precision)
+    pieces.config = pieces.config.model_copy(update={"pace": pace, "precision": precision})
+
+
+def as_it_ran(config: RunConfig, before: Mapping[str, Any]) -> RunConfig:
+    """A call that leaves pace and precision open, with those of the run that it goes on with.
+
+    Args:
+        config: of the call.
+        before: config.toml of the run.
+    """
+    found = {}
+    if config.pace == "auto":
+        pace = before.get("pace", "plain")
+        found["pace"] = pace if isinstance(pace, str) else Plan(**pace)
+    if config.precision == "auto":
+        found["precision"] = before.get("precision", "float32")
+    return config.model_copy(update=found)
+
+
+def _may(pieces: Pieces) -> bool:
+    """Whether measuring can pay, and is known to be right: one process on the CPU, with the usual step."""
+    runtime = pieces.runtime
+    if runtime.device.type != "cpu" or runtime.ranks.world > 1 or pieces.config.step["name"] != "standard":
+        return False
+    amount = Budget.read(pieces.config.budget)
+    return amount.unit == "seconds" or amount.steps(pieces.per_epoch) * _SHARE >= 4 * _BLOCK + 1
+
+
+def _bare(pieces: Pieces) -> nn.Module:
+    return pieces.runtime.ranks.bare(pieces.state.model)
+
+
+def _fused(optimizer: torch.optim.Optimizer, on: bool) -> None:
+    """Have torch's own optimizers update each tensor in one pass, or as they were made."""
+    if on and type(optimizer) in _FUSED:
+        for group in optimizer.param_groups:
+            group["fused"], group["foreach"] = True, False
+
+
+def _has_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 itself; where it does not, that is emulated and slow."""
+    known = torch.cpu.get_capabilities()
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16") or known.get("arm_bf16"))
+
+
+def _can_fuse(pieces: Pieces) -> bool:
+    optimizer = pieces.state.optimizer
+    if pieces.config.optimizer["name"] == "own":  # made by the caller, as the caller wants it
+        return False
+    return type(optimizer) in _FUSED and all(
+        group.get("fused") is None and not group.get("foreach") and not group.get("differentiable")
+        for group in optimizer.param_groups
+    )
+
+
+def _can_halve(pieces: Pieces) -> bool:
+    return pieces.config.precision == "auto" and pieces.task.coarse and _has_bfloat16()
+
+
+CANDIDATES = (
+    Candidate("max-pool before ReLU", {"pool_first": True}, 0.0, 0.0, lambda pieces: has_pool_last(_bare(pieces))),
+    Candidate("fused optimizer", {"fused": True}, 1e-4, 1e-3, _can_fuse),
+    Candidate("bfloat16", {"bfloat16": True}, 2e-2, 1e-1, _can_halve),
+)
+
+
+class _Rehearsal:
+    """Steps that leave no trace, timed under one plan and another."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        self.pieces, self.state = pieces, pieces.state
+        self.before = copy.deepcopy(pieces.state.state_dict())
+        self.given = [copy.deepcopy(_options(g)) for g in pieces.state.optimizer.param_groups]
+        self.began = time.perf_counter()
+        self.state.model.train()
+        self.groups = [next(pieces.groups) for _ in range(_BLOCK)]
+
+    def chosen(self) -> tuple[Plan, list[str]]:
+        """The fastest plan that is right, and what was found out, a line for each candidate."""
+        best, told = Plan(), list[str]()
+        try:
+            once = self._block(best, Tried(), 2).typical
+            for candidate in CANDIDATES:
+                if not candidate.fits(self.pieces):
+                    continue
+                if time.perf_counter() - self.began + 4 * _BLOCK * once > self._limit(once):
+                    told.append(f"{candidate.name}: not tried, the training is too short for it to pay")
+                    continue
+                better, line = self._against(best, candidate)
+                told.append(line)
+                best = best.model_copy(update=candidate.changes) if better else best
+        finally:
+            self._restore()
+        return best, told
+
+    def _against(self, best: Plan, candidate: Candidate) -> tuple[bool, str]:
+        """Whether a candidate is faster and as right, and a line about it."""
+        other = best.model_copy(update=candidate.changes)
+        now, then = Tried(), Tried()
+        try:
+            for plan, tried in ((best, now), (other, then), (other, then), (best, now)):
+                self._block(plan, tried, _BLOCK)
+        except Exception as error:  # whatever a candidate cannot do, the plain plan can
+            return False, f"{candidate.name}: not taken, it fails ({type(error).__name__}: {str(error)[:100]})"
+        off = max(_apart(a, b) for a, b in zip(now.losses, then.losses, strict=True))
+        turned = max(_apart(a, b) for a, b in zip(now.norms, then.norms, strict=True))
+        times = f"{then.typical * 1e3:.3g} ms a step instead of {now.typical * 1e3:.3g}"
+        if not (off <= candidate.loss and turned <= candidate.gradient):
+            return False, f"{candidate.name}: not taken, its losses are {off:.2g} off (gradients {turned:.2g}); {times}"
+        if not _faster(now.seconds, then.seconds):
+            return False, f"{candidate.name}: not taken, not faster beyond doubt; {times}"
+        return True, f"{candidate.name}: taken, {times}; losses {off:.1g} off"
+
+    def _block(self, plan: Plan, tried: Tried, steps: int) -> Tried:
+        """So many steps from the first state under a plan; all but the first are timed."""
+        self._restore()
+        pieces, runtime = self.pieces, self.pieces.runtime
+        _fused(self.state.optimizer, plan.fused)
+        back = pool_first(_bare(pieces)) if plan.pool_first else lambda: None
+        runtime = replace(runtime, precision="bfloat16") if plan.bfloat16 else runtime
+        try:
+            for i, group in enumerate(self.groups[:steps]):
+                start = time.perf_counter()
+                step = pieces.step(
+                    self.state, pieces.task, group, runtime, clip=None, multiplier=1.0, progress=Progress()
+                )
+                tried.losses.append(float(step.loss))
+                tried.norms.append(float(step.norm))
+                if i:
+                    tried.seconds.append(time.perf_counter() - start)
+        finally:
+            back()
+        return tried
+
+    def _restore(self) -> None:
+        self.state.load_state_dict(self.before)
+        for group, given in zip(self.state.optimizer.param_groups, self.given, strict=True):
+            group.update(given)
+
+    def _limit(self, step: float) -> float:
+        """Seconds that all of it may take."""
+        amount = Budget.read(self.pieces.config.budget)
+        foreseen = amount.amount if amount.unit == "seconds" else amount.steps(self.pieces.per_epoch) * step
+        return _SHARE * foreseen
+
+
+def _options(group: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in group.items() if k in ("fused", "foreach")}
+
+
+def _apart(a: float, b: float) -> float:
+    """Relative difference; infinite where either is not finite."""
+    return abs(a - b) / max(abs(a), abs(b), 1e-12) if math.isfinite(a) and math.isfinite(b) else math.inf
+
+
+def _faster(now: Sequence[float], then: Sequence[float]) -> bool:
+    """Whether it is by a twentieth, and in the first half of the blocks as well as in the second."""
+    half = len(now) // 2
+    pairs = [(now, then), (now[:half], then[:half]), (now[half:], then[half:])]
+    ratios = [_median(a) / _median(b) for a, b in pairs]
+    return ratios[0] >= _LEAST and min(ratios) > 1
+
+
+def _median(seconds: Sequence[float]) -> float:
+    return sorted(seconds)[len(seconds) // 2]
