@@ -70,7 +70,8 @@ def _must_be_of(recipe: str | Path | Mapping[str, Any], changes: Mapping[str, An
         raise UserError(str(run.path), "holds a run of a module of your own, not of a recipe", "choose another folder")
     asked = _compared(safe(read(recipe, changes).written()))
     files = [run.path / CONFIG, *sorted(run.path.glob("config-*.toml"))]
-    found = [changed(_compared(_recorded(file, run)), asked) for file in files]
+    recorded = [_compared(_recorded(file, run)) for file in files]
+    found = [changed(before, _decided(asked, before)) for before in recorded]
     if all(found):
         instead = f"choose another folder with --out, or change that run: trainwright resume {run.path} key=value"
         raise UserError(str(run.path), f"holds a run of another recipe ({told(found[0])})", instead)
@@ -82,6 +83,11 @@ def _recorded(file: Path, run: Run) -> dict[str, Any]:
     before = run.manifest["plan"]["budget"]
     timed = Budget.read(before).unit == "seconds" and values["budget"] == f"{run.manifest['plan']['steps']} steps"
     return {**values, "budget": before} if timed else values
+
+
+def _decided(asked: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe leaves open as the run decided it."""
+    return {k: before.get(k) if k in ("pace", "precision") and v == "auto" else v for k, v in asked.items()}
 
 
 def _compared(values: Mapping[str, Any]) -> dict[str, Any]:
