@@ -132,6 +132,15 @@ def test_numbers_that_are_the_answer_keep_their_digits(tmp_path: Path) -> None:
     assert [line.partition(":")[0] for line in run.manifest["plan"]["why"]] == ["fused optimizer"]
 
 
+def test_a_column_of_a_table_keeps_its_digits(tmp_path: Path) -> None:
+    recipe = {"task": "tabular_classification", "data": {"source": "embedded", "set": "wine"}, "budget": "5 steps"}
+    run = tw.train({**recipe, "model": {"name": "mlp", "width": 4}}, out=tmp_path / "run", quiet=True)
+    assert not run.config["pace"]["bfloat16"]
+    x = torch.randn(64, 4)
+    own = tw.fit(net(), (x, x.argmax(1) % 3), loss="cross_entropy", budget="5 steps", out=tmp_path / "own", quiet=True)
+    assert not own.config["pace"]["bfloat16"]
+
+
 def test_plain_measures_nothing_and_keeps_nothing(tmp_path: Path) -> None:
     run = train(tmp_path / "run", pace="plain")
     assert run.config["pace"] == "plain"
@@ -140,13 +149,13 @@ def test_plain_measures_nothing_and_keeps_nothing(tmp_path: Path) -> None:
 
 def net() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
 
 
 def fitted(folder: Path, **more: Any) -> tuple[tw.Run, torch.Tensor]:
     """The run, and the weights that it left in the module."""
-    x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
-    module, y = net(), x[:, :3].argmax(1)
+    x = torch.randn(64, 4, 1, generator=torch.Generator().manual_seed(0))
+    module, y = net(), x[:, :3, 0].argmax(1)
     asked = {"budget": "8 steps", "out": folder, **more}
     run = tw.fit(module, (x, y), loss="cross_entropy", quiet=True, **asked)
     return run, torch.cat([p.detach().flatten() for p in module.parameters()])

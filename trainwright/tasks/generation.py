@@ -70,6 +70,11 @@ class Generation(Task[TextStream]):
         self.how = Decoding(temperature, top_k, top_p, repetition, seed)
 
     @property
+    def coarse(self) -> bool:
+        """Pieces are compared by their scores."""
+        return True
+
+    @property
     def monitor(self) -> str:
         """Perplexity."""
         return "perplexity"

@@ -73,6 +73,11 @@ class EventsOfMusic(Task[MusicEvents]):
         self.how = Decoding(temperature, top_k, top_p, 1.0, seed)
 
     @property
+    def coarse(self) -> bool:
+        """Pieces are compared by their scores."""
+        return True
+
+    @property
     def monitor(self) -> str:
         """Nats per event."""
         return "nats_per_event"

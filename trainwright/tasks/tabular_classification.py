@@ -143,6 +143,11 @@ class TabularClassification(Task[TableLabels]):
         self.processor = TableLabels(inputs, target, self.criterion)
 
     @property
+    def coarse(self) -> bool:
+        """No: the answer is a class, but it may hang on the fourth digit of a column."""
+        return False
+
+    @property
     def monitor(self) -> str:
         """Accuracy."""
         return "accuracy"

@@ -77,6 +77,11 @@ class Translation(Task[Pairs]):
         self.smoothing, self.beams, self.penalty, self.words = smoothing, beams, penalty, words
 
     @property
+    def coarse(self) -> bool:
+        """Pieces are compared by their scores."""
+        return True
+
+    @property
     def monitor(self) -> str:
         """BLEU."""
         return "bleu"
