@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,35 @@ def test_a_module_of_ones_own_is_planned_and_taken_up_again(tmp_path: Path, monk
     assert more.config["pace"] == run.config["pace"]
     assert more.manifest["plan"]["precision"] == "bfloat16"
     assert torch.equal(gone_on, whole)
+
+
+class Once:
+    """Batches that can be asked for once per epoch; counts how often that is."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+
+    def __len__(self) -> int:
+        return 4
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        self.begun += 1
+        dice = torch.Generator().manual_seed(self.begun)
+        for _ in range(4):
+            x = torch.randn(16, 4, 1, generator=dice)
+            yield x, x[:, :3, 0].argmax(1)
+
+
+def test_a_loader_of_ones_own_is_not_asked_for_more(tmp_path: Path) -> None:
+    found = {}
+    for pace in ("auto", "plain"):
+        loader = Once()
+        more = {"loss": "cross_entropy", "budget": "8 steps", "quiet": True, "precision": "float32"}
+        run = tw.fit(net(), loader, out=tmp_path / pace, pace=pace, **more)
+        found[pace] = loader.begun
+    assert found["auto"] == found["plain"]
+    assert run.manifest["plan"]["why"] == []
+    assert "fused optimizer: taken" in tw.open(tmp_path / "auto").manifest["plan"]["why"][0]
 
 
 def test_an_optimizer_that_was_given_is_left_as_it_was_made(tmp_path: Path) -> None:

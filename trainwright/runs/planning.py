@@ -19,12 +19,14 @@ from torch import nn
 
 from trainwright.core.config import Budget, Plan, RunConfig
 from trainwright.core.task import Progress
+from trainwright.data.loader import Loader
 from trainwright.engine.allocator import memory_kept
 from trainwright.engine.reorder import has_pool_last, pool_first
 from trainwright.runs.assemble import Pieces
 
 _SHARE = 0.02  # of the training that is foreseen
 _BLOCK = 4  # steps; the first of each is not timed
+_WHOLE = 2**31  # samples
 _LEAST = 1.05  # times as fast, or it is not worth a word
 _FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad)
 
@@ -154,7 +156,8 @@ class _Rehearsal:
         self.given = [copy.deepcopy(_options(g)) for g in pieces.state.optimizer.param_groups]
         self.began = time.perf_counter()
         self.state.model.train()
-        self.groups = [next(pieces.groups) for _ in range(_BLOCK)]
+        ours = isinstance(pieces.groups, Loader)  # which begins anew; of a caller's own loader there is one batch
+        self.groups = [next(pieces.groups) if ours else [pieces.some(_WHOLE)] for _ in range(_BLOCK)]
 
     def chosen(self) -> tuple[Plan, list[str]]:
         """The fastest plan that is right, and what was found out, a line for each candidate."""
