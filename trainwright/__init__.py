@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trainwright.tools.crossval import crossval
     from trainwright.tools.export import export
     from trainwright.tools.new import new
+    from trainwright.tools.rates import lr_range
     from trainwright.tools.replay import replay
     from trainwright.tools.seeds import repeat
     from trainwright.tools.tune import tune
@@ -65,6 +66,7 @@ _HOMES = {
     "fit": "runs.fit",
     "kinds": "core.kinds",
     "list_runs": "runs.run",
+    "lr_range": "tools.rates",
     "new": "tools.new",
     "open": "runs.run",
     "repeat": "tools.seeds",
@@ -108,6 +110,7 @@ __all__ = [
     "fit",
     "kinds",
     "list_runs",
+    "lr_range",
     "new",
     "open",
     "repeat",

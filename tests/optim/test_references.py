@@ -245,6 +245,17 @@ SCHEDULES: dict[str, list[tuple[dict[str, Any], Scheduler]]] = {
             ),
         ),
     ],
+    "range_test": [  # ExponentialLR with a factor above 1, from where the options say
+        (
+            {"initial": 1e-4},
+            lambda o: theirs.SequentialLR(
+                o,
+                [theirs.ConstantLR(o, 1e-4, 1), theirs.LambdaLR(o, lambda s: 1e-4 ** (1 - (s + 1) / (STEPS - 1)))],
+                [1],
+            ),
+        ),
+        ({}, lambda o: theirs.LambdaLR(o, lambda s: 10 ** (-8 + 8 * s / (STEPS - 1)))),
+    ],
     "one_cycle": [
         ({}, lambda o: theirs.OneCycleLR(o, BASE, STEPS)),
         (

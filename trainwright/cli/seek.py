@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ from trainwright.cli.commands import commands, json_option, quiet_option, set_op
 from trainwright.cli.grammar import Settable
 from trainwright.cli.told import print_json, stdout_for_json
 from trainwright.cli.typed import settings_of
-from trainwright.core.errors import NumericsError
+from trainwright.core.errors import NumericsError, UserError
 
 
 @commands.command(cls=Settable, short_help="Search for the best values of a recipe.")
@@ -27,6 +28,8 @@ from trainwright.core.errors import NumericsError
 @click.option("--workers", type=int, default=1, metavar="N", help="Processes that train at once.")
 @click.option("--storage", metavar="ADDRESS", help="A database, such as sqlite:///search.db; a file unless told.")
 @click.option("--out", metavar="FOLDER", help="The folder of the search; runs/NAME-tune unless told.")
+@click.option("--lr-range", is_flag=True, help="No search: one short training at rising rates, and its curve.")
+@click.option("--steps", type=int, metavar="N", help="Of --lr-range; 200 unless told.")
 @click.option("--join", is_flag=True, help="Only run trials of a search that is there; others end it.")
 @quiet_option
 @json_option
@@ -44,6 +47,8 @@ def tune(
     workers: int,
     storage: str | None,
     out: str | None,
+    lr_range: bool,
+    steps: int | None,
     join: bool,
     quiet: bool,
     as_json: bool,
@@ -55,12 +60,27 @@ def tune(
     trainwright tune recipe.toml --space optimizer.lr --space optimizer.name=adamw,sgd --pruner hyperband
     trainwright tune recipe.toml --workers 4 --time '2 hours'       the space as the recipe has it in [tune.space]
     trainwright tune runs/digits-tune --trials 80                   goes on with a search, for more trials
+    trainwright tune recipe.toml --lr-range                         which learning rates the training bears
 
     A range is LOW..HIGH, with :log, :step=2 or (for a grid) :points=5 behind it, or values with commas between them; a
     key alone has the range that its option suggests. The same command goes on with a search that was interrupted; in
     another terminal, or on another machine that sees the folder, it helps with it.
     """
     changes = settings_of([*settings, *more], {})
+    if lr_range:
+        others: dict[str, Any] = {
+            "--trials": trials,
+            "--time": time,
+            "--sampler": sampler,
+            "--pruner": pruner,
+            "--storage": storage,
+        }
+        others |= {"--objective": objectives, "--join": join, "--search-seed": search_seed}
+        if given := next((name for name, value in others.items() if value), None):
+            raise UserError(given, "belongs to a search, and --lr-range is none", "leave one of them out")
+        return _rates(recipe, changes, space, steps, out, quiet, as_json)
+    if steps is not None:
+        raise UserError("--steps", "belongs to --lr-range", "trials take as long as the recipe's budget says")
     with stdout_for_json(as_json):
         from trainwright.tools.tune import tune as search
 
@@ -90,6 +110,29 @@ def tune(
     if not quiet and not as_json:
         click.echo(f"search   {found.path}  (best.toml, trials.csv, history.png, keys.png)")
     return _left("tune", str(found.path), found.interrupted) if found.interrupted else 0
+
+
+def _rates(
+    recipe: str,
+    changes: Mapping[str, Any],
+    space: tuple[str, ...],
+    steps: int | None,
+    out: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    with stdout_for_json(as_json):
+        from trainwright.tools.rates import HIGH, LOW, STEPS, lr_range
+        from trainwright.tools.space import ends
+
+        low, high = ends("optimizer.lr", space) if space else (LOW, HIGH)
+        told = STEPS if steps is None else steps
+        found = lr_range(recipe, changes, low=low, high=high, steps=told, out=out, quiet=quiet, to_stderr=as_json)
+    if as_json:
+        print_json(found.as_json())
+    for line in () if quiet or as_json else [*found.lines(), f"curve    {found.path}/lr_range.png"]:
+        click.echo(line)
+    return 0
 
 
 @commands.command(cls=Settable, short_help="Cross-validate a recipe.")

@@ -227,11 +227,11 @@ class RunConfig(BaseModel):
         description='who looks whether something is wrong: { mode = "advise" } examines before the first step, probes '
         'while it trains, says what it finds and changes nothing; "off" is nobody',
     )
-    score: Literal["all", "valid"] = Field(
+    score: Literal["all", "valid", "none"] = Field(
         "all",
         description="what the finished model is scored on: 'all' is the validation and the test part, with intervals, "
         "beside simple models; 'valid' is the validation part alone, and no curves are drawn, as in the trials of a "
-        "search, for which the test part stays unseen",
+        "search, for which the test part stays unseen; 'none' scores nothing",
     )
     tune: Spec = Field(
         default_factory=dict,

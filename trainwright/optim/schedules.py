@@ -153,6 +153,19 @@ def one_cycle(
     return partial(_cycle, warmup, initial, final, _half_cosine if shape == "cosine" else _line)
 
 
+@schedules.add("range_test")
+def range_test(*, initial: Annotated[float, Field(gt=0, lt=1)] = 1e-8) -> Schedule:
+    """Up from ``initial`` to the base rate, by the same share at every step: to see which rates a training bears.
+
+    Args:
+        initial: share of the base rate at the first step.
+
+    Source: Smith 2017, "Cyclical learning rates for training neural networks", section 3.3; the rate grows
+    exponentially, as in fastai.
+    """
+    return partial(_rise, initial)
+
+
 def _steps(amount: float, steps: int) -> int:
     """An amount in steps: below 1 it is a share of the budget."""
     return round(amount * steps) if amount < 1 else round(amount)
@@ -213,3 +226,7 @@ def _cycle(
     if step < top:
         return 1 - (1 - initial) * shape(step / top)
     return final + (1 - final) * shape(min(1.0, (step - top) / max(1, steps - 1 - top)))
+
+
+def _rise(initial: float, step: int, steps: int) -> float:
+    return float(initial ** max(0.0, 1 - step / max(1, steps - 1))) if steps > 1 else 1.0

@@ -28,6 +28,8 @@ def final_scores(pieces: Pieces, folder: Path, shortage: Callable[[Shortage], No
         folder: of the run.
         shortage: is told where memory runs out, and fewer samples are scored at once.
     """
+    if pieces.config.score == "none":
+        return Scores()
     state, ranks = pieces.state, pieces.runtime.ranks
     ranks.barrier()
     trouble = broken_weights(state.model, ranks)

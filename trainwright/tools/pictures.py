@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from trainwright.tools.folded import Folds
+    from trainwright.tools.rates import RateTest
     from trainwright.tools.searched import Search
     from trainwright.tools.trial import Told
 
@@ -144,6 +145,22 @@ def dressed(axes: Axes, across: str, up: str) -> None:
         spine.set_color("#bbbbbb")
     axes.set_xlabel(across, fontsize=9, color=_INK)
     axes.set_ylabel(up, fontsize=9, color=_INK)
+
+
+def draw_rates(found: RateTest) -> None:
+    """The loss over the rate, with what is proposed, into ``lr_range.png``."""
+    figure, (axes,) = blank(1, 1, height=3.6)
+    axes.plot(found.rates, found.losses, color=_POINT, alpha=0.3, linewidth=0.9)
+    axes.plot(found.rates, found.smooth, color=_POINT, linewidth=1.8, label="training loss (running mean)")
+    if found.suggested is not None:
+        axes.axvline(found.suggested, color=_BEST, linewidth=1.4, label=f"falls fastest: {found.suggested:.2g}")
+    axes.axvline(found.lowest, color=_GREY, linewidth=1.1, linestyle="--", label=f"lowest: {found.lowest:.2g}")
+    axes.set_xscale("log")
+    usual = max(found.smooth[0], min(found.smooth))
+    axes.set_ylim(min(found.smooth) - 0.1 * abs(usual), min(found.smooth) + 2 * abs(usual - min(found.smooth)) + 0.1)
+    dressed(axes, "learning rate", "loss")
+    axes.legend(fontsize=8, frameon=True, framealpha=0.85, edgecolor="none")
+    saved(figure, found.path / "lr_range.png")
 
 
 def draw_folds(found: Folds) -> None:

@@ -118,6 +118,17 @@ def asked_space(texts: Sequence[str], table: Mapping[str, Any] | None, fixed: Ma
     return asked
 
 
+def ends(key: str, texts: Sequence[str]) -> tuple[float, float]:
+    """The two ends of the one range that is written for a key; UserError for anything else."""
+    asked = asked_space(texts, None, {})
+    if list(asked) != [key] or not (found := _RANGE.fullmatch(asked[key])):
+        raise UserError("--space", f"is the range of {key} here", f"write --space {key}=1e-7..10, or leave it out")
+    span = _between(key, asked[key], found)
+    assert span.low is not None
+    assert span.high is not None
+    return float(span.low), float(span.high)
+
+
 def read_space(asked: Mapping[str, Any], recipe: Recipe, source: Mapping[str, Any]) -> Space:
     """Every range, legal for the recipe; names (``optimizer.name``) first.
 
