@@ -26,6 +26,7 @@ _KEEPS = 0.9  # share that the running mean of the loss keeps of itself at each 
 _BROKEN = 4.0  # times the lowest loss, above which the training is taken to diverge, as fastai has it
 _FIRST = 10  # steps whose running mean is not steady yet
 _LEAST = 30  # steps, below which there is no curve
+_FEWEST = 5  # that a test must have taken before it broke
 _TABLE = "lr_range.csv"
 
 
@@ -170,7 +171,7 @@ class _Running:
 
 def _read(run: Run, broken: bool) -> RateTest:
     taken = [(e.lr, e.losses[-1]) for e in run.view.steps if e.losses and math.isfinite(e.losses[-1])]
-    if len(taken) < _LEAST // 2:
+    if len(taken) < _FEWEST:
         what = f"the training broke after {len(taken)} steps, at a rate of {taken[-1][0]:.2g}" if taken else "no step"
         raise UserError("lr_range", what, "begin at a lower rate")
     mean = _Running()
