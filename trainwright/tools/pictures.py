@@ -108,8 +108,18 @@ def _places(axes: Axes, span: Range, values: Sequence[Any]) -> list[float]:
         axes.set_xlim(-0.5, len(span.choices) - 0.5)
         return [float(next(i for i, c in enumerate(span.choices) if c == v and type(c) is type(v))) for v in values]
     if span.log:
-        axes.set_xscale("log")
+        _logarithmic(axes, float(span.high or 1) / float(span.low or 1))
     return [float(v) for v in values]
+
+
+def _logarithmic(axes: Axes, ratio: float) -> None:
+    """A scale whose numbers are written out, two between powers of ten where there is room."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if ratio < 300 else (1.0,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _values_shown(axes: Axes, values: Sequence[float], better: str) -> None:
@@ -155,7 +165,7 @@ def draw_rates(found: RateTest) -> None:
     if found.suggested is not None:
         axes.axvline(found.suggested, color=_BEST, linewidth=1.4, label=f"falls fastest: {found.suggested:.2g}")
     axes.axvline(found.lowest, color=_GREY, linewidth=1.1, linestyle="--", label=f"lowest: {found.lowest:.2g}")
-    axes.set_xscale("log")
+    _logarithmic(axes, found.rates[-1] / found.rates[0])
     usual = max(found.smooth[0], min(found.smooth))
     axes.set_ylim(min(found.smooth) - 0.1 * abs(usual), min(found.smooth) + 2 * abs(usual - min(found.smooth)) + 0.1)
     dressed(axes, "learning rate", "loss")
@@ -180,14 +190,17 @@ def draw_folds(found: Folds) -> None:
 def _fold_panel(axes: Axes, found: Folds, name: str) -> None:
     reached = [(f.number + 1, r.metrics[name]) for f, r in found.finished.items() if name in r.metrics]
     known, metric = found.scores[name], name.partition("/")[2]
-    axes.plot([f for f, _ in reached], [v for _, v in reached], "o", color=_POINT, markersize=5, label="fold")
+    axes.plot([f for f, _ in reached], [v for _, v in reached], "o", color=_POINT, markersize=5)
     if all(math.isfinite(v) for v in (known.low, known.high)):
-        axes.axhspan(known.low, known.high, color=_POINT, alpha=0.12, linewidth=0, label="95 % of the mean")
-    axes.axhline(known.mean, color=_POINT, linewidth=1.6, label=f"mean {known.mean:.4g}")
+        axes.axhspan(known.low, known.high, color=_POINT, alpha=0.12, linewidth=0)
+    axes.axhline(known.mean, color=_POINT, linewidth=1.6)
     low, high = axes.get_ylim()
     for simple, means in found.baselines.items():
         if metric in means and low - 0.5 * (high - low) <= means[metric].mean <= high + 0.5 * (high - low):
-            axes.axhline(means[metric].mean, color=_GREY, linewidth=1.1, linestyle="--", label=f"baseline {simple}")
+            value = means[metric].mean
+            axes.axhline(value, color=_GREY, linewidth=1.1, linestyle="--")
+            axes.annotate(f"{simple} {value:.4g}", (0.01, value), xycoords=("axes fraction", "data"), fontsize=7.5,
+                          color="#666666", va="bottom")  # fmt: skip
     axes.set_xticks(range(1, found.plan.folds + 1))
     dressed(axes, "fold", metric)
-    axes.legend(fontsize=7.5, frameon=True, framealpha=0.85, edgecolor="none")
+    axes.set_title(f"mean {known.mean:.4g}, shaded: its 95 % interval", fontsize=8.5, color=_INK, loc="left")
