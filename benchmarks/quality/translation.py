@@ -25,7 +25,7 @@ SHOWS = (
         "test/bleu",
         25.0,
         minutes=30,
-        changes={"budget": "25 minutes"},
+        changes={"budget": "20 minutes"},
         note=_NOTE,
     ),
     Show(
@@ -34,7 +34,7 @@ SHOWS = (
         "test/bleu",
         0.0,  # no aim of its own: it is only recorded
         minutes=30,
-        changes={"budget": "25 minutes", **_TURNED},
+        changes={"budget": "20 minutes", **_TURNED},
         note=_NOTE,
     ),
 )
