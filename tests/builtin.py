@@ -246,6 +246,12 @@ BUILTIN: Sequence[Case] = (
         lambda n=80, seed=0: tides(n, seed, gaps=True),
     ),
     Case(
+        "codes of pictures",
+        lambda: tasks["autoencoding"](codes=4, label="label", noise=0.1, masked=0.1),
+        built("conv_autoencoder", {"filters": (4, 4), "latent": "normal"}),
+        pictures,
+    ),
+    Case(
         "supervised",
         lambda: tasks["supervised"](loss="cross_entropy"),
         lambda sizes: nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 2)),

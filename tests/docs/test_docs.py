@@ -28,7 +28,7 @@ from trainwright.data.split import split_options
 from trainwright.engine.loop import Cadence
 from trainwright.runs import attempt
 from trainwright.runs.assemble import Pieces
-from trainwright.runs.directory import BAD, COMPOSED, FORECASTS, INCIDENTS, PLAYED
+from trainwright.runs.directory import BAD, COMPOSED, FORECASTS, INCIDENTS, PLAYED, PORTRAITS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
@@ -254,7 +254,9 @@ def section(text: str, title: str) -> str:
 def test_the_reference_lists_the_files_of_a_run_and_no_others(script: ModuleType, tmp_path: Path) -> None:
     run = tw.train("iris", out=tmp_path / "run", quiet=True)
     tw.resume(run.path, {"budget": "300 epochs"}, quiet=True)
-    assert {p.name for p in run.path.iterdir()} | {BAD, INCIDENTS, PLAYED, COMPOSED, FORECASTS} == set(script.RUN_FILES)
+    assert {p.name for p in run.path.iterdir()} | {BAD, INCIDENTS, PLAYED, COMPOSED, FORECASTS, PORTRAITS} == set(
+        script.RUN_FILES
+    )
     for checkpoint in (run.path / "checkpoints").iterdir():
         assert {p.name for p in checkpoint.iterdir()} == set(script.CHECKPOINT_FILES)
 

@@ -63,6 +63,8 @@ nlinear, dlinear = network("nlinear"), network("dlinear", window=3, individual=T
 lstm_series = network("series_rnn", cell="lstm", units=5, dropout=0.0)
 tcn_series = network("series_tcn", channels=5, levels=2, dropout=0.0)
 patches = network("patchtst", patch=4, stride=2, width=8, depth=1, heads=2, hidden=8, dropout=0.0)
+narrow, spread = network("autoencoder", units=(6,)), network("autoencoder", units=(8, 6), latent="normal")
+maps = network("conv_autoencoder", filters=(4, 3), latent="normal")
 Case = tuple[str, str, dict[str, Any], Sequence[Record], str, Callable[[Mapping[str, Any]], nn.Module]]
 CASES: list[Case] = [
     ("classes of rows", "tabular_classification", {}, rows(), "target", mlp),
@@ -152,6 +154,16 @@ CASES: list[Case] = [
     ),
     ("series robustly", "forecasting", {"context": 6, "horizon": 2, "loss": "huber"}, tides(), "series", tcn_series),
     ("patches", "forecasting", {"context": 9, "horizon": 2, "scaling": "none"}, tides(gaps=True), "series", patches),
+    ("codes of rows", "autoencoding", {"codes": 3, "label": "target", "anomaly": "high"}, rows(), "target", narrow),
+    (
+        "codes of pictures",
+        "autoencoding",
+        {"codes": 5, "label": "label", "loss": "bernoulli", "beta": 0.5, "noise": 0.2, "masked": 0.1},
+        pictures(),
+        "label",
+        maps,
+    ),
+    ("codes of grey pictures", "autoencoding", {"codes": 5}, pictures(channels=1), "", spread),
     ("classes of arrays", "supervised", {"loss": "cross_entropy"}, arrays(), "y", mlp),
     ("weighted classes", "supervised", {"loss": WEIGHTED}, arrays(), "y", mlp),
     ("yes or no", "supervised", {"loss": "binary_cross_entropy"}, arrays(target="yes"), "y", one),

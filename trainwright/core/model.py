@@ -89,7 +89,13 @@ def by_member(output: Tensor) -> Tensor:
 
 
 class Latent(Protocol):
-    """Has a code between encoder and decoder."""
+    """Has a code between encoder and decoder.
+
+    Called with ``x`` (N, …), and in training with ``dice`` (N, latent), standard normal numbers, it gives what it says
+    (N, …), the codes (N, latent), and nats between their distribution and a standard normal one (N,), 0 for points.
+    """
+
+    latent: str  # "point", or "normal" where codes are distributions
 
     def encode(self, x: Tensor) -> Tensor:
         """(N, …) -> (N, latent) code."""

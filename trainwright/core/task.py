@@ -213,3 +213,10 @@ class Task(ABC, Generic[P]):
     def show(self, batch: Batch, outputs: Outputs) -> Sequence[Exhibit]:
         """What a person should see of a few predictions."""
         return ()
+
+    def portray(self, model: nn.Module, part: Encoded) -> Sequence[Exhibit]:
+        """What a person should see of the whole model, drawn once, when the training has ended.
+
+        Of the kinds "map" (points in a plane, by group) and "sheet" (rows of pictures).
+        """
+        return ()

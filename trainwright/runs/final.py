@@ -14,6 +14,7 @@ from trainwright.runs.assemble import Pieces
 from trainwright.runs.begin import served_weights
 from trainwright.runs.confusion import FILE as CONFUSION
 from trainwright.runs.directory import CHECKPOINTS, owner, read_view
+from trainwright.runs.portraits import portray
 from trainwright.runs.score import Scores, compared, judged
 from trainwright.runs.sound import broken_scores
 
@@ -50,6 +51,8 @@ def final_scores(pieces: Pieces, folder: Path, shortage: Callable[[Shortage], No
         return Scores(trouble=trouble)
     if confusion is not None:
         confusion.write(folder / CONFUSION)
+    if parts and not trouble:
+        portray(pieces, parts[-1], folder)
     if pieces.config.score == "valid":  # it chooses: an interval around it would be too good to be true
         return Scores({f"{p}/{m}": v for p, one in found.items() for m, v in one.values.items()}, trouble=trouble)
     training = sum(e.seconds * len(e.losses) for e in read_view(folder).steps)
