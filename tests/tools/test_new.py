@@ -499,3 +499,14 @@ def test_what_keeps_a_table_from_being_series_is_told_where_they_are_asked_for(t
     assert recipe(asked)["task"]["name"] == "forecasting"
     with pytest.raises(DataError, match="holds text"):
         new(visits(tmp_path / "v.csv", "day,art,science,kind", ",x"), out=tmp_path / "c.toml", task="forecasting")
+
+
+def test_records_can_be_put_into_codes_where_that_is_asked_for(tmp_path: Path) -> None:
+    csv(tmp_path / "t.csv", houses())
+    made = new(tmp_path / "t.csv", out=tmp_path / "a.toml", task="autoencoding", target="town")
+    assert recipe(made)["task"] == {"name": "autoencoding", "codes": 1, "label": "town"}
+    assert any("task.anomaly" in text for text in made.unsure)
+    run = tw.train(made.recipe, SHORT, out=tmp_path / "run", quiet=True)
+    assert run.state == "finished"
+    with pytest.raises(DataError, match="did you mean 'town'"):
+        new(tmp_path / "t.csv", out=tmp_path / "b.toml", task="autoencoding", target="twon")

@@ -65,6 +65,16 @@ USUAL: Mapping[str, Mapping[str, Any]] = {
         "save_every": "200 steps",
         "task": {"context": 128},
     },
+    "autoencoding": {
+        "model": {"name": "autoencoder"},
+        "optimizer": {"name": "adamw", "lr": 2e-3},
+        "schedule": {"name": "cosine"},
+        "clip": 1.0,
+        "batch_size": 128,
+        "budget": "3000 steps",
+        "eval_every": "300 steps",
+        "save_every": "300 steps",
+    },
     "forecasting": {
         "task": {"loss": "quantile"},
         "model": {"name": "nlinear"},

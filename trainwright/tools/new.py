@@ -27,6 +27,7 @@ from trainwright.tools.prose import others, text_column, text_columns
 from trainwright.tools.target import CLASSIFY, REGRESS, Aim, aim, shares
 from trainwright.tools.times import as_series, reach
 from trainwright.tools.toml import Line, written
+from trainwright.tools.unasked import CODES, in_codes
 
 _FEW, _MANY, _ENOUGH = 1_000, 100_000, 10_000  # records: below, a fifth is held out; above, so many and no more
 _LEAST = 5_000  # characters, below which no window of a usual length can be held out
@@ -39,8 +40,8 @@ _SAY = "translation"
 _FORECAST = "forecasting"
 _STEPS = {_READ: (400, 4), _SAY: (2_000, 8)}  # of few texts: steps at least, where these are more than the usual epochs
 _KINDS = {
-    "table": (CLASSIFY, REGRESS, _READ, _SAY),
-    "images": ("image_classification",),
+    "table": (CLASSIFY, REGRESS, _READ, _SAY, CODES),
+    "images": ("image_classification", CODES),
     "films": ("video_classification",),
 }
 _KINDS |= {"texts": ("generation",), "labelled texts": (_READ,), "pairs": (_SAY,)}
@@ -106,6 +107,9 @@ def new(
         _of_pairs(plan, found, target)
     elif found.kind == "series":
         _of_series(plan, found)
+    elif task == CODES:
+        _divided(plan, found, _training(found), False, None)
+        in_codes(plan, found, target)
     elif found.kind in ("midi", "piano rolls"):
         _of_music(plan, found, task)
     else:
@@ -179,7 +183,7 @@ def _text_of(plan: _Plan, chosen: Aim, values: Mapping[str, Any], task: str | No
 
 def _of_pictures(plan: _Plan, found: Found, task: str | None, target: str | None) -> None:
     source = found.source
-    (name,) = _KINDS[found.kind]
+    name = _KINDS[found.kind][0]
     tally = labels(source)
     plan.values["task"] = {"name": name}
     plan.reasons["task"] = f"{len(tally)} classes: {shares(tally)}."
