@@ -24,7 +24,7 @@ from trainwright.explain import explain, undocumented
 
 REFERENCE = Path(__file__).resolve().parent.parent.parent / "docs" / "reference"
 # Any number is legal there, or the data give it.
-UNBOUNDED = {"ignore_index", "value", "above", "below", "edges"}
+UNBOUNDED = {"ignore_index", "value", "anomaly", "above", "below", "edges"}
 # What every textbook has, and what is our own: there is no paper to name. All else comes from one.
 OF_NO_PAPER = {
     "model": {"sequential"},
