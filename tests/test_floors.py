@@ -20,6 +20,7 @@ FLOORS = {
     "engine": 2,
     "rules": 2,
     "runs": 3,
+    "inside": 4,
     "tools": 4,
     "explain": 4,
     "studio": 5,

@@ -24,6 +24,7 @@ from trainwright.studio.files import UnreadableError
 from trainwright.studio.followed import Followed
 from trainwright.studio.guard import Guard
 from trainwright.studio.heat import heat
+from trainwright.studio.inside import ASKS, COUNTED, NAMED, BusyError, Insides, refusal
 from trainwright.studio.news import LISTENERS, News
 from trainwright.studio.pages import Page, pages
 from trainwright.studio.shelf import Shelf
@@ -48,9 +49,11 @@ def app(shelf: Shelf, hosts: Collection[str], token: str, *, control: bool = Fal
 
     @contextlib.asynccontextmanager
     async def living(_: Starlette) -> AsyncIterator[None]:
-        looking = asyncio.create_task(news.look())
+        looking, resting = asyncio.create_task(news.look()), asyncio.create_task(_rest(desk.insides))
         yield
         looking.cancel()
+        resting.cancel()
+        desk.insides.close()
 
     desk = _Desk(shelf, news, control, pages())
     return Starlette(routes=desk.routes(), lifespan=living, middleware=[Middleware(Guard, hosts=hosts, token=token)])
@@ -61,6 +64,7 @@ class _Desk:
 
     def __init__(self, shelf: Shelf, news: News, control: bool, found: dict[str, Page]) -> None:
         self.shelf, self.news, self.control, self.pages = shelf, news, control, found
+        self.insides = Insides()
 
     def routes(self) -> list[Route]:
         """Everything that can be asked."""
@@ -75,6 +79,9 @@ class _Desk:
             "/api/runs/{key}/recipe": self._of_a_run(lambda run: spelled(flat(run.place.config()))),
             "/api/runs/{key}/samples": self._of_a_run_asked(_samples),
             "/api/runs/{key}/confusion": self._of_a_run(_confusion),
+            **{
+                f"/api/runs/{{key}}/inside{path}": self._of_a_run_asked(self._inside(ask)) for path, ask in ASKS.items()
+            },
         }
         change = [Route("/api/runs/{key}/stop", self.stop, methods=["POST"])]
         return [Route(path, answer, methods=["GET"]) for path, answer in read.items()] + change
@@ -135,6 +142,22 @@ class _Desk:
             raise HTTPException(404, "there is no such run")
         return run
 
+    def _inside(self, ask: str) -> Callable[[Followed, Request], Response]:
+        def tell(run: Followed, request: Request) -> Response:
+            query = request.query_params
+            if why := refusal(run.place):
+                raise UnreadableError(why)
+            question: dict[str, Any] = {"ask": ask, "run": str(run.place.path)}
+            question |= {name: query[name] for name in NAMED if name in query}
+            question |= {name: int(_number(request, name, 0, 0, 2**53)) for name in COUNTED if query.get(name)}
+            try:
+                told = self.insides.ask(question, run.version)
+            except BusyError:
+                raise HTTPException(503, "others are looking into their networks; ask again") from None
+            return _binary(_framed(told.head, told.numbers)) if ask == "numbers" else _json(told.head)
+
+        return tell
+
     def _of_a_run(self, tell: Callable[[Followed], Any]) -> Callable[[Request], Any]:
         return self._of_a_run_asked(lambda run, _: _json(tell(run)))
 
@@ -147,6 +170,12 @@ class _Desk:
                 raise HTTPException(404, str(error)) from None
 
         return answer
+
+
+async def _rest(insides: Insides) -> None:
+    while True:
+        await asyncio.sleep(60)
+        insides.rest()
 
 
 def _series(run: Followed, request: Request) -> Response:

@@ -1,0 +1,128 @@
+"""The inside of a run's network is asked for over the server, and refused where it cannot, or may not, be built."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import trainwright as tw
+from tests.open_studio import Visitor, opened
+from trainwright.inside.answers import Answers
+from trainwright.studio.inside import Insides
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("runs")
+    tw.train("iris", {"budget": "1 epoch"}, out=base / "iris", quiet=True)
+    x = torch.randn(32, 4)
+    tw.fit(nn.Linear(4, 1), (x, x.sum(1, keepdim=True)), loss="mse", epochs=1, out=base / "own", quiet=True)
+    return base
+
+
+@pytest.fixture(scope="module")
+def visitor(runs: Path) -> Iterator[Visitor]:
+    with opened(runs) as asks:
+        asks._line.timeout = 120  # the first question starts a process
+        yield asks
+
+
+def asked(visitor: Visitor, run: str, question: str) -> Any:
+    answer = visitor.ask(f"/api/runs/{visitor.keys()[run]}/inside{question}")
+    assert answer.status == 200, answer.body
+    return answer
+
+
+def test_a_step_is_told_with_its_numbers_and_the_arithmetic_of_each(visitor: Visitor, runs: Path) -> None:
+    outline = asked(visitor, "iris", "").json
+    assert outline["steps"][0] == 0
+    assert len(outline["steps"]) == 2
+    assert set(outline["parts"]) == {"train", "valid", "test"}
+    step = asked(visitor, "iris", "/step?part=valid&sample=3").json
+    assert (step["step"], step["part"], step["sample"]) == (outline["steps"][1], "valid", 3)
+    assert step["classes"] == ["setosa", "versicolor", "virginica"]
+    assert step["truth"][0] in step["classes"]
+    assert step["difference"] < 1e-6
+    here = Answers()
+    for what in ("value", "gradient", "change"):
+        body = asked(visitor, "iris", f"/numbers?part=valid&sample=3&what={what}").body
+        (size,) = struct.unpack("<I", body[:4])
+        head, numbers = json.loads(body[4 : 4 + size]), np.frombuffer(body[4 + size :], "<f4")
+        assert sum(t["cells"] for t in head["tensors"]) == len(numbers)
+        known = here.answer({"ask": "numbers", "run": runs / "iris", "part": "valid", "sample": 3, "what": what})
+        assert numbers.tobytes() == known[1]
+    logits = next(n for n in step["nodes"] if n["title"] == "logits")
+    cell = asked(visitor, "iris", f"/cell?part=valid&sample=3&node={logits['id']}&cell=1").json
+    assert cell["agrees"] is True
+    assert cell["of"] == 65
+    assert sum(t["value"] for t in cell["terms"]) + cell["rest"] == pytest.approx(cell["value"], rel=1e-4, abs=1e-5)
+    assert asked(visitor, "iris", "/decisions").json == {"decisions": None}
+
+
+def test_the_first_weights_are_made_again_from_the_seed(visitor: Visitor) -> None:
+    first = asked(visitor, "iris", "/step?step=0&part=train&sample=0").json
+    again = asked(visitor, "iris", "/step?step=0&part=train&sample=1").json
+    assert first["step"] == again["step"] == 0
+    assert first["rate"] == 1.0
+
+
+def test_what_is_not_there_is_refused_in_a_line(visitor: Visitor) -> None:
+    key = visitor.keys()["iris"]
+    for question in ("cell?node=9999&cell=0", "cell?node=0&cell=99999", "cell?node=0&row=99", "cell"):
+        answer = visitor.ask(f"/api/runs/{key}/inside/{question}")
+        assert answer.status == 404, question
+        assert answer.body.count(b"\n") <= 1
+        assert b"Traceback" not in answer.body
+    assert visitor.ask(f"/api/runs/{key}/inside/step?sample=NaN").status == 400
+
+
+def test_a_module_of_ones_own_is_not_opened_and_says_why(visitor: Visitor) -> None:
+    answer = visitor.ask(f"/api/runs/{visitor.keys()['own']}/inside")
+    assert answer.status == 404
+    assert b"module of your own (Linear)" in answer.body
+
+
+def test_a_link_in_a_run_is_not_followed(runs: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(runs / "iris", copy)
+    found = next((copy / "checkpoints").glob("*/model.safetensors"))
+    found.rename(tmp_path / "elsewhere")
+    found.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(tw.UserError, match="is a link"):
+        Answers().answer({"ask": "outline", "run": copy})
+
+
+def test_plugins_are_not_run(runs: Path, tmp_path: Path) -> None:
+    copy, plugin = tmp_path / "copy", tmp_path / "plugin.py"
+    shutil.copytree(runs / "iris", copy)
+    plugin.write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()\n")
+    config = (copy / "config.toml").read_text()
+    (copy / "config.toml").write_text(f'plugins = ["{plugin}"]\n' + config.replace("plugins = []\n", ""))
+    with pytest.raises(tw.UserError, match="plugins"):
+        Answers().answer({"ask": "outline", "run": copy})
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_process_that_dies_is_told_of_and_begun_again(runs: Path) -> None:
+    insides = Insides()
+    question = {"ask": "outline", "run": str(runs / "iris")}
+    try:
+        first = insides.ask(question, 0)
+        process = insides._process
+        assert process is not None
+        process.kill()
+        process.wait()
+        assert insides.ask(question, 0) == first  # kept
+        assert insides.ask(question, 1).head == first.head  # begun again
+        assert insides._process is not process
+    finally:
+        insides.close()

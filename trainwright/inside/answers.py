@@ -1,0 +1,142 @@
+"""Answers questions about runs and their steps, and remembers the last ones."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from trainwright.core.errors import UserError
+from trainwright.inside.opened import Opened
+from trainwright.inside.samples import caption, decisions, sample
+from trainwright.inside.taken import Taken, take
+from trainwright.inside.told import cell_at, cell_of, form_of, graph_of, numbers_of, tiled
+from trainwright.runs.directory import MANIFEST
+
+RUNS, STEPS = 2, 6  # that are remembered
+_WHAT = ("value", "gradient", "change")
+T = TypeVar("T")
+Answer = tuple[dict[str, Any], bytes]  # plain data, and numbers behind it
+
+
+@dataclass(slots=True)
+class _Seen:
+    taken: Taken
+    told: dict[str, Any]
+
+
+class Answers:
+    """Of one process. Not safe for several threads."""
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[tuple[Path, int], Opened] = OrderedDict()
+        self._seen: OrderedDict[tuple[Path, int, str, int], _Seen] = OrderedDict()
+
+    def answer(self, asked: Mapping[str, Any]) -> Answer:
+        """What a question with its ``ask``, ``run`` and options comes to.
+
+        Raises UserError for what is not there, and what other errors a run's own files cause.
+        """
+        run = self._run(Path(asked["run"]))
+        if asked["ask"] == "outline":
+            return self._outline(run), b""
+        step, part, index = self._place(run, asked)
+        if asked["ask"] == "decisions":
+            return {"decisions": self._decisions(run, step, part)}, b""
+        seen = self._step(run, step, part, index)
+        if asked["ask"] == "graph":
+            return {"step": step, "part": part, "sample": index, **seen.told}, b""
+        what: Any = asked.get("what") if asked.get("what") in _WHAT else "value"
+        if asked["ask"] == "numbers":
+            found = list(numbers_of(seen.taken, what))
+            head = [{"id": n, "cells": int(cells.size), "scale": scale} for n, cells, scale in found]
+            return {"tensors": head}, b"".join(cells.tobytes() for _, cells, _ in found)
+        return self._cell(seen.taken, asked, what), b""
+
+    def _run(self, folder: Path) -> Opened:
+        """A run; opened again where an attempt began since."""
+        written = (folder / MANIFEST).stat().st_mtime_ns if (folder / MANIFEST).is_file() else 0
+        return _kept(self._runs, (folder, written), RUNS, lambda: Opened(folder))
+
+    def _outline(self, run: Opened) -> dict[str, Any]:
+        parts = {name: len(part) for name, part in run.parts.items()}
+        return {"steps": run.steps(), "parts": parts, "large": run.large, "notes": _notes(run)}
+
+    def _place(self, run: Opened, asked: Mapping[str, Any]) -> tuple[int, str, int]:
+        """The checkpoint, part and sample that are meant; the nearest there are."""
+        steps = run.steps()
+        if not steps:
+            raise UserError("inside", "this run has no checkpoint yet", "wait for its first one")
+        wanted = asked.get("step")
+        step = steps[-1] if wanted is None else min(steps, key=lambda s: abs(s - int(wanted)))
+        names = [n for n in ("test", "valid", "train") if n in run.parts]
+        part = asked.get("part") if asked.get("part") in run.parts else names[0]
+        index = int(asked.get("sample") or 0)
+        return step, str(part), min(max(index, 0), len(run.parts[str(part)]) - 1)
+
+    def _step(self, run: Opened, step: int, part: str, index: int) -> _Seen:
+        key = (run.folder, step, part, index)
+
+        def make() -> _Seen:
+            stand = run.at(step)
+            config = run.recipe.config
+            batch = sample(run.task, run.parts[part], index)
+            told: dict[str, Any] = {}
+            taken = take(
+                run.task, batch, stand,
+                clip=None if config.clip == "none" else config.clip,
+                clip_value=None if config.clip_value == "none" else config.clip_value, l1=config.l1, l2=config.l2,
+                answered=lambda model, batch: told.update(caption(run.task, model, batch)),
+            )  # fmt: skip
+            return _Seen(taken, {**graph_of(taken), **told, "rate": stand.multiplier})
+
+        return _kept(self._seen, key, STEPS if not run.large else 1, make)
+
+    def _decisions(self, run: Opened, step: int, part: str) -> dict[str, Any] | None:
+        return None if run.large else decisions(run.task, run.at(step).state.model.eval(), run.parts["train"])
+
+    def _cell(self, taken: Taken, asked: Mapping[str, Any], what: Any) -> dict[str, Any]:
+        number = int(asked["node"])
+        if number not in {n.number for n in taken.shown}:
+            raise UserError("node", f"{number} is no tensor of this step")
+        node = taken.graph.nodes[number]
+        if asked.get("cell") is not None:
+            flat = int(asked["cell"])
+            if not 0 <= flat < node.value.numel():
+                raise UserError("cell", f"{flat} is not in this tensor")
+            return cell_of(taken, number, flat, what)
+        place = (int(asked.get("slab") or 0), int(asked.get("row") or 0), int(asked.get("column") or 0))
+        tile = tiled(node) or [1, 1]
+        slabs, rows, columns = form_of(node)
+        limits = (slabs, math.ceil(rows / tile[0]), math.ceil(columns / tile[1]))
+        if not all(0 <= p < n for p, n in zip(place, limits, strict=True)):
+            raise UserError("place", f"{list(place)} is not in this tensor")
+        return cell_of(taken, number, cell_at(taken, number, place, what), what)
+
+
+def _notes(run: Opened) -> list[str]:
+    """What a person should know of how the step is taken."""
+    config, out = run.recipe.config, []
+    if config.step["name"] != "standard":
+        out.append(f"the run's own step is '{config.step['name']}'; what is taken here is the usual one")
+    if config.ema != "none":
+        out.append("the weights are those that learn, not their running average")
+    if config.precision != "float32":
+        out.append(f"the run computes in {config.precision}; here everything is float32")
+    if run.large:
+        out.append("a network of this size is told by summaries, each tile by its strongest number, and is not updated")
+    return out
+
+
+def _kept(store: OrderedDict[Any, T], key: Any, most: int, make: Callable[[], T]) -> T:
+    """What was made before; the one that nobody asked for longest is forgotten."""
+    if key in store:
+        store.move_to_end(key)
+        return store[key]
+    while len(store) >= most:
+        store.popitem(last=False)
+    store[key] = make()
+    return store[key]

@@ -1,0 +1,181 @@
+"""Records a forward pass: each operation with what it read and what it made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from trainwright.inside import decomposed, moves
+from trainwright.inside.calls import call_of
+from trainwright.inside.graph import Graph, Kind, Node, Operand
+
+
+class Recorder(TorchFunctionMode):
+    """Watches the functions of torch while a model computes.
+
+    Operations that are several in one (attention, recurrent cells) are taken apart, so that what is inside of them is
+    kept too; that changes the last digits at most.
+
+    Args:
+        model: whose weights are called by their names.
+        given: tensors of the batch, by name.
+        light: weights are not copied and have no gradients; all between them has.
+    """
+
+    def __init__(self, model: nn.Module, given: Mapping[str, Tensor], *, light: bool = False) -> None:
+        super().__init__()
+        self.graph = Graph()
+        self.model, self.light = model, light
+        self._named: dict[int, tuple[Kind, str]] = {id(b): ("constant", name) for name, b in model.named_buffers()}
+        self._named |= {id(p): ("weight", name) for name, p in model.named_parameters()}
+        self._named |= {id(t): ("data", name) for name, t in given.items()}
+        self._known: dict[int, tuple[Tensor, int, Tensor | None]] = {}  # by identity: node and cells; kept alive so
+        self._stack: list[str] = [""]
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Record what is computed within the block."""
+        names = {module: name for name, module in self.model.named_modules()}
+
+        def enter(module: nn.Module, given: Any) -> None:
+            self._stack.append(names.get(module, ""))
+
+        def leave(module: nn.Module, given: Any, made: Any) -> None:
+            if len(self._stack) > 1:
+                self._stack.pop()
+
+        with ExitStack() as hooks:
+            for module in names:
+                hooks.callback(module.register_forward_pre_hook(enter).remove)
+                hooks.callback(module.register_forward_hook(leave).remove)
+            hooks.enter_context(self)
+            yield
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Do what was asked, and note what came of it."""
+        kwargs, name = kwargs or {}, moves.name_of(func)
+        if name in decomposed.WHOLE:
+            made = decomposed.WHOLE[name](self, args, kwargs)
+            if made is not None:
+                return made
+        if name == "dropout" and not _trains(args, kwargs):
+            return args[0] if args else kwargs["input"]
+        if name in moves.MOVES:
+            return self._moved(func, name, args, kwargs)
+        if kwargs.get("inplace"):
+            kwargs = {**kwargs, "inplace": False}
+        made = func(*args, **kwargs)
+        if isinstance(made, tuple) and made and isinstance(made[0], Tensor) and name == "max":
+            self._note(func, name, args, kwargs, made[0])
+        elif isinstance(made, Tensor) and made.is_floating_point() and not name.endswith("_like"):
+            self._note(func, name, args, kwargs, made)
+        return made
+
+    def operand(self, x: Tensor) -> Operand:
+        """What a tensor is: a node, or cells of one; a tensor that came from nowhere is a constant."""
+        _, number, cells = self._origin(x)
+        return Operand(number, tuple(x.shape), cells)
+
+    def is_known(self, x: Any) -> bool:
+        """Whether a tensor depends on weights or on numbers of the batch."""
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            return False
+        if id(x) in self._known:
+            return self.graph.nodes[self._known[id(x)][1]].kind != "constant"
+        return self._named.get(id(x), ("constant", ""))[0] != "constant"
+
+    def node(
+        self,
+        op: str,
+        made: Tensor,
+        operands: Sequence[Operand],
+        run: Callable[..., Tensor],
+        options: Mapping[str, Any] | None = None,
+        live: Sequence[Tensor] = (),
+        shown: Tensor | None = None,
+    ) -> Node:
+        """Note a tensor that an operation made.
+
+        Args:
+            op: its name.
+            made: the tensor that goes on.
+            operands: that were read.
+            run: gives ``made`` again, from tensors of the operands' shapes.
+            options: of the operation.
+            live: whose gradients are kept; ``made`` unless given.
+            shown: the value to keep; that of ``made`` unless given.
+        """
+        if self.light and not made.requires_grad and torch.is_grad_enabled():
+            made.requires_grad_()  # the first that was made of weights that have no gradients themselves
+        kept = (made if shown is None else shown).detach().float().clone()
+        number = len(self.graph.nodes)
+        alive = list(live) or [made]
+        for tensor in alive:
+            if tensor.requires_grad:
+                tensor.retain_grad()
+        found = Node(number, "value", op, self._stack[-1], kept, tuple(operands), options or {}, run, alive)
+        self.graph.nodes.append(found)
+        self.is_cells(made, number, None)
+        return found
+
+    def number_of(self, x: Tensor) -> int | None:
+        """The node that a tensor is, where it was read."""
+        return self._known[id(x)][1] if id(x) in self._known else None
+
+    def is_cells(self, x: Tensor, number: int, cells: Tensor | None) -> None:
+        """Say that a tensor holds cells of a node."""
+        self._known[id(x)] = (x, number, cells)
+
+    def _origin(self, x: Tensor) -> tuple[Tensor, int, Tensor | None]:
+        if id(x) not in self._known:
+            kind, name = self._named.get(id(x), ("constant", ""))
+            number = len(self.graph.nodes)
+            value = x.detach().float() if self.light else x.detach().float().clone()
+            self.graph.nodes.append(Node(number, kind, kind, name, value))
+            self.is_cells(x, number, None)
+        return self._known[id(x)]
+
+    def _moved(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+        made = func(*args, **kwargs)
+        source = next((a for a in args if isinstance(a, Tensor)), kwargs.get("input"))
+        if not isinstance(source, Tensor) or not (id(source) in self._known or id(source) in self._named):
+            return made
+        _, number, cells = self._origin(source)
+        if name in moves.KEEP_ORDER and cells is None and isinstance(made, Tensor):
+            if made is not source:
+                self.is_cells(made, number, None)
+            return made
+        where = torch.arange(source.numel()).reshape(source.shape) if cells is None else cells
+        for tensor, moved in zip(
+            moves.tensors(made), moves.tensors(moves.again(func, name, args, kwargs, where)), strict=True
+        ):
+            if tensor is not source:
+                self.is_cells(tensor, number, moved)
+        return made
+
+    def _note(self, func: Any, name: str, args: Any, kwargs: Any, made: Tensor) -> None:
+        if any(made is t for t in moves.tensors((args, kwargs))):  # in place: what it was before is no more
+            self._known.pop(id(made), None)
+            return
+        if not any(self.is_known(t) for t in moves.tensors((args, kwargs))):
+            return
+        call = call_of(name, args, kwargs, made)
+        tensors = call.operands if call is not None else moves.tensors((args, kwargs))
+        picked = list(tensors)
+        operands = [self.operand(t) for t in picked]
+
+        def run(*given: Tensor) -> Tensor:
+            swap = {id(old): new for old, new in zip(picked, given, strict=True)}
+            again: Tensor | tuple[Tensor, ...] = func(*moves.swapped(args, swap), **moves.swapped(kwargs, swap))
+            return again[0] if isinstance(again, tuple) else again
+
+        self.node(call.op if call else f"other:{name}", made, operands, run, call.options if call else {})
+
+
+def _trains(args: Any, kwargs: Any) -> bool:
+    return bool(kwargs.get("training", args[2] if len(args) > 2 else True))

@@ -1,0 +1,115 @@
+"""The samples of a run as a person knows them: what is given, what is true, what the network says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainwright.core.batch import Batch
+from trainwright.core.task import Classes, Task
+from trainwright.core.tokenizer import Tokenizer
+from trainwright.data.part import Part
+
+LONGEST = 64  # tokens of a window that are looked at
+_SIDE = 48  # points of a side of the map of decisions
+_POINTS = 400  # training samples that are drawn on it
+_NAMES = 200  # classes and tokens that are told by name
+
+
+def sample(task: Task[Any], part: Part, index: int) -> Batch:
+    """One sample of a part as a batch; of a long window its beginning."""
+    batch: Batch = task.processor.batch(part.rows(index, index + 1), None)
+    tokens = batch.inputs.get("tokens")
+    target = batch.targets.get("tokens")
+    if tokens is None or target is None or target.shape != tokens.shape or tokens.shape[1] <= LONGEST:
+        return batch
+    inputs = {k: v[:, :LONGEST] if v.shape[:2] == tokens.shape else v for k, v in batch.inputs.items()}
+    if "lengths" in inputs:
+        inputs["lengths"] = inputs["lengths"].clamp_max(LONGEST)
+    target = target[:, :LONGEST]
+    return replace(
+        batch, inputs=inputs, targets={**batch.targets, "tokens": target}, weight=(target >= 0).sum().float()
+    )
+
+
+def caption(task: Task[Any], model: nn.Module, batch: Batch) -> dict[str, Any]:
+    """Names of classes and tokens, what is true, and what is said."""
+    told: dict[str, Any] = {"classes": _classes(task), "tokens": [], "truth": [], "said": ""}
+    tokenizer = getattr(task.processor, "tokenizer", None)
+    tokens = batch.inputs.get("tokens")
+    if isinstance(tokenizer, Tokenizer) and tokens is not None:
+        told["tokens"] = tokenizer.pieces(tokens[0])
+        if len(tokenizer) <= _NAMES and not told["classes"]:
+            told["classes"] = tokenizer.pieces(range(len(tokenizer)))
+        following = batch.targets.get("tokens")
+        if following is not None:
+            told["truth"] = [tokenizer.pieces([i])[0] if i >= 0 else "" for i in following[0].tolist()]
+            return told
+    told["said"] = _said(task, model, batch)
+    told["truth"] = _truth(batch, told["classes"])
+    return told
+
+
+def _classes(task: Task[Any]) -> list[str]:
+    compared = task.compared()
+    return [str(n) for n in compared.names[:_NAMES]] if isinstance(compared, Classes) else []
+
+
+def _truth(batch: Batch, classes: list[str]) -> list[str]:
+    y = batch.targets.get("y")
+    if y is None or y.numel() != 1:
+        return []
+    value = y.reshape(-1)[0].item()
+    return [
+        classes[int(value)] if classes and not y.is_floating_point() and 0 <= value < len(classes) else f"{value:.6g}"
+    ]
+
+
+def _said(task: Task[Any], model: nn.Module, batch: Batch) -> str:
+    """The answer as `predict` gives it, short."""
+    with torch.no_grad():
+        answers = task.processor.decode(task.predict(model, replace(batch, targets={})), batch)
+    answer = answers[0] if answers else {}
+    if "label" in answer:
+        share = answer.get("probability")
+        return f"{answer['label']}" + (f" ({share:.1%})" if isinstance(share, float) else "")
+    first = next((v for v in answer.values() if isinstance(v, int | float | str)), "")
+    return f"{first:.6g}" if isinstance(first, float) else str(first)[:80]
+
+
+def decisions(task: Task[Any], model: nn.Module, part: Part) -> dict[str, Any] | None:
+    """What the network says everywhere on the plane of two numbers, and training samples on it; None elsewhere.
+
+    ``grid`` are the rows from the bottom, of the most probable class, or of the value; ``sure`` how probable it is.
+    """
+    some = torch.randperm(len(part), generator=torch.Generator().manual_seed(0))[:_POINTS].sort().values
+    batch: Batch = task.processor.batch(part.gather(part.positions()[some]), None)
+    x, y = batch.inputs.get("x"), batch.targets.get("y")
+    if len(batch.inputs) != 1 or x is None or x.ndim != 2 or x.shape[1] != 2 or y is None:
+        return None
+    low, high = x.min(0).values, x.max(0).values
+    margin = 0.1 * (high - low).clamp_min(1e-6)
+    low, high = low - margin, high + margin
+    across, up = (torch.linspace(float(low[i]), float(high[i]), _SIDE) for i in (0, 1))
+    plane = torch.stack([across.repeat(_SIDE), up.repeat_interleave(_SIDE)], 1)
+    asked = Batch({"x": plane}, {}, torch.tensor(float(len(plane))), torch.arange(len(plane)), len(plane))
+    with torch.no_grad():
+        made = task.predict(model, asked)
+    grid, sure = _decided(made)
+    return {
+        "side": _SIDE, "low": low.tolist(), "high": high.tolist(), "grid": grid, "sure": sure,
+        "classes": _classes(task), "points": torch.cat([x, y.reshape(-1, 1)], 1).tolist(),
+    }  # fmt: skip
+
+
+def _decided(made: Any) -> tuple[list[float], list[float]]:
+    shares: Tensor | None = made.get("probabilities")
+    if shares is not None and shares.ndim == 2:
+        best = shares.max(1)
+        return best.indices.float().tolist(), best.values.tolist()
+    value: Tensor = next(iter(made.values()))
+    return [v if math.isfinite(v) else 0.0 for v in value.reshape(value.shape[0], -1)[:, 0].tolist()], []
