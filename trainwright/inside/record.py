@@ -165,6 +165,8 @@ class Recorder(TorchFunctionMode):
         if not any(self.is_known(t) for t in moves.tensors((args, kwargs))):
             return
         call = call_of(name, args, kwargs, made)
+        if call is not None and call.op == "addcmul" and self._turned(call.operands, made):
+            return
         tensors = call.operands if call is not None else moves.tensors((args, kwargs))
         picked = list(tensors)
         operands = [self.operand(t) for t in picked]
@@ -175,6 +177,20 @@ class Recorder(TorchFunctionMode):
             return again[0] if isinstance(again, tuple) else again
 
         self.node(call.op if call else f"other:{name}", made, operands, run, call.options if call else {})
+
+
+    def _turned(self, of: Sequence[Tensor], made: Tensor) -> bool:
+        """Note numbers turned in pairs by fixed angles, as rotary positions do, as one operation instead of two."""
+        first, other = self.graph.nodes[self.operand(of[0]).node], self.operand(of[1])
+        if first.op != "mul" or self.operand(of[0]).cells is not None or self.is_known(of[2]):
+            return False
+        x, cos, sin = first.operands[0], first.operands[1], self.operand(of[2])
+        if other.node != x.node or self.graph.nodes[cos.node].kind != "constant":
+            return False
+        for operand, said in ((cos, "cosines of the places"), (sin, "sines of the places")):
+            self.graph.nodes[operand.node].name = self.graph.nodes[operand.node].name or said
+        self.node("turn", made, [x, cos, other, sin], lambda a, c, b, s: torch.addcmul(a * c, b, s))
+        return True
 
 
 def _trains(args: Any, kwargs: Any) -> bool:

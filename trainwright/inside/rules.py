@@ -266,6 +266,12 @@ def _power(cell: Cell) -> Worked:
     return cell.told(f"z to the power of {power}", term.value**power, [term], [("z", term.value)])
 
 
+def _turn(cell: Cell) -> Worked:
+    x, cos, other, sin = (cell.one(i, cell.beside(i)) for i in range(4))
+    pairs = [(x, cos), (other, sin)]
+    return _products(cell, pairs, "x · cosine of the place + its partner · sine of the place")
+
+
 def _addcmul(cell: Cell) -> Worked:
     a, b, c = (cell.one(i, cell.beside(i)) for i in range(3))
     both = Term((*b.cells, *c.cells), (b.value, c.value), b.value * c.value)
@@ -359,7 +365,7 @@ RULES: Mapping[str, Rule] = {
     "linear": _linear, "conv": _conv, "max_pool": _pool(True), "avg_pool": _pool(False), "matmul": _matmul,
     "scores": _scores, "attention": _softmax(False), "softmax": _softmax(False), "log_softmax": _softmax(True),
     "layer_norm": _layer_norm(False), "rms_norm": _layer_norm(True), "batch_norm": _batch_norm,
-    "embedding": _embedding, "cat": _cat, "stack": _stack, "scale": _scale, "pow": _power, "addcmul": _addcmul,
+    "embedding": _embedding, "cat": _cat, "stack": _stack, "scale": _scale, "pow": _power, "addcmul": _addcmul, "turn": _turn,
     "mask": _mask, "cross_entropy": _cross_entropy,
     "mean": _over("mean"), "sum": _over("sum"), "amax": _over("max"),
     **{op: _pair(op) for op in ("add", "sub", "mul", "div")},

@@ -42,7 +42,8 @@ _MADE: Mapping[str, tuple[str, str]] = {
     "sub": ("difference", "One tensor is taken from another, number by number."),
     "mul": ("product", "Two tensors are multiplied, number by number."),
     "div": ("quotient", "One tensor is divided by another, number by number."),
-    "addcmul": ("turned by their place", "Queries and keys are turned by an angle that grows with their place. Their "
+    "addcmul": ("a sum and a product", "A tensor is added to the product of two others, number by number."),
+    "turn": ("turned by their place", "Queries and keys are turned by an angle that grows with their place. Their "
                 "products then tell how far apart two tokens are."),
     "scale": ("times a number", "Each number is multiplied by the same one."),
     "softmax": ("probabilities", "exp makes all positive, and dividing by their sum makes them add up to 1."),
@@ -75,7 +76,7 @@ _PLACES = (  # how names end in our models
     (r"feed\.up(\.weight|\.bias)?$", "wider"),
     (r"feed\.gate(\.weight|\.bias)?$", "gate"),
     (r"feed\.down(\.weight|\.bias)?$", "back to width"),
-    (r"(^|\.)(head|top\.\d+)(\.weight|\.bias)?$", "output layer"),
+    (r"(^|\.)head(\.weight|\.bias)?$", "output layer"),
     (r"embed\.tokens(\.weight)?$", "token vectors"),
     (r"embed\.places(\.weight)?$", "position vectors"),
 )
@@ -105,7 +106,8 @@ def title_of(op: str, name: str, last_linear: bool = False) -> str:
             kind = {"weight": "biases: " if name.endswith("bias") else "weights: "}.get(op, "")
             return kind + said
     if op == "weight":
-        return ("biases" if name.endswith("bias") else "kernels" if "conv" in name else "weights") + f": {name}"
+        where, _, what = name.rpartition(".")
+        return f"biases of {where}" if what.startswith("bias") else f"weights of {where or name}"
     if op in ("data", "constant"):
         return name or "fixed numbers"
     return words_of(op)[0]

@@ -1,5 +1,6 @@
 /** One run: how it stands, and the views of it. */
 import { useSignal } from '@preact/signals'
+import type { ComponentType } from 'preact'
 import { useEffect } from 'preact/hooks'
 import { about, runs as list, stop, type About } from './api'
 import { Curves } from './curves'
@@ -19,6 +20,7 @@ const TITLES: Record<Tab, string> = {
   findings: 'Findings',
   samples: 'Samples',
   recipe: 'Recipe',
+  inside: 'Inside',
 }
 
 export function Run({ id }: { id: string }) {
@@ -48,8 +50,18 @@ export function Run({ id }: { id: string }) {
       {tab === 'findings' && <Findings run={run} />}
       {tab === 'samples' && <Samples run={run} turn={turn} />}
       {tab === 'recipe' && <Recipe run={run} />}
+      {tab === 'inside' && <Network run={run} turn={turn} />}
     </>
   )
+}
+
+/** Its picture is a part of the bundle that nothing else waits for. */
+function Network({ run, turn }: { run: About; turn: number }) {
+  const found = useSignal<ComponentType<{ run: About; turn: number }> | null>(null)
+  useEffect(() => {
+    void import('./inside/inside').then(({ Inside }) => (found.value = Inside))
+  }, [])
+  return found.value ? <found.value run={run} turn={turn} /> : <p class="opening">opening …</p>
 }
 
 function Count({ run, tab }: { run: About; tab: Tab }) {
