@@ -86,7 +86,8 @@ def test_what_is_not_there_is_refused_in_a_line(visitor: Visitor) -> None:
 
 
 def test_a_module_of_ones_own_is_not_opened_and_says_why(visitor: Visitor) -> None:
-    answer = visitor.ask(f"/api/runs/{visitor.keys()['own']}/inside")
+    assert "module of your own (Linear)" in asked(visitor, "own", "").json["closed"]
+    answer = visitor.ask(f"/api/runs/{visitor.keys()['own']}/inside/step")
     assert answer.status == 404
     assert b"module of your own (Linear)" in answer.body
 

@@ -178,7 +178,6 @@ class Recorder(TorchFunctionMode):
 
         self.node(call.op if call else f"other:{name}", made, operands, run, call.options if call else {})
 
-
     def _turned(self, of: Sequence[Tensor], made: Tensor) -> bool:
         """Note numbers turned in pairs by fixed angles, as rotary positions do, as one operation instead of two."""
         first, other = self.graph.nodes[self.operand(of[0]).node], self.operand(of[1])

@@ -21,6 +21,10 @@ WHOLE = 1 << 16  # cells of a tensor that are told one by one; of a larger one, 
 TILES = 48  # a side of the tiled picture at most
 EPSILON = torch.finfo(torch.float32).eps
 _TERMS = 24  # of a sum, the largest ones
+_LOSS = {
+    "title": "the loss",
+    "words": "How wrong the answer was, over all that counts: the number that training lowers.",
+}
 Form = tuple[int, int, int]  # slabs, rows, columns
 
 
@@ -31,7 +35,9 @@ def graph_of(taken: Taken) -> dict[str, Any]:
     return {
         "loss": taken.loss, "after": taken.after, "norm": taken.norm, "finite": taken.finite,
         "difference": taken.difference, "optimizer": taken.optimizer,
-        "nodes": [_node(n, n.number == logits, maps) for n in taken.shown],
+        "nodes": [
+            {**_node(n, n.number == logits, maps), **(_LOSS if n is taken.shown[-1] else {})} for n in taken.shown
+        ],
     }  # fmt: skip
 
 

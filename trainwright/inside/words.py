@@ -107,7 +107,8 @@ def title_of(op: str, name: str, last_linear: bool = False) -> str:
             return kind + said
     if op == "weight":
         where, _, what = name.rpartition(".")
-        return f"biases of {where}" if what.startswith("bias") else f"weights of {where or name}"
+        which = {"ih": "input ", "hh": "state "}.get(what.partition("_")[2][:2], "")
+        return f"{which}{'biases' if what.startswith('bias') else 'weights'} of {where or name}"
     if op in ("data", "constant"):
         return name or "fixed numbers"
     return words_of(op)[0]

@@ -146,7 +146,7 @@ class _Desk:
         def tell(run: Followed, request: Request) -> Response:
             query = request.query_params
             if why := refusal(run.place):
-                raise UnreadableError(why)
+                return _closed(ask, why)
             question: dict[str, Any] = {"ask": ask, "run": str(run.place.path)}
             question |= {name: query[name] for name in NAMED if name in query}
             question |= {name: int(_number(request, name, 0, 0, 2**53)) for name in COUNTED if query.get(name)}
@@ -154,6 +154,8 @@ class _Desk:
                 told = self.insides.ask(question, run.version)
             except BusyError:
                 raise HTTPException(503, "others are looking into their networks; ask again") from None
+            except UnreadableError as error:
+                return _closed(ask, str(error))
             return _binary(_framed(told.head, told.numbers)) if ask == "numbers" else _json(told.head)
 
         return tell
@@ -170,6 +172,13 @@ class _Desk:
                 raise HTTPException(404, str(error)) from None
 
         return answer
+
+
+def _closed(ask: str, why: str) -> Response:
+    """What a page is told of a network that cannot be opened: its first question is answered with the reason."""
+    if ask != "outline":
+        raise UnreadableError(why)
+    return _json({"closed": why})
 
 
 async def _rest(insides: Insides) -> None:

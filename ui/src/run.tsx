@@ -4,6 +4,7 @@ import type { ComponentType } from 'preact'
 import { useEffect } from 'preact/hooks'
 import { about, runs as list, stop, type About } from './api'
 import { Curves } from './curves'
+import { outline as ask } from './inside/ask'
 import { Findings } from './findings'
 import { duration, number, whole } from './format'
 import { Layers } from './layers'
@@ -29,6 +30,7 @@ export function Run({ id }: { id: string }) {
   const { value: run, error } = useLoaded((s) => about(id, s), id, turn)
   const tab = place.value.at === 'run' ? place.value.tab : 'curves'
   useKeys(id)
+  useEffect(() => document.querySelector('.tabs [aria-current]')?.scrollIntoView({ inline: 'nearest', block: 'nearest' }), [tab, !run])
   useEffect(() => {
     if (run) document.title = `${run.name} · Trainwright studio`
   }, [run?.name])
@@ -39,7 +41,13 @@ export function Run({ id }: { id: string }) {
       <Head run={run} />
       <nav class="tabs" aria-label="views of the run">
         {TABS.map((t, i) => (
-          <a key={t} href={toRun(id, t)} aria-current={t === tab ? 'page' : undefined} title={`${i + 1}`}>
+          <a
+            key={t}
+            href={toRun(id, t)}
+            aria-current={t === tab ? 'page' : undefined}
+            title={`${i + 1}`}
+            onPointerEnter={t === 'inside' && t !== tab ? () => void ask(id).catch(() => {}) : undefined}
+          >
             {TITLES[t]}
             <Count run={run} tab={t} />
           </a>

@@ -23,6 +23,7 @@ export interface Node {
 }
 
 export interface Outline {
+  closed?: string // why there is nothing to see
   steps: number[]
   parts: Record<string, number>
   large: boolean

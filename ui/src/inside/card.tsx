@@ -17,10 +17,10 @@ export function Card({ cell, step, walk, choose, pinned }: {
   const kinds = (['value', 'gradient', 'change'] as const).filter((k) => k === 'value' || node[k])
   return (
     <section class="cellcard" aria-label="cell">
-      <h3>
+      <h2>
         {node.title}
         <small>{placeOf(node, cell.at, step)}</small>
-      </h3>
+      </h2>
       <div class="three" role="group" aria-label="what is explained">
         {kinds.map((kind) => (
           <button key={kind} aria-pressed={cell.what === kind} onClick={() => choose(kind)} disabled={!pinned} title={SAID[kind]}>

@@ -24,6 +24,7 @@ export function Inside({ run, turn }: { run: About; turn: number }) {
   const { value: outline, error } = useLoaded((s) => ask.outline(run.key, s), run.key, turn)
   if (error && !outline) return <Closed run={run} why={error.message} />
   if (!outline) return <p class="opening">opening the network …</p>
+  if (outline.closed) return <Closed run={run} why={outline.closed} />
   if (!outline.steps.length)
     return <Empty title="No checkpoint yet">The inside opens with the first one.</Empty>
   return <Looked run={run} outline={outline} />
@@ -106,7 +107,7 @@ function Verdict({ step }: { step: ask.Step }) {
   const one = step.truth.length === 1
   return (
     <span class="verdict" role="status">
-      {step.said && <span class={`tag ${one && step.classes.length ? (step.said.startsWith(step.truth[0]!) ? 'good' : 'poor') : ''}`}>says {step.said}</span>}
+      {step.said && <span class={`tag ${one && step.classes.length ? (step.said.replace(/ \([\d.]+%\)$/, '') === step.truth[0] ? 'good' : 'poor') : ''}`}>says {step.said}</span>}
       {one && <span class="tag">true {step.truth[0]}</span>}
       <span class="tag" title="the loss of this sample, and after the update">
         loss {number(step.loss)}
@@ -342,7 +343,7 @@ function Stage({ id, step, numbers, at }: Seen) {
           {halted ? (
             <section class="halt" aria-live="polite">
               <small class="mute">stop {touring.value + 1} of {tour.length}</small>
-              <h3>{halted.title}</h3>
+              <h2>{halted.title}</h2>
               <p>{halted.text}</p>
               <p class="buttons">
                 <button disabled={touring.value < 1} onClick={() => halt(touring.value - 1)}>back</button>
@@ -351,9 +352,9 @@ function Stage({ id, step, numbers, at }: Seen) {
             </section>
           ) : (
             <section>
-              <h3>
+              <h2>
                 <span class={`phase ${now.phase}`}>{PHASES[now.phase]}</span> {node.title}
-              </h3>
+              </h2>
               <p>{now.phase === 'forward' || now.phase === 'loss' ? node.words : TOLD[now.phase]}</p>
               <p class="small mute">
                 {node.name && `${node.name} · `}

@@ -119,7 +119,10 @@ export function layout(nodes: Node[], aspect: number): Layout {
   const flows = nodes.filter((n) => n.kind === 'value' || (n.kind === 'data' && nodes.some((m) => m.kind === 'value' && firstFlow(m, known) === n)))
   const tables = new Set(nodes.filter((n) => n.op === 'embedding').flatMap((n) => n.reads))
   const forms = new Map(nodes.map((n) => [n.id, form(n, tables.has(n.id))]))
-  const inputs = (n: Node) => n.reads.filter((id) => id !== n.id && flows.includes(known.get(id)!)).map((id) => known.get(id)!)
+  // what is read of a later node is of a step before: a recurrent layer goes round
+  const order = new Map(nodes.map((n, i) => [n.id, i]))
+  const inputs = (n: Node) =>
+    n.reads.filter((id) => order.get(id)! < order.get(n.id)! && flows.includes(known.get(id)!)).map((id) => known.get(id)!)
   const placed = new Set(flows.map((n) => n.id))
   const clusters = new Map(
     flows.map((node) => {
@@ -145,7 +148,7 @@ export function layout(nodes: Node[], aspect: number): Layout {
     const down = Math.max(...row.map((p) => p.down))
     let x = 0
     for (const part of row) {
-      if (part.block) headings.push({ text: named(part.block, blocks), x, y: y + up - part.up - 4 })
+      if (part.block && blocks.length > 1) headings.push({ text: named(part.block, blocks), x, y: y + up - part.up - 4 })
       for (const c of part.clusters) put(c.of, x + c.x, y + up + c.y, r, y + up)
       x += part.w + GAP
     }

@@ -19,14 +19,17 @@ function Drawn({ side, low, high, grid, sure, classes, points }: ask.Decisions) 
     const [w, h] = [canvas.current!.width, canvas.current!.height]
     const [bottom, top] = [Math.min(...grid), Math.max(...grid)]
     pen.clearRect(0, 0, w, h)
+    const small = new OffscreenCanvas(side, side)
+    const ink = small.getContext('2d')!
     grid.forEach((g, i) => {
-      const share = sure.length ? (sure[i]! - 1 / Math.max(2, classes.length)) / (1 - 1 / Math.max(2, classes.length)) : Math.abs(((g - bottom) / (top - bottom || 1)) * 2 - 1)
-      pen.globalAlpha = 0.12 + 0.75 * Math.max(0, share)
-      pen.fillStyle = sure.length ? TONES[g % TONES.length]! : g * 2 > bottom + top ? TONES[1]! : TONES[0]!
-      const [x, y] = [i % side, Math.floor(i / side)]
-      pen.fillRect((x * w) / side, h - ((y + 1) * h) / side, w / side + 1, h / side + 1)
+      const least = 1 / Math.max(2, classes.length)
+      const share = sure.length ? (sure[i]! - least) / (1 - least) : Math.abs(((g - bottom) / (top - bottom || 1)) * 2 - 1)
+      ink.globalAlpha = 0.12 + 0.75 * Math.max(0, share)
+      ink.fillStyle = sure.length ? TONES[g % TONES.length]! : g * 2 > bottom + top ? TONES[1]! : TONES[0]!
+      ink.fillRect(i % side, side - 1 - Math.floor(i / side), 1, 1)
     })
-    pen.globalAlpha = 1
+    pen.imageSmoothingEnabled = true
+    pen.drawImage(small, 0, 0, w, h)
     for (const [x, y, c] of points) {
       pen.beginPath()
       pen.arc(((x - low[0]) / (high[0] - low[0])) * w, h - ((y - low[1]) / (high[1] - low[1])) * h, 4, 0, 7)

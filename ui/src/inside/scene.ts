@@ -135,14 +135,19 @@ export class Scene {
 
   /** The whole, or some tensors, in the middle. */
   fit(ease = true, frames: Iterable<Frame> = this.plan.frames.values(), most = 6) {
-    const all = [...frames]
-    const [left, right] = [Math.min(...all.map((f) => f.x)), Math.max(...all.map((f) => f.x + f.w))]
-    const [top, bottom] = [Math.min(...all.map((f) => f.y)) - 26, Math.max(...all.map((f) => f.y + f.h))]
     const [w, h] = [this.canvas.clientWidth, this.canvas.clientHeight]
     const { turn, tip } = this.view
-    const k = Math.min(most, Math.min(w / (right - left + 24), h / (bottom - top + 30)) * (turn || tip ? 0.86 : 1))
-    const [cx, cy] = onScreen({ x: 0, y: 0, k, turn, tip }, (left + right) / 2, (top + bottom) / 2)
-    this.go({ x: w / 2 - cx, y: h / 2 - cy, k, turn, tip }, ease)
+    const flat = { x: 0, y: 0, k: 1, turn, tip }
+    const [us, vs]: [number[], number[]] = [[], []]
+    for (const f of frames)
+      for (const [x, y] of [[f.x, f.y], [f.x + f.w, f.y], [f.x, f.y + f.h], [f.x + f.w, f.y + f.h]]) {
+        const [u, v] = onScreen(flat, x!, y!)
+        us.push(u)
+        vs.push(v)
+      }
+    const [left, right, top, bottom] = [Math.min(...us), Math.max(...us), Math.min(...vs), Math.max(...vs)]
+    const k = Math.min(most, (w - 56) / (right - left), (h - 66) / (bottom - top))
+    this.go({ x: w / 2 - (k * (left + right)) / 2, y: h / 2 + 14 - (k * (top + bottom)) / 2, k, turn, tip }, ease)
   }
 
   /** A tensor with what it was made of. */
@@ -174,7 +179,7 @@ export class Scene {
   }
 
   tilt(on: boolean) {
-    this.view = { ...this.view, turn: on ? -0.5 : 0, tip: on ? 0.55 : 0 }
+    this.view = { ...this.view, turn: on ? -0.42 : 0, tip: on ? 0.5 : 0 }
     this.fit(false)
   }
 
@@ -248,28 +253,29 @@ export class Scene {
   }
 
   private label() {
-    const wanted: { text: string; u: number; v: number; head: boolean; hot: boolean; room: number }[] = []
+    const wanted: { text: string; u: number; v: number; head: boolean; hot: boolean; room: number; rank: number }[] = []
     const [w, h] = [this.canvas.clientWidth, this.canvas.clientHeight]
+    const few = this.plan.frames.size < 45 && this.view.k > 1
     for (const { text, x, y } of this.plan.headings) {
       const [u, v] = onScreen(this.view, x, y)
-      wanted.push({ text, u, v, head: true, hot: false, room: 400 })
+      wanted.push({ text, u, v, head: true, hot: false, room: 400, rank: 0 })
     }
     for (const [id, f] of this.plan.frames) {
       const node = this.nodes.get(id)!
       const wide = f.w * this.view.k
       const hot = id === this.hot
-      if (!hot && (wide < (node.kind === 'weight' ? 110 : 26) || node.kind === 'constant')) continue
+      if (!hot && (node.kind === 'constant' || (!few && wide < (node.kind === 'weight' ? 110 : 26)))) continue
       const [u, v] = onScreen(this.view, f.x, f.y)
-      wanted.push({ text: node.title, u, v: v - 2, head: false, hot, room: wide + 10 })
+      wanted.push({ text: node.title, u, v: v - 2, head: false, hot, room: wide + 10, rank: node.kind === 'weight' ? 1 : 0 })
     }
-    wanted.sort((a, b) => Number(b.hot) - Number(a.hot) || Number(b.head) - Number(a.head))
+    wanted.sort((a, b) => Number(b.hot) - Number(a.hot) || Number(b.head) - Number(a.head) || a.rank - b.rank)
     const taken: [number, number, number][] = []
     let used = 0
     for (const label of wanted) {
       const long = label.text.length * (label.head ? 7.4 : 6.1)
       const wide = long
       if (label.u + wide < 0 || label.u > w || label.v < 8 || label.v > h + 14 || used >= LABELS) continue
-      if (!label.hot && !label.head && long > label.room * 2.4) continue
+      if (!label.hot && !label.head && !few && long > label.room * 2.4) continue
       if (taken.some(([u, v, l]) => Math.abs(v - label.v) < 13 && label.u < u + l && u < label.u + wide)) continue
       taken.push([label.u, label.v, wide + 4])
       const span = (this.names.children[used] ?? this.names.appendChild(document.createElement('span'))) as HTMLElement

@@ -60,7 +60,7 @@ export function shownAt(nodes: Node[], stops: Stop[], at: number): Map<number, S
     const when = n.kind === 'value' ? reached.get(n.id)! : Math.min(...used.map((id) => reached.get(id) ?? Infinity))
     const late = n.kind === 'value' ? back.get(n.id) : Math.max(...used.map((id) => back.get(id) ?? -1))
     let what: What = 'value'
-    let there = when <= at ? 1 : n.kind === 'value' ? 0.13 : 0.4
+    let there = when <= at ? 1 : n.kind === 'value' ? 0.17 : 0.45
     if (now.phase === 'backward' || now.phase === 'update') {
       const seen = n.gradient && late !== undefined && late >= 0 && late <= at
       what = seen ? 'gradient' : 'value'
