@@ -188,6 +188,7 @@ class Recorder(TorchFunctionMode):
             return False
         for operand, said in ((cos, "cosines of the places"), (sin, "sines of the places")):
             self.graph.nodes[operand.node].name = self.graph.nodes[operand.node].name or said
+        first.live = ()  # half of an operation has no gradient of its own
         self.node("turn", made, [x, cos, other, sin], lambda a, c, b, s: torch.addcmul(a * c, b, s))
         return True
 
