@@ -12,11 +12,11 @@ from typing import Any
 
 from trainwright.core.errors import DataError, UserError, did_you_mean
 from trainwright.core.kinds import sets, sources
-from trainwright.data import archive, documents, folder, midi, paths, piano_rolls, video
+from trainwright.data import archive, audio, documents, folder, midi, paths, piano_rolls, video
 from trainwright.data.layout import hidden
 from trainwright.data.source import Source
 from trainwright.runs.examples import EXAMPLES
-from trainwright.tools import languages
+from trainwright.tools import languages, listed
 from trainwright.tools.tables import TABLES, in_folder, is_table, of_file
 
 IMAGES = tuple(folder.SUFFIXES)
@@ -27,9 +27,9 @@ _LISTED = 8  # names shown of a folder that nothing is made of
 READS = (
     "it reads tables (.csv, .tsv, .parquet, .jsonl, also a train and a test table in one folder, or one with a column "
     "of even times, whose series are forecast), a folder or .zip "
-    "with one folder of images, films or texts per class, IDX files, .npz files, texts to be continued, two files "
-    "of lines in two languages (train.de and train.en), MIDI files, piano rolls in JSON, and the public sets that "
-    "`trainwright explain set` lists"
+    "with one folder of images, films, recordings or texts per class, tables that list recordings with their label "
+    "or text, IDX files, .npz files, texts to be continued, two files of lines in two languages (train.de and "
+    "train.en), MIDI files, piano rolls in JSON, and the public sets that `trainwright explain set` lists"
 )
 
 
@@ -37,7 +37,7 @@ READS = (
 class Found:
     """Data that can be trained on."""
 
-    kind: str  # "table", "images", "films", "texts", "labelled texts", "pairs", "midi", "piano rolls"
+    kind: str  # "table", "images", "films", "sounds", "speech", "texts", "labelled texts", "pairs", "midi", …
     spec: dict[str, Any]  # of the recipe's data section; paths are Path
     source: Source
     told: str  # what it is, in words
@@ -92,6 +92,9 @@ def _public(name: str) -> Found:
         public.source, "images"
     )
     spec = {"source": "catalogue", "set": name, **public.split}
+    if public.source == "audio":
+        kind, target = ("speech", "text") if "text" in source.fields() else ("sounds", "label")
+        return Found(kind, spec, source, f"the public set '{name}'", target=target)
     return Found(kind, spec, source, f"the public set '{name}'", target=public.target)
 
 
@@ -111,7 +114,8 @@ def _in_file(path: Path) -> Found | None:
     if (pair := languages.in_file(path)) is not None:
         return _pairs(pair)
     if is_table(path):
-        return _table(of_file(path), str(path))
+        table = of_file(path)
+        return _listed(path, table.source) or _table(table, str(path))
     if name.endswith(".npz"):
         return _npz(path)
     if name.endswith(".zip"):
@@ -121,6 +125,8 @@ def _in_file(path: Path) -> Found | None:
             return _images(path)
         if any(suffixes[s] for s in midi.SUFFIXES):
             return _music(path, "midi")
+        if any(suffixes[s] for s in audio.SUFFIXES):
+            return _sounds(path)
         return _labelled(path) if suffixes[".txt"] else None
     if name.endswith(midi.SUFFIXES):
         return _music(path, "midi")
@@ -143,6 +149,8 @@ def _in_folder(path: Path, task: str | None) -> Found | None:
         source = sources["idx"](path=str(path))
         return Found("images", {"source": "idx", "path": path}, source, "images and labels in IDX files")
     if tables := [n for n in files if n.lower().endswith(TABLES)]:
+        if len(tables) == 1 and (found := _listed(path / tables[0], of_file(path / tables[0]).source)):
+            return found
         return _table(in_folder(path, tables), str(path))
     if (pair := languages.in_folder(path, files)) is not None:
         return _pairs(pair)
@@ -154,6 +162,8 @@ def _in_folder(path: Path, task: str | None) -> Found | None:
         return _images(path, deep=_deep(real))
     if any(inside[s] for s in midi.SUFFIXES):
         return _music(path, "midi")
+    if any(inside[s] for s in audio.SUFFIXES):
+        return _sounds(path)
     if task != "generation" and inside[".txt"] and (found := _labelled(path)):
         return found
     if any(n.lower().endswith(documents.SUFFIXES) for n in files) or (task == "generation" and _holds_texts(inside)):
@@ -199,6 +209,19 @@ def _films(path: Path) -> Found:
     source = sources["videos"](path=str(path))
     task = "video_classification"
     return Found("films", {"source": "videos", "path": path}, source, "films in one folder per class", task=task)
+
+
+def _sounds(path: Path) -> Found:
+    source = sources["audio"](path=str(path))
+    return Found("sounds", {"source": "audio", "path": path}, source, "recordings in one folder per class")
+
+
+def _listed(path: Path, table: Source) -> Found | None:
+    """Recordings that a table lists; None for other tables."""
+    found = listed.recordings(path, table)
+    if found is None:
+        return None
+    return Found("speech" if found.spoken else "sounds", found.spec, found.source, "recordings in a table", found.told)
 
 
 def _labelled(path: Path) -> Found | None:
@@ -268,8 +291,8 @@ def _held(path: Path) -> str:
     return (", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")) or "it is empty"
 
 
-def labels(source: Source) -> Mapping[Any, int]:
+def labels(source: Source, field: str = "label") -> Mapping[Any, int]:
     """How many training records have each label."""
     train = source.parts().get("train")
-    values = source.values("label")
+    values = source.values(field)
     return Counter(values if train is None else [values[i] for i in train])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import numpy as np
 
 from trainwright.core.errors import DataError, UserError, did_you_mean
 from trainwright.core.kinds import tasks
+from trainwright.data.given import own_parts
 from trainwright.data.images import look
 from trainwright.data.labels import is_missing
 from trainwright.data.roles import guess
@@ -26,7 +26,7 @@ from trainwright.tools.languages import columns
 from trainwright.tools.prose import others, text_column, text_columns
 from trainwright.tools.target import CLASSIFY, REGRESS, Aim, aim, shares
 from trainwright.tools.times import as_series, reach
-from trainwright.tools.toml import Line, written
+from trainwright.tools.toml import Line, free, written
 from trainwright.tools.unasked import CODES, in_codes
 
 _FEW, _MANY, _ENOUGH = 1_000, 100_000, 10_000  # records: below, a fifth is held out; above, so many and no more
@@ -38,14 +38,15 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _READ = "text_classification"
 _SAY = "translation"
 _FORECAST = "forecasting"
+_HEAR = "speech_recognition"
 _STEPS = {_READ: (400, 4), _SAY: (2_000, 8)}  # of few texts: steps at least, where these are more than the usual epochs
 _KINDS = {
     "table": (CLASSIFY, REGRESS, _READ, _SAY, CODES),
     "images": ("image_classification", CODES),
     "films": ("video_classification",),
 }
-_KINDS |= {"texts": ("generation",), "labelled texts": (_READ,), "pairs": (_SAY,)}
-_KINDS |= {"series": (_FORECAST,)}
+_KINDS |= {"sounds": ("audio_classification",), "speech": (_HEAR,)}
+_KINDS |= {"texts": ("generation",), "labelled texts": (_READ,), "pairs": (_SAY,), "series": (_FORECAST,)}
 _KINDS |= {"midi": ("music_events", "music"), "piano rolls": ("music", "music_events")}
 
 
@@ -81,15 +82,15 @@ def new(
     """Look at data, and write a short recipe that trains on it with no edit.
 
     Args:
-        path: a table, a folder with a training and a test table, a folder or .zip with one folder of images, films or
-            texts per class, a folder of IDX files, an .npz file, a text file or a folder of them, one of two files of
-            lines in two languages or their folder, MIDI files, piano rolls in JSON, or the
-            name of a public set.
+        path: a table, a folder with a training and a test table, a folder or .zip with one folder of images, films,
+            recordings or texts per class, a table that lists recordings with what they are or what is said in them, a
+            folder of IDX files, an .npz file, a text file or a folder of them, one of two files of lines in two
+            languages or their folder, MIDI files, piano rolls in JSON, or the name of a public set.
         out: the recipe, which must not be there yet.
         task: what is learned; found by itself unless given.
         target: the column of a table to predict; found by itself unless given.
     """
-    file = _free(out)
+    file = free(out)
     if task is not None and task not in {t for known in _KINDS.values() for t in known}:
         tasks[task]  # an unknown name is told of with the nearest
         raise UserError(
@@ -110,8 +111,8 @@ def new(
     elif task == CODES:
         _divided(plan, found, _training(found), False, None)
         in_codes(plan, found, target)
-    elif found.kind in ("midi", "piano rolls"):
-        _of_music(plan, found, task)
+    elif found.kind in ("midi", "piano rolls", "speech"):
+        _of_pieces(plan, found, task)
     else:
         (_of_table if found.kind == "table" else _of_pictures)(plan, found, task, target)
     _settings(plan, found)
@@ -119,18 +120,6 @@ def new(
     with file.open("x", encoding="utf-8") as handle:
         handle.write(text)
     return Proposal(file, tuple(plan.facts), tuple(plan.unsure))
-
-
-def _free(out: str | Path) -> Path:
-    """Where the recipe goes, checked before any work is done."""
-    file = Path(out).expanduser()
-    if file.suffix != ".toml":
-        raise UserError("--out", f"'{out}' has another suffix", "write a name that ends in .toml")
-    if os.path.lexists(file):
-        raise UserError("--out", f"'{out}' exists", "choose another name with --out; nothing was overwritten")
-    if not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
-        raise UserError("--out", f"the folder of '{out}' is not there or cannot be written", "choose another place")
-    return file
 
 
 def _named(path: str | Path, found: Found) -> str:
@@ -184,8 +173,9 @@ def _text_of(plan: _Plan, chosen: Aim, values: Mapping[str, Any], task: str | No
 def _of_pictures(plan: _Plan, found: Found, task: str | None, target: str | None) -> None:
     source = found.source
     name = _KINDS[found.kind][0]
-    tally = labels(source)
-    plan.values["task"] = {"name": name}
+    field = found.target or "label"
+    tally = labels(source, field)
+    plan.values["task"] = {"name": name, **({} if field == "label" else {"target": field})}
     plan.reasons["task"] = f"{len(tally)} classes: {shares(tally)}."
     records = _training(found)
     plan.facts += [("data", f"{found.told}: {records:,} for training{_shapes(plan, found)}")]
@@ -238,17 +228,19 @@ def _of_pairs(plan: _Plan, found: Found, target: str | None) -> None:
     _divided(plan, found, records, False, None)
 
 
-def _of_music(plan: _Plan, found: Found, task: str | None) -> None:
-    """Events of MIDI files, or keys of a piano on an even grid."""
-    name, pieces = task or _KINDS[found.kind][0], _training(found)
-    how = "event by event" if name == "music_events" else "frame by frame of the keys that sound"
-    plan.values["task"] = {"name": name}
-    plan.reasons["task"] = f"{pieces:,} pieces for training, {how}."
-    plan.facts += [("data", f"{found.told}: {pieces:,} pieces for training"), ("task", f"{name}: {how}")]
+def _of_pieces(plan: _Plan, found: Found, task: str | None) -> None:
+    """Events of MIDI files, keys of a piano on an even grid, or what is said in recordings."""
+    name, count = task or _KINDS[found.kind][0], _training(found)
+    how = {"music_events": "event by event", "music": "frame by frame of the keys that sound"}
+    said = how.get(name, f"'{found.target}' tells what is said")
+    unit = "recordings" if name == _HEAR else "pieces"
+    plan.values["task"] = {"name": name, **({"target": found.target} if name == _HEAR else {})}
+    plan.reasons["task"] = f"{count:,} {unit} for training, {said}."
+    plan.facts += [("data", f"{found.told}: {count:,} {unit} for training"), ("task", f"{name}: {said}")]
     if found.kind == "midi":
         plan.values["on_bad_sample"] = "skip"
         plan.reasons["on_bad_sample"] = "Files that are damaged or hold no notes are passed over and listed."
-    _divided(plan, found, pieces, False, None)
+    _divided(plan, found, count, False, None)
 
 
 def _of_series(plan: _Plan, found: Found) -> None:
@@ -268,7 +260,7 @@ def _of_series(plan: _Plan, found: Found) -> None:
 
 def _divided(plan: _Plan, found: Found, records: int, classes: bool, clock: str | None) -> None:
     """The data section: parts of their own are used, others are drawn."""
-    own = {p: len(ids) for p, ids in found.source.parts().items()}
+    own = {p: len(ids) for p, ids in own_parts(found.source, found.spec.get("part")).items()}
     data = dict(found.spec)
     said = [f"{p}: {own[p]:,} records of its own" for p in ("valid", "test") if p in own]
     drawn = [p for p in ("valid", "test") if p not in own and not (p == "test" and "valid" in own)]
@@ -359,7 +351,7 @@ def _clock(values: Mapping[str, Any], target: str) -> str | None:
 
 
 def _training(found: Found) -> int:
-    train = found.source.parts().get("train")
+    train = own_parts(found.source, found.spec.get("part")).get("train")
     return len(found.source) if train is None else len(train)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from trainwright.core.errors import UserError
+
 _WIDTH = 118
 
 
@@ -30,6 +32,18 @@ def written(lines: Sequence[Line], folder: Path) -> str:
             out += [f"# {row}" for row in textwrap.wrap(line.comment, _WIDTH, break_long_words=False)]
         out.append(f"{_key(line.key)} = {inline(line.value, folder)}")
     return "\n".join(out) + "\n"
+
+
+def free(out: str | Path) -> Path:
+    """Where the recipe goes, checked before any work is done."""
+    file = Path(out).expanduser()
+    if file.suffix != ".toml":
+        raise UserError("--out", f"'{out}' has another suffix", "write a name that ends in .toml")
+    if os.path.lexists(file):
+        raise UserError("--out", f"'{out}' exists", "choose another name with --out; nothing was overwritten")
+    if not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
+        raise UserError("--out", f"the folder of '{out}' is not there or cannot be written", "choose another place")
+    return file
 
 
 def inline(value: Any, folder: Path = Path()) -> str:
