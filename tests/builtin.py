@@ -9,6 +9,7 @@ import numpy as np
 from torch import nn
 
 from tests.case import Case
+from tests.sounds import calls, utterances
 from trainwright.core.kinds import models, tasks
 from trainwright.core.schema import options
 from trainwright.core.task import Record
@@ -162,6 +163,25 @@ BUILTIN: Sequence[Case] = (
         lambda: tasks["video_classification"](frames=3),
         built("video", {"filters": (4, 8), "features": 16, "units": 8}),
         films,
+    ),
+    Case(
+        "audio_classification",
+        lambda: tasks["audio_classification"](bands=16, noise=20.0),
+        built("audio_cnn", {"filters": (4, 8), "dropout": 0.0}),
+        calls,
+        batch_statistics=True,
+    ),
+    Case(
+        "speech_recognition",
+        lambda: tasks["speech_recognition"](bands=16, shorten=2, beams=2),
+        built("conv_rnn", {"units": 12, "layers": 1, "channels": 4, "dropout": 0.0}),
+        utterances,
+    ),
+    Case(
+        "speech that looks at itself",
+        lambda: tasks["speech_recognition"](bands=16, shorten=1, beams=1),
+        built("conformer", {"width": 16, "depth": 1, "heads": 2, "kernel": 5, "channels": 4, "dropout": 0.0}),
+        utterances,
     ),
     Case(
         "text_classification",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tests.builtin import chorales, lines, numbers, tides
 from tests.films import moving
+from tests.sounds import calls, utterances
 from tests.tasks.cases import arrays, files, network, pictures, reviews, rows, without
 from trainwright.core.kinds import augmentations, tasks
 from trainwright.core.task import Record, Task
@@ -65,6 +66,10 @@ tcn_series = network("series_tcn", channels=5, levels=2, dropout=0.0)
 patches = network("patchtst", patch=4, stride=2, width=8, depth=1, heads=2, hidden=8, dropout=0.0)
 narrow, spread = network("autoencoder", units=(6,)), network("autoencoder", units=(8, 6), latent="normal")
 maps = network("conv_autoencoder", filters=(4, 3), latent="normal")
+ears = network("audio_cnn", filters=(4, 6), dropout=0.0)
+hearing = network("conv_rnn", units=6, layers=2, channels=3, dropout=0.0)
+conformer = network("conformer", width=8, depth=1, heads=2, kernel=3, channels=3, dropout=0.0)
+ALL_CHANGES = {"speed": 0.2, "shift": 0.02, "noise": 20.0, "gain": 6.0, "masks": 1}
 Case = tuple[str, str, dict[str, Any], Sequence[Record], str, Callable[[Mapping[str, Any]], nn.Module]]
 CASES: list[Case] = [
     ("classes of rows", "tabular_classification", {}, rows(), "target", mlp),
@@ -102,6 +107,17 @@ CASES: list[Case] = [
         films(),
         "label",
         gru,
+    ),
+    ("recordings", "audio_classification", {"bands": 20}, calls(20), "label", ears),
+    ("changed recordings", "audio_classification", {**ALL_CHANGES, "normalize": "training"}, calls(20), "label", ears),
+    ("speech", "speech_recognition", {"bands": 20, "shorten": 2}, utterances(20), "text", hearing),
+    (
+        "changed speech in pieces of words",
+        "speech_recognition",
+        {**ALL_CHANGES, "shorten": 1, "tokenizer": {"name": "bpe", "pieces": 262}, "beams": 1, "spelling": "written"},
+        utterances(20),
+        "text",
+        conformer,
     ),
     ("characters of texts", "generation", {"context": 20, "write": 12}, lines(160), "", gpt),
     ("bytes of texts", "generation", {"tokenizer": "bytes", "context": 20, "stop": (",",)}, lines(), "", lstm),

@@ -135,6 +135,9 @@ def tell_exhibits(event: Shown, out: Surface) -> None:
         lines = _printable(f"{before}\N{BLACK RIGHT-POINTING SMALL TRIANGLE}{text}").split("\n")
         if true := exhibit.data.get("true"):
             lines.append(_printable(f"true\N{BLACK RIGHT-POINTING SMALL TRIANGLE}{true}"))
+        if words := exhibit.data.get("words"):
+            when = " ".join(f"{word['start']:.2f} {word['word']}" for word in words)
+            lines.append(_printable(f"at s\N{BLACK RIGHT-POINTING SMALL TRIANGLE}{when}"))
         for i, line in enumerate(lines):
             for j, row in enumerate(textwrap.wrap(line, max(20, out.width - _LABEL - 3)) or [""]):
                 out.line(f"{exhibit.title if not (i or j) else '':<{_LABEL}} | {row}".rstrip(), "quiet")
