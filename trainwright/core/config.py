@@ -225,7 +225,13 @@ class RunConfig(BaseModel):
     doctor: Spec = Field(
         default_factory=lambda: {"mode": "advise"},
         description='who looks whether something is wrong: { mode = "advise" } examines before the first step, probes '
-        'while it trains, says what it finds and changes nothing; "off" is nobody',
+        'while it trains, says what it finds and changes nothing; "heal" tries what may help on branches of the run, '
+        'and goes on with what won; "off" is nobody',
+    )
+    repairs: list[Spec] = Field(
+        default_factory=list,
+        description="changes of the model, in their order, such as those that the doctor made: names, or tables {name, "
+        'options}, such as [{ name = "standard_inputs", layer = "0" }]',
     )
     score: Literal["all", "valid", "none"] = Field(
         "all",
@@ -267,7 +273,7 @@ class RunConfig(BaseModel):
             raise ValueError(f"{value!r} is no list of names; write a name, or {{ label = {{ name = …, … }} }}")
         return {v["name"]: v for v in specs}
 
-    @field_validator("observers", mode="before")
+    @field_validator("observers", "repairs", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         one = [value] if isinstance(value, str | Mapping) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from itertools import takewhile
 from typing import Any, TypeAlias
@@ -29,6 +29,7 @@ class RunStarted:
     steps_per_epoch: int  # optimizer steps
     time: str  # ISO 8601, UTC
     note: str = ""  # why it resumed, what changed
+    anew: bool = False  # it goes on with nothing: not even what was logged before the first step counts
 
 
 @with_config(_numbers)
@@ -124,6 +125,46 @@ class Found:
 
 @with_config(_numbers)
 @dataclass(frozen=True, slots=True)
+class Branch:
+    """What came of one way to go on."""
+
+    what: str  # "no change", "another seed", or what was changed
+    loss: float  # on the samples that judge; infinite where it broke down
+    error: float = 0.0  # standard error of its difference to no change, over these samples
+    trouble: str = ""  # why it could not be tried to its end
+
+
+@with_config(_numbers)
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """Branches from one state on the same batches: no change, another seed, and the fixes of a finding."""
+
+    step: int  # optimizer steps taken before it
+    rule: str  # that found what the fixes are for
+    start: int  # the step from which the branches went on
+    steps: int  # that each took
+    judge: str  # what was compared, in words
+    branches: tuple[Branch, ...]
+    won: str = ""  # which of them; "" where none was better for sure
+    text: str = ""  # all that, in a sentence
+
+
+@with_config(_numbers)
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """A fix that was taken, offered or taken back."""
+
+    step: int  # from which the training goes on with it
+    rule: str  # that found what it is for
+    trouble: str  # what that is, in words
+    what: str  # the change, in words
+    keys: Mapping[str, Any] = field(default_factory=dict)  # of the recipe, dotted -> value
+    state: str = "taken"  # "taken" | "offered" | "taken back"
+    why: str = ""  # in words
+
+
+@with_config(_numbers)
+@dataclass(frozen=True, slots=True)
 class Difference:
     """How far two scores on the same records lie apart, and the 95 % interval of that."""
 
@@ -141,7 +182,7 @@ class RunEnded:
     """The attempt is over."""
 
     step: int  # optimizer steps taken in all
-    outcome: str  # "finished" | "stopped" | "interrupted" | "failed"
+    outcome: str  # "finished" | "stopped" | "interrupted" | "failed"; "healing" where another attempt follows
     reason: str  # in words
     seconds: float  # of this attempt
     scores: Mapping[str, float] = field(default_factory=dict)  # "test/accuracy": 0.97
@@ -154,12 +195,21 @@ class RunEnded:
 
 
 Event: TypeAlias = (
-    RunStarted | Examined | StepDone | StepSkipped | EvalDone | Shown | CheckpointSaved | Probed | Found | RunEnded
+    RunStarted
+    | Examined
+    | StepDone
+    | StepSkipped
+    | EvalDone
+    | Shown
+    | CheckpointSaved
+    | Probed
+    | Found
+    | Tried
+    | Repaired
+    | RunEnded
 )
-EVENTS: Mapping[str, type[Any]] = {
-    k.__name__: k
-    for k in (RunStarted, Examined, StepDone, StepSkipped, EvalDone, Shown, CheckpointSaved, Probed, Found, RunEnded)
-}
+_BEFORE_THE_END = (RunStarted, Examined, StepDone, StepSkipped, EvalDone, Shown, CheckpointSaved, Probed, Found)
+EVENTS: Mapping[str, type[Any]] = {k.__name__: k for k in (*_BEFORE_THE_END, Tried, Repaired, RunEnded)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +257,8 @@ class View:
     probed: list[Probed] = field(default_factory=list)
     checkpoints: list[CheckpointSaved] = field(default_factory=list)
     findings: list[Found] = field(default_factory=list)
+    tried: list[Tried] = field(default_factory=list)  # of all attempts
+    repairs: list[Repaired] = field(default_factory=list)  # likewise
     ended: RunEnded | None = None
     unreadable: int = 0  # lines of the log, beside those that a crash tore
 
@@ -255,7 +307,7 @@ def advance(view: View, event: Event) -> None:
     """One more event into the view."""
     match event:
         case RunStarted():
-            _cut(view, event.from_step)
+            _cut(view, -1 if event.anew else event.from_step)
             view.attempts.append(event)
             view.ended = None
         case Examined():
@@ -277,8 +329,19 @@ def advance(view: View, event: Event) -> None:
             view.checkpoints.append(event)
         case Found():
             view.findings.append(event)
+        case Tried():
+            view.tried.append(event)
+            view.findings = [_with(e, event) for e in view.findings]
+        case Repaired():
+            view.repairs.append(event)
         case RunEnded():
             view.ended = event
+
+
+def _with(found: Found, tried: Tried) -> Found:
+    """The finding with what happened when its fixes were tried."""
+    same = found.finding.rule == tried.rule
+    return replace(found, finding=replace(found.finding, tried=tried.text)) if same else found
 
 
 def _cut(view: View, step: int) -> None:

@@ -30,9 +30,14 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A change of the model, the optimizer or the data that no recipe key expresses."""
+    """A change of the model, the optimizer or the data that no recipe key alone expresses.
+
+    Where it can be made without a person, it says how: repairs by name, and dotted keys of the recipe.
+    """
 
     what: str
+    repairs: tuple[Mapping[str, Any], ...] = ()  # {"name", options} each, in their order
+    keys: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class Finding:
     why: str = ""  # what it does to the training
     fixes: tuple[Patch | Edit | Advice, ...] = ()  # the likeliest first
     consequences: tuple[str, ...] = ()  # what else was found that follows from it, in words
+    tried: str = ""  # what happened when its fixes were tried
 
 
 @dataclass(frozen=True, slots=True)

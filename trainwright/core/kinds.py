@@ -14,6 +14,7 @@ from trainwright.core.criterion import Criterion
 from trainwright.core.events import Observer
 from trainwright.core.finding import Rule
 from trainwright.core.registry import Registry
+from trainwright.core.repair import Repair
 from trainwright.core.task import Metric, Task
 from trainwright.core.tokenizer import Tokenizer
 
@@ -80,9 +81,13 @@ sets: Registry[Callable[[], Any]] = Registry("set", "trainwright.data.sets")
 rules: Registry[Callable[..., Rule]] = Registry(
     "rule", "trainwright.rules", "a tw.Rule", lambda made: isinstance(made, Rule)
 )
+# its tag ``consent`` says whether it changes what a person designed, and so is only taken where they said yes
+repairs: Registry[Callable[..., Repair]] = Registry(
+    "repair", "trainwright.engine.repairs", "a tw.Repair", lambda made: isinstance(made, Repair)
+)
 
 _ALL = (
     *(tasks, models, layers, losses, metrics, augmentations, optimizers, schedules, steps, inits, observers),
-    *(tokenizers, sources, sets, rules),
+    *(tokenizers, sources, sets, rules, repairs),
 )
 KINDS: Mapping[str, Registry[Any]] = {r.kind: r for r in _ALL}

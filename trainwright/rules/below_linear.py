@@ -6,10 +6,11 @@ import math
 
 from trainwright.core.events import Difference, RunEnded, advance
 from trainwright.core.facts import Facts, LossFacts
-from trainwright.core.finding import Advice, Evidence, Finding, Patch, Rule
+from trainwright.core.finding import Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
 from trainwright.rules.reading import number, standing
+from trainwright.rules.remedies import general
 from trainwright.rules.upstream import ALL
 
 _MUCH = 0.1  # of what the linear model gains over guessing
@@ -36,7 +37,7 @@ def check(evidence: Evidence) -> Finding | None:
         why="There is something to learn that the network did not learn.",
         fixes=(
             Patch({"budget": f"{3 * max(1, evidence.facts.steps)} steps"}),
-            Advice("try another rate, scaled inputs, a wider network"),
+            *general(evidence),
         ),
     )
 

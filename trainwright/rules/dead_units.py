@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from trainwright.core.facts import Facts, LayerFacts, LossFacts
-from trainwright.core.finding import Edit, Evidence, Finding, Patch, Rule
+from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import SILENCING, failing, figure, layers, percent, probes, rate_of, rounded
+from trainwright.rules.reading import SILENCING, failing, figure, layers, percent, probes
+from trainwright.rules.remedies import drawn_anew, other_activations, other_rates, scaled_inputs
 from trainwright.rules.upstream import BEFORE_LAYERS
 
 _MOST = 0.4
@@ -30,7 +31,6 @@ def check(evidence: Evidence) -> Finding | None:
         return None
     units = layers(evidence)[worst].shape
     count = units[0] if len(units) == 3 else units[-1] if units else 0
-    rate = rate_of(evidence)
     return Finding(
         rule="dead_units",
         severity="error" if share == 1.0 or bad else "warning",
@@ -40,9 +40,10 @@ def check(evidence: Evidence) -> Finding | None:
         why="A ReLU that is 0 for every sample has no slope, so its unit never learns again. Too high a rate or very "
         "large inputs push units there.",
         fixes=(
-            Patch({"optimizer.lr": rounded(rate / 10)}),
-            Edit("use leaky ReLU or GELU"),
-            Edit("draw the weights of the dead units anew"),
+            *other_rates(evidence, 0.1),
+            drawn_anew(),
+            other_activations(evidence.facts, "leaky_relu"),
+            scaled_inputs(evidence.facts),
         ),
     )
 

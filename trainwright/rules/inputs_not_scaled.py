@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from trainwright.core.facts import Facts, LayerFacts, LossFacts, Values
-from trainwright.core.finding import Edit, Evidence, Finding, Rule
+from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
 from trainwright.rules.reading import HEAVY, failing, gravity, number
+from trainwright.rules.remedies import scaled_inputs
 
 _RATIO, _LARGE, _BEFORE = 100.0, 50.0, 10.0
 
@@ -51,7 +52,7 @@ def check(evidence: Evidence) -> Finding | None:
         },
         why="Weights are drawn for inputs near 1. Larger ones drive units into their flat ends, and make the slope so "
         "uneven that no rate fits all weights.",
-        fixes=(Edit("subtract each column's mean and divide by its deviation, both of the training part"),),
+        fixes=(scaled_inputs(facts),),
     )
 
 

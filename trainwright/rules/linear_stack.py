@@ -26,7 +26,7 @@ def check(evidence: Evidence) -> Finding | None:
         evidence={"layers": len(layers), "residue": facts.bent, **(bad.numbers if bad else {})},
         why="A product of matrices is a matrix. Such a network can learn no more than linear regression "
         f"(the relative residue of f(x + y) is {number(facts.bent)}).",
-        fixes=(Edit("put a ReLU, GELU or tanh between the layers"),),
+        fixes=(Edit("put a ReLU, GELU or tanh between the layers", ({"name": "activations_between"},)),),
     )
 
 

@@ -7,6 +7,7 @@ from trainwright.core.finding import Edit, Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
 from trainwright.rules.reading import failing, gravity
+from trainwright.rules.remedies import another_end
 
 _FEW = 20  # different whole numbers that are rather classes
 
@@ -21,7 +22,9 @@ def check(evidence: Evidence) -> Finding | None:
             f"the targets are {target.classes} columns of yes or no that do not exclude each other, and "
             f"{'the loss' if loss.name == 'cross_entropy' else 'the softmax'} makes them compete",
             "A sample with two answers can never be right: what one gets the other loses.",
-            "use binary cross-entropy with one logit per column",
+            another_end(
+                evidence.facts, "use binary cross-entropy with one logit per column", "none", "binary_cross_entropy"
+            ),
         )
     numbers = loss.name in ("mse", "mae", "huber")
     if numbers and target.coding in ("one_hot", "binary") and output.last in ("softmax", "sigmoid", "linear", "relu"):
@@ -30,19 +33,24 @@ def check(evidence: Evidence) -> Finding | None:
             gravity(evidence) if failing(evidence) else "note",
             f"the targets are {kind}, and the loss ({loss.name}) measures distances",
             "It trains, but its slope vanishes where the network is surely wrong, so it learns slowly or not at all.",
-            "use cross-entropy" if target.coding == "one_hot" else "use binary cross-entropy",
+            another_end(
+                evidence.facts,
+                "use cross-entropy" if target.coding == "one_hot" else "use binary cross-entropy",
+                "none",
+                "cross_entropy" if target.coding == "one_hot" else "binary_cross_entropy",
+            ),
         )
     return None
 
 
-def _finding(severity: str, what: str, why: str, fix: str) -> Finding:
+def _finding(severity: str, what: str, why: str, fix: Edit) -> Finding:
     return Finding(
         rule="loss_misfits_target",
         severity="error" if severity == "error" else "warning" if severity == "warning" else "note",
         what=what,
         where="the loss",
         why=why,
-        fixes=(Edit(fix),),
+        fixes=(fix,),
     )
 
 

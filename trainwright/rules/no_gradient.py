@@ -7,6 +7,7 @@ from trainwright.core.finding import Advice, Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
 from trainwright.rules.reading import heavy, norms, number
+from trainwright.rules.remedies import drawn_anew, other_activations, scaled_inputs
 
 _STEPS = 3
 
@@ -35,7 +36,10 @@ def check(evidence: Evidence) -> Finding | None:
         why=f"No weight can learn. The loss is {number(facts.loss.start)} and does not answer to any of them: an "
         "operation without a slope (argmax, rounding, a comparison, detach) stands between, the loss is cut off "
         "beyond its range, or a whole layer is silent.",
-        fixes=(Advice("look at what stands between the weights and the loss, from the loss backwards"),),
+        fixes=(
+            *((drawn_anew(), other_activations(facts, "leaky_relu"), scaled_inputs(facts)) if dead else ()),
+            Advice("look at what stands between the weights and the loss, from the loss backwards"),
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from trainwright.core.finding import Advice, Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
 from trainwright.rules.reading import number, rate_of, rounded
+from trainwright.rules.remedies import Fix, scaled_inputs
 
 
 def check(evidence: Evidence) -> Finding | None:
@@ -23,7 +24,9 @@ def check(evidence: Evidence) -> Finding | None:
     known = bool(first.suspects)
     ended = evidence.view.ended
     broken = ended is not None and ended.outcome == "failed"
-    patch = (Patch({"optimizer.lr": rounded(rate / 10), "clip": 1.0}),) if rate == rate and not known else ()
+    slower = [Patch({"optimizer.lr": rounded(rate / f), "clip": 1.0}) for f in (10, 100) if rate == rate and not known]
+    scaled = scaled_inputs(evidence.facts)
+    fixes: list[Fix] = [*slower, *([scaled] if scaled.repairs and not known else [])]
     return Finding(
         rule="not_finite_steps",
         severity="error" if broken or len(skipped) > 3 else "warning",
@@ -43,7 +46,7 @@ def check(evidence: Evidence) -> Finding | None:
             + (f": the loss before was {number(losses[-1])}." if losses else ".")
             + " `trainwright replay` of the incident names the first tensor."
         ),
-        fixes=(*patch, Advice("look for log, exp, sqrt and quotients in model and loss, and keep them away from 0")),
+        fixes=(*fixes, Advice("look for log, exp, sqrt and quotients in model and loss, and keep them away from 0")),
     )
 
 

@@ -24,7 +24,12 @@ def check(evidence: Evidence) -> Finding | None:
         evidence={"weights": rule.weights, "absent": rule.absent, "share": share},
         why="They get a gradient and are never moved. The optimizer was made before they were, of another copy of the "
         "model, or of some of its parts.",
-        fixes=(Edit("make the optimizer of model.parameters(), after the model is whole and on its device"),),
+        fixes=(
+            Edit(
+                "make the optimizer of model.parameters(), after the model is whole and on its device",
+                ({"name": "optimizer_of_all"},),
+            ),
+        ),
     )
 
 

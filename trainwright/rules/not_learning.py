@@ -6,6 +6,7 @@ from trainwright.core.finding import Advice, Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
 from trainwright.rules.reading import failing, gravity, number
+from trainwright.rules.remedies import general
 from trainwright.rules.upstream import ALL
 
 _PART = 0.5  # of the budget; causes that are proved speak sooner
@@ -27,7 +28,7 @@ def check(evidence: Evidence) -> Finding | None:
         "learn at all; a simple model on the same data, whether there is anything to learn.",
         fixes=(
             Advice("try to learn 64 samples by heart: if the loss does not fall to 0 then, the network is at fault"),
-            Advice("try rates ten times smaller and larger"),
+            *general(evidence),
         ),
     )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from trainwright.core.facts import Facts, LossFacts, Output, Values
-from trainwright.core.finding import Edit, Evidence, Finding, Rule
+from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
 from trainwright.rules.reading import failing, number, percent
+from trainwright.rules.remedies import another_end
 
 _BOUNDED = {"softmax", "sigmoid", "hardsigmoid", "softmin"}
 _INSTEAD = {
@@ -81,7 +82,10 @@ def _finding(evidence: Evidence, severity: str, what: str, why: str) -> Finding:
     loss, output = evidence.facts.loss, evidence.facts.output
     numbers = {"lowest output": output.values.low, "highest output": output.values.high}
     numbers |= {"loss at the start": loss.start, "loss of guessing": loss.guess, "deaf share": loss.deaf}
-    fix = _INSTEAD.get((loss.name, loss.wants), "make the last activation and the loss fit each other")
+    words = _INSTEAD.get((loss.name, loss.wants), "make the last activation and the loss fit each other")
+    wide = output.values.shape[:1] != (1,) and output.values.shape != ()
+    normal = "softmax" if loss.name == "cross_entropy" and wide else "sigmoid"
+    by = {"logits": "none", "probabilities": normal, "log_probabilities": "log_softmax"}.get(loss.wants, "none")
     return Finding(
         rule="output_contradicts_loss",
         severity="error" if severity == "error" else "warning",
@@ -89,7 +93,7 @@ def _finding(evidence: Evidence, severity: str, what: str, why: str) -> Finding:
         where="the last operation",
         evidence=numbers,
         why=why,
-        fixes=(Edit(fix),),
+        fixes=(another_end(evidence.facts, words, by),),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trainwright.core.facts import Facts, LossFacts
-from trainwright.core.finding import Edit, Evidence, Finding, Rule
+from trainwright.core.finding import Advice, Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
 from trainwright.rules.reading import failing, number
@@ -40,7 +40,10 @@ def check(evidence: Evidence) -> Finding | None:
         if negative
         else "What is left of the budget moves nothing. "
         "Often a schedule made for epochs is stepped once per batch, or two schedules multiply.",
-        fixes=(Edit("step the schedule as often as its length counts: once per batch, or once per epoch"),),
+        fixes=(
+            Patch({"schedule": {"name": "constant"}}),
+            Advice("step the schedule as often as its length counts: once per batch, or once per epoch"),
+        ),
     )
 
 

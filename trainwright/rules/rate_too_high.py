@@ -10,7 +10,8 @@ from trainwright.core.facts import Facts, LossFacts
 from trainwright.core.finding import Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import curve, everywhere, failing, number, percent, probes, rate_of, rounded, window
+from trainwright.rules.reading import curve, everywhere, failing, number, percent, probes, rate_of, window
+from trainwright.rules.remedies import other_rates
 from trainwright.rules.upstream import BEFORE_RATE
 
 _UPDATE = 0.05  # of a weight, each step
@@ -49,8 +50,7 @@ def check(evidence: Evidence) -> Finding | None:
         why="Steps that are too long jump over the valley: the loss swings or climbs, units die, and what one step "
         "learns the next one destroys.",
         fixes=(
-            Patch({"optimizer.lr": rounded(rate / 10)}),
-            Patch({"optimizer.lr": rounded(rate / 100)}),
+            *other_rates(evidence, 0.1, 0.01),
             Patch({"clip": 1.0}),
         ),
     )

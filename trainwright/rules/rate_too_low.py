@@ -9,7 +9,8 @@ from trainwright.core.facts import Facts, LossFacts
 from trainwright.core.finding import Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import everywhere, gravity, number, percent, probes, rate_of, rounded, standing
+from trainwright.rules.reading import everywhere, gravity, number, percent, probes, rate_of, standing
+from trainwright.rules.remedies import other_rates
 from trainwright.rules.upstream import BEFORE_SLOW
 
 _UPDATE = 1e-4  # of a weight, each step
@@ -42,8 +43,7 @@ def check(evidence: Evidence) -> Finding | None:
         evidence={"learning rate": rate, "update, relative": move, "window before": now.before, **now.numbers},
         why="The way is right and the steps are too short for the budget.",
         fixes=(
-            Patch({"optimizer.lr": rounded(rate * 10)}),
-            Patch({"optimizer.lr": rounded(rate * 100)}),
+            *other_rates(evidence, 10.0, 100.0),
             Patch({"budget": f"{10 * max(1, facts.steps)} steps"}),
         ),
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from trainwright.core.facts import Facts, LayerFacts, LossFacts
-from trainwright.core.finding import Edit, Evidence, Finding, Patch, Rule
+from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
 from trainwright.rules.reading import FLAT_ENDED, failing, figure, layers, percent, probes
+from trainwright.rules.remedies import drawn_anew, other_activations, scaled_inputs
 from trainwright.rules.upstream import BEFORE_LAYERS
 
 _MOST = 0.5
@@ -35,9 +36,9 @@ def check(evidence: Evidence) -> Finding | None:
         evidence={"share pinned": shares[worst], "layers": len(shares), **bad.numbers},
         why="There the slope is nearly 0, so no gradient passes. Inputs or weights are too large.",
         fixes=(
-            Edit("scale the inputs to mean 0 and deviation 1"),
-            Patch({"init": "xavier_uniform"}),
-            Edit("use ReLU or GELU"),
+            scaled_inputs(evidence.facts),
+            drawn_anew("xavier_uniform"),
+            other_activations(evidence.facts),
         ),
     )
 

@@ -13,6 +13,9 @@ def check(evidence: Evidence) -> Finding | None:
     loss = evidence.facts.loss
     if not loss.broadcast:
         return None
+    said, asked = evidence.facts.output.values.shape, evidence.facts.target.values.shape
+    to = "flat" if said == (*asked, 1) else "column" if asked == (*said, 1) else ""
+    words = "give both one shape: output.squeeze(-1), target.unsqueeze(-1), or as many outputs as targets"
     return Finding(
         rule="shapes_spread",
         severity="error",
@@ -20,7 +23,7 @@ def check(evidence: Evidence) -> Finding | None:
         where="the loss",
         evidence={"loss at the start": loss.start},
         why="Each output is compared with the targets of other samples too: the best it can do is to say their mean.",
-        fixes=(Edit("give both one shape: output.squeeze(-1), target.unsqueeze(-1), or as many outputs as targets"),),
+        fixes=(Edit(words, ({"name": "output_shape", "to": to},) if to else ()),),
     )
 
 

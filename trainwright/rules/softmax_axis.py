@@ -6,6 +6,7 @@ from trainwright.core.facts import Facts, Output, Values
 from trainwright.core.finding import Edit, Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
+from trainwright.rules.remedies import another_end
 
 
 def check(evidence: Evidence) -> Finding | None:
@@ -36,8 +37,23 @@ def check(evidence: Evidence) -> Finding | None:
         evidence={"axis": output.over, "units": width, "deviation between samples": output.spread},
         why="The output does not tell what the network thinks of a sample; of a single unit it has no slope at all, "
         "and no weight can learn.",
-        fixes=(Edit(fix),),
+        fixes=_fixes(evidence.facts, fix, over_samples),
     )
+
+
+def _fixes(facts: Facts, words: str, over_samples: bool) -> tuple[Edit, ...]:
+    """What goes with the targets and the loss."""
+    coding, wants, classes = facts.target.coding, facts.loss.wants, facts.target.classes
+    if over_samples:
+        return (another_end(facts, words, "none" if wants == "logits" else "softmax"),)
+    if coding == "classes" and classes > 2:
+        return (another_end(facts, words, "none", "cross_entropy", facts.target.lowest + classes),)
+    yes_or_no = another_end(facts, words, "none" if wants == "logits" else "sigmoid")
+    if coding == "binary" and wants != "numbers" and facts.loss.name != "binary_cross_entropy":
+        return (another_end(facts, words, "none", "binary_cross_entropy"),)
+    if coding == "binary":
+        return (yes_or_no, another_end(facts, words, "none", "binary_cross_entropy"))
+    return (another_end(facts, words),)
 
 
 @rules.add("softmax_axis")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from trainwright.core.facts import Facts, LayerFacts
-from trainwright.core.finding import Edit, Evidence, Finding, Patch, Rule
+from trainwright.core.finding import Advice, Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
 from trainwright.rules.reading import heavy, percent
+from trainwright.rules.remedies import drawn_anew
 
 
 def check(evidence: Evidence) -> Finding | None:
@@ -25,7 +26,7 @@ def check(evidence: Evidence) -> Finding | None:
             where=layer.name,
             evidence={"share alike": layer.alike, "root mean square": layer.scale, "gradient": layer.gradient},
             why="Units that are alike get the same gradient and stay alike for ever: the layer is as good as one unit.",
-            fixes=(Patch({"init": "kaiming_normal"}), Edit("draw the weights at random")),
+            fixes=(drawn_anew(), Advice("draw the weights at random")),
         )
     return None
 

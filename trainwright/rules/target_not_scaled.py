@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from trainwright.core.facts import Facts, LossFacts, Target, Values
-from trainwright.core.finding import Edit, Evidence, Finding, Rule
+from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
 from trainwright.rules.reading import failing, gravity, number
+from trainwright.rules.remedies import scaled_targets
 
 _SMALL, _WIDE, _FAR = 0.01, 100.0, 10.0
 
@@ -36,7 +37,7 @@ def check(evidence: Evidence) -> Finding | None:
         evidence={"mean": values.mean, "deviation": values.deviation, **bad.numbers},
         why="A new network says numbers near 0. With steps of the usual size it takes very long to reach others, and "
         "until then all it learns is the offset.",
-        fixes=(Edit("learn (y - mean) / deviation, and undo that when predicting"),),
+        fixes=(scaled_targets(evidence.facts),),
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from trainwright.core.facts import Facts, LossFacts, Output, Target, Values
-from trainwright.core.finding import Edit, Evidence, Finding, Rule
+from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
 from trainwright.rules.reading import number, percent
+from trainwright.rules.remedies import another_end
 
 _TOLERATED = 0.01  # of the targets
 
@@ -26,11 +27,17 @@ def check(evidence: Evidence) -> Finding | None:
     if beyond_loss:
         what = f"binary cross-entropy compares with 0 to 1, and the targets are {span}"
         fix = "number classes from 0 and use cross-entropy with one output each; for numbers use mse"
+        counted = facts.target.coding == "classes" and values.low >= 0
+        answers = int(values.high) + 1
+        wide = output.values.shape[:1] == (answers,)
+        end = another_end(
+            facts, fix, "none", "cross_entropy" if counted else "mse", 0 if wide or not counted else answers
+        )
     else:
         low, high = output.reach
         reach = f"{number(low)} to {number(high)}" if high < 1e9 else f"{number(low)} and more"
         what = f"{percent(output.missed)} of the targets ({span}) lie beyond what {output.last} can say: {reach}"
-        fix = "leave out the last activation, or scale the targets into its range"
+        end = another_end(facts, "leave out the last activation, or scale the targets into its range")
     return Finding(
         rule="target_out_of_reach",
         severity="error",
@@ -38,7 +45,7 @@ def check(evidence: Evidence) -> Finding | None:
         where="the last operation",
         evidence={"lowest target": values.low, "highest target": values.high, "share beyond": output.missed},
         why="No weights whatever can bring the network to these targets; it learns to say the nearest bound.",
-        fixes=(Edit(fix),),
+        fixes=(end,),
     )
 
 

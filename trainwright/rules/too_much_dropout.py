@@ -30,7 +30,10 @@ def check(evidence: Evidence) -> Finding | None:
         where=next(x.name for x in evidence.facts.layers if x.option == max(rates)),
         evidence={"dropouts": len(rates), "highest rate": max(rates), "share kept": kept, **bad.numbers},
         why="Dropout helps a network that learns too well. One that learns nothing cannot spare its units.",
-        fixes=(Edit("halve the rates, or leave dropout out until the training loss falls"),),
+        fixes=(
+            Edit("leave out no more than a fifth", ({"name": "dropout", "most": 0.2},)),
+            Edit("leave dropout out until the training loss falls", ({"name": "dropout", "most": 0.0},)),
+        ),
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 from trainwright.core.facts import Facts, LayerFacts, LossFacts
-from trainwright.core.finding import Edit, Evidence, Finding, Patch, Rule
+from trainwright.core.finding import Advice, Edit, Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
 from trainwright.rules.reading import FLAT_ENDED, failing, figure, heavy, number, probes
+from trainwright.rules.remedies import drawn_anew, other_activations
 from trainwright.rules.upstream import BEFORE_LAYERS
 
 _LOST = 1e-3
@@ -52,9 +53,10 @@ def check(evidence: Evidence) -> Finding | None:
         why="The first layers stay as they were drawn, and all that comes after works on noise. Each sigmoid passes on "
         "a quarter of the slope at most.",
         fixes=(
-            Edit("use ReLU or GELU in place of sigmoid and tanh"),
-            Patch({"init": "xavier_uniform"}),
-            Edit("put a batch or layer norm behind each layer, or a shortcut around every two"),
+            other_activations(evidence.facts),
+            drawn_anew("xavier_uniform"),
+            Edit("put a layer norm behind each layer", ({"name": "norms_between"},)),
+            Advice("a shortcut around every two layers lets the gradient pass by"),
         ),
     )
 

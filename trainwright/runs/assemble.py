@@ -38,6 +38,7 @@ from trainwright.engine.step import StepFn, WholeStep, train_step
 from trainwright.runs.begin import freeze, moving, resting
 from trainwright.runs.gathered import Data, Report, gather_data
 from trainwright.runs.measures import by_name, fitting_names
+from trainwright.runs.mended import mend
 from trainwright.runs.recipe import Recipe
 from trainwright.runs.summary import layers_of, watched
 
@@ -69,6 +70,7 @@ class Pieces:
     step: StepFn = train_step
     more: Mapping[str, Metric] = field(default_factory=dict)  # metrics beside the task's own
     pace: list[str] = field(default_factory=list)  # what was found about how to run, a line each
+    data: Data | None = None  # what they were made of, where it can be shared
 
     @property
     def metrics(self) -> dict[str, Metric]:
@@ -97,11 +99,24 @@ def assemble(
     report: Report,
     learned: Mapping[str, Any] | None = None,
     known: Sequence[int] | None = None,
+    like: Pieces | None = None,
 ) -> Pieces:
-    """Names become objects: the whole of a recipe, ready for its first step."""
+    """Names become objects: the whole of a recipe, ready for its first step.
+
+    Args:
+        recipe: what is trained.
+        runtime: device, precision, ranks.
+        report: is told how far reading and encoding are.
+        learned: the processor's state of an earlier attempt.
+        known: records that are passed over.
+        like: pieces whose task and data these share; both must be as in this recipe.
+    """
     config = recipe.config
-    task = tasks.make(config.task["name"], recipe.task)
-    data = gather_data(recipe, task, runtime, report, learned, known)
+    if like is not None and like.data is not None:
+        task, data = like.task, like.data
+    else:
+        task = tasks.make(config.task["name"], recipe.task)
+        data = gather_data(recipe, task, runtime, report, learned, known)
     built = build_model(recipe, task)
     freeze(built, config)
     model = runtime.place(built)
@@ -167,6 +182,7 @@ def joined(
         bad=data.bad,
         close=loader.close,
         place=data.source.where,
+        data=data,
     )
 
 
@@ -279,11 +295,13 @@ def build_model(recipe: Recipe, task: Task[Any]) -> nn.Module:
     with randomness_kept(torch.device("cpu")):  # alike on every rank, whatever was drawn before
         torch.manual_seed(seed_of(recipe.config.seed, "weights") % 2**63)
         try:
-            return cast(nn.Module, models.make(name, {**recipe.model, **fitted}))
+            made = cast(nn.Module, models.make(name, {**recipe.model, **fitted}))
         except (RuntimeError, MemoryError) as error:
             if "allocate" not in str(error) and not isinstance(error, MemoryError):
                 raise
             raise UserError("model", "does not fit into memory", "make it smaller") from error
+        mend(made, recipe.config)
+    return made
 
 
 def evaluation_size(config: RunConfig, samples: int) -> int:

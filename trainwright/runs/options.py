@@ -10,11 +10,14 @@ Sampler = Literal["tpe", "gp", "cmaes", "nsga2", "random", "grid"]
 Pruner = Literal["none", "median", "hyperband", "asha"]
 
 
-def doctor(*, mode: Literal["off", "advise"] = "advise") -> None:
+def doctor(*, mode: Literal["off", "advise", "heal"] = "advise", trials: bool = False, yes: bool = False) -> None:
     """The options of the recipe's key ``doctor``.
 
     Args:
-        mode: "advise" says what is wrong and changes nothing; "off" says nothing.
+        mode: "advise" says what is wrong and changes nothing; "heal" tries what may help and goes on with what won;
+            "off" says nothing.
+        trials: try what may help also where nothing shall be changed, and say what came of it.
+        yes: "heal" also takes what changes the model, the loss or the data; without it that is offered.
     """
 
 

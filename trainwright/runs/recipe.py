@@ -13,7 +13,7 @@ import tomli_w
 
 from trainwright.core.config import RunConfig, read_recipe, split_spec
 from trainwright.core.errors import UserError, did_you_mean
-from trainwright.core.kinds import inits, models, optimizers, schedules, sets, sources, steps, tasks
+from trainwright.core.kinds import inits, models, optimizers, repairs, schedules, sets, sources, steps, tasks
 from trainwright.core.schema import check, options, required
 from trainwright.engine import disk
 from trainwright.runs.begin import init_from
@@ -106,7 +106,7 @@ def checked(config: RunConfig) -> Recipe:
     step, step_options = split_spec(config.step, "step")
     if config.init_from:
         check(init_from, config.init_from, "init_from")
-    config = config.model_copy(update={"doctor": check(doctor, config.doctor, "doctor")})
+    config = config.model_copy(update={"doctor": check(doctor, config.doctor, "doctor"), **checked_repairs(config)})
     check(tune, config.tune, "tune")
     data = _by_name(config.data)
     config = config.model_copy(update={"data": data})
@@ -127,6 +127,12 @@ def checked(config: RunConfig) -> Recipe:
         observers=checked_specs(config.observers),
         step=check(steps[step], step_options, "step"),
     )
+
+
+def checked_repairs(config: RunConfig) -> dict[str, Any]:
+    """``{"repairs": […]}``, each with every option."""
+    named = [split_spec(spec, f"repairs.{i}") for i, spec in enumerate(config.repairs)]
+    return {"repairs": [{"name": name, **check(repairs[name], given, f"repairs.{name}")} for name, given in named]}
 
 
 def _plugins(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:

@@ -48,8 +48,8 @@ from trainwright.runs.stored import stored_config
 from trainwright.runs.understood import in_our_words
 
 _FOR_GOOD = (
-    ("format", "seed", "plugins", "task", "data", "model", "init", "batch_size", "shuffle", "precision", "pace", "step")
-    + ("ema", "monitor", "rates", "freeze", "unfreeze", "init_from", "on_bad_sample", "bad_samples")
+    ("format", "seed", "plugins", "task", "data", "model", "repairs", "init", "batch_size", "shuffle", "precision")
+    + ("pace", "step", "ema", "monitor", "rates", "freeze", "unfreeze", "init_from", "on_bad_sample", "bad_samples")
 )  # fmt: skip
 
 
