@@ -111,6 +111,8 @@ def set_options(command: C) -> C:
 @click.option("--out", metavar="FOLDER", help="The run folder, empty or not there yet; runs/DATE-NAME-… unless given.")
 @click.option("--exist-ok", is_flag=True, help="A run that is in --out already is moved aside to FOLDER.1, whole.")
 @click.option("--strict", is_flag=True, help="Exit code 10 where the doctor's verdict is SUSPECT.")
+@click.option("--heal", is_flag=True, help="Where something is wrong, try what may help, and go on with what won.")
+@click.option("--yes", is_flag=True, help="With --heal: also take what changes the model, the loss or the data.")
 @click.option(
     "--resume", "run", metavar="auto|RUN", help="auto: go on with the run in --out, or begin it. Else as resume RUN."
 )
@@ -134,6 +136,8 @@ def train(
     out: str | None,
     exist_ok: bool,
     strict: bool,
+    heal: bool,
+    yes: bool,
     run: str | None,
     quiet: bool,
     as_json: bool,
@@ -146,6 +150,7 @@ def train(
     trainwright train digits --optimizer.weight_decay 0.1 --micro-batch 16      any key, as an option
     trainwright train digits --seeds 5                                          five runs, and what they say together
     trainwright train recipe.toml --out run --resume auto                       begins, goes on, or is finished
+    trainwright train recipe.toml --heal --yes                                  repairs what keeps it from learning
 
     Names of other systems (learning_rate, max_epochs, …) are understood, and it is said what they are called here.
     """
@@ -159,6 +164,7 @@ def train(
         "device": device,
         "seed": seed,
         "name": name,
+        **healing(heal, yes),
     }
     changes = settings_of([*settings, *more], flags)
     if run is not None:

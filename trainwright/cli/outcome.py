@@ -34,7 +34,7 @@ def trained(run: Run, as_json: bool, strict: bool = False) -> int:
     """The last word of ``train`` and ``resume``."""
     ended = run.view.ended
     if as_json and os.environ.get("RANK", "0") in ("", "0"):
-        print_json({"run": str(run.path), "state": run.state, **_ended(ended)})
+        print_json({"run": str(run.path), "state": run.state, **_ended(ended), "repairs": _repairs(run)})
     if ended is not None and ended.outcome == "interrupted":
         return _interrupted(ended)
     return 0 if ended is None else judged(ended.verdict, strict)
@@ -106,6 +106,11 @@ def _ended(ended: RunEnded | None) -> dict[str, Any]:
     if ended is None:
         return {"scores": {}, "baselines": {}, "seconds": 0.0}
     return {key: value for key, value in asdict(ended).items() if key not in ("step", "outcome", "reason")}
+
+
+def _repairs(run: Run) -> list[dict[str, Any]]:
+    """What the doctor took, offered and took back."""
+    return [asdict(repair) for repair in run.view.repairs]
 
 
 def _interrupted(ended: RunEnded) -> int:

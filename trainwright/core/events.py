@@ -30,6 +30,7 @@ class RunStarted:
     time: str  # ISO 8601, UTC
     note: str = ""  # why it resumed, what changed
     anew: bool = False  # it goes on with nothing: not even what was logged before the first step counts
+    back: int = 0  # the attempt that it goes on with, where that is not the one before it
 
 
 @with_config(_numbers)
@@ -259,6 +260,7 @@ class View:
     findings: list[Found] = field(default_factory=list)
     tried: list[Tried] = field(default_factory=list)  # of all attempts
     repairs: list[Repaired] = field(default_factory=list)  # likewise
+    left: dict[int, dict[str, Any]] = field(default_factory=dict)  # attempt -> what it had when another began anew
     ended: RunEnded | None = None
     unreadable: int = 0  # lines of the log, beside those that a crash tore
 
@@ -307,8 +309,7 @@ def advance(view: View, event: Event) -> None:
     """One more event into the view."""
     match event:
         case RunStarted():
-            _cut(view, -1 if event.anew else event.from_step)
-            view.attempts.append(event)
+            _begin(view, event)
             view.ended = None
         case Examined():
             view.examined = event
@@ -342,6 +343,20 @@ def _with(found: Found, tried: Tried) -> Found:
     """The finding with what happened when its fixes were tried."""
     same = found.finding.rule == tried.rule
     return replace(found, finding=replace(found.finding, tried=tried.text)) if same else found
+
+
+def _begin(view: View, event: RunStarted) -> None:
+    """What an attempt that begins anew forgets is kept, for one that goes back to it."""
+    if event.anew and view.attempts:
+        view.left[view.attempts[-1].attempt] = {name: getattr(view, name) for name in _OF_ATTEMPTS}
+    if event.back in view.left:
+        for name, value in view.left[event.back].items():
+            setattr(view, name, value)
+    _cut(view, -1 if event.anew else event.from_step)
+    view.attempts.append(event)
+
+
+_OF_ATTEMPTS = ("losses", "norms", "steps", "skipped", "evals", "shown", "probed", "checkpoints", "findings")
 
 
 def _cut(view: View, step: int) -> None:

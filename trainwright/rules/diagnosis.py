@@ -13,6 +13,7 @@ from trainwright.core.events import (
     Examined,
     Found,
     Probed,
+    Repaired,
     RunEnded,
     RunStarted,
     StepSkipped,
@@ -55,7 +56,7 @@ class Diagnosis:
         advance(self.view, event)
         if isinstance(event, RunStarted):
             self.said, self.now = {}, []
-            self.others = [e for e in self.others if e.step <= event.from_step]
+            self.others = [e for e in self.others if e.step <= event.from_step and not event.anew]
         if not isinstance(event, _WHEN) or self.view.examined is None:
             return []
         return self._asked(isinstance(event, RunEnded) and event.outcome in ("finished", "stopped", "failed"))
@@ -78,7 +79,8 @@ class Diagnosis:
         ended = self.view.ended
         if ended is not None and ended.outcome == "failed":
             return "FAILED"
-        return verdict([*self.now, *(e.finding for e in self.others)])
+        found = verdict([*self.now, *(e.finding for e in self.others)])
+        return "REPAIRED" if found == "HEALTHY" and in_force(self.view.repairs) else found
 
     def _asked(self, over: bool) -> list[Finding]:
         assert self.view.examined is not None
@@ -112,6 +114,17 @@ class Diagnosis:
 
     def _depth(self, name: str) -> int:
         return sum(c in self.rules for c in self.rules[name].causes)
+
+
+def in_force(repairs: Iterable[Repaired]) -> list[Repaired]:
+    """Those that were taken, and not taken back."""
+    found: list[Repaired] = []
+    for repair in repairs:
+        if repair.state == "taken":
+            found.append(repair)
+        elif repair.state == "taken back":
+            found = [r for r in found if r.what != repair.what]
+    return found
 
 
 def diagnosed(events: Iterable[Event], names: Mapping[str, Rule] | None = None) -> list[tuple[int, Finding]]:

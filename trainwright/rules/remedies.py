@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainwright.core.facts import Facts
@@ -12,6 +12,7 @@ from trainwright.rules.reading import FLAT_ENDED, HEAVY, SILENCING, rate_of, rou
 Fix = Patch | Edit | Advice
 _RATES = {"sgd": 0.01, "adagrad": 0.01, "lion": 1e-4, "muon": 0.02}
 _ADAPTIVE = 1e-3  # Adam and its kin: Kingma & Ba 2015
+_SHORT, _SHORT_RATE = 2000, 0.01  # steps of a budget that is short, and the rate at which it may suffice
 _FEW, _MANY = 8, 256  # samples of a step
 _BATCH = 32
 _LARGE, _RATIO = 3.0, 5.0  # of inputs and targets: beyond, scaling them is worth a trial
@@ -102,9 +103,14 @@ def general(evidence: Evidence) -> tuple[Fix, ...]:
         found.append(other_activations(facts))
     mends = [*(inputs.repairs if inputs else ()), *(targets.repairs if targets else ())]
     scaled = " and scaled data" if mends else ""
-    found.append(Edit(f"the usual settings: Adam at {_ADAPTIVE:g}, fresh weights{scaled}", tuple(mends),
-                      {**adam, "init": {"name": "kaiming_normal"}}))  # fmt: skip
+    found += [_usual(r, scaled, mends) for r in (_ADAPTIVE, *([_SHORT_RATE] if 0 < facts.steps < _SHORT else []))]
     return tuple(found)
+
+
+def _usual(rate: float, scaled: str, mends: Sequence[Mapping[str, Any]]) -> Edit:
+    """Everything at once, where it is several things that are wrong."""
+    keys = {"optimizer": {"name": "adam", "lr": rate}, "init": {"name": "kaiming_normal"}}
+    return Edit(f"the usual settings: Adam at {rate:g}, fresh weights{scaled}", tuple(mends), keys)
 
 
 def _wide_inputs(facts: Facts) -> bool:

@@ -35,6 +35,7 @@ from trainwright.runs.directory import (
     must_be_whole,
     owner,
     read_manifest,
+    read_view,
     write_json,
 )
 from trainwright.runs.doctoring import consulted, doctor_of
@@ -72,6 +73,11 @@ class Attempt:
     console: Any = None  # a runs.console.Console, or None for silence
     resumed: bool = False
     changed: Changes = field(default_factory=dict)  # settings, since the attempt before
+    anew: bool = False  # another attempt at the same run, from its start
+    back: int = 0  # the attempt it goes on with, where that is not the one before it
+    opening: Sequence[Event] = ()  # told when it has begun
+    begun: Callable[[], None] = lambda: None  # called when it has begun, and there is a checkpoint of that
+    treats: Callable[[Finding], bool] | None = None  # which findings end the attempt, to be treated
 
 
 def attempt(a: Attempt) -> RunEnded:
@@ -91,9 +97,12 @@ def attempt(a: Attempt) -> RunEnded:
         home = story.home = Home(a.folder, follow)
         if not a.resumed:
             recovery.remember()
-        doctor = doctor_of(pieces, cadence.steps)
+        doctor = doctor_of(pieces, cadence.steps, a.treats, read_view(a.folder).repairs if a.treats else ())
         story.tell, examine = consulted(doctor, story.tell)
-        examine()
+        wish = examine()
+        if a.anew or (wish and not a.resumed):
+            saving.first(0)
+        a.begun()
 
         def observe(event: Event) -> Stop | None:
             wish = story.tell(event)
@@ -106,7 +115,7 @@ def attempt(a: Attempt) -> RunEnded:
                 return gone or saving.tell(story.tell) or wish
             return wish
 
-        stop = fit(
+        stop = wish or fit(
             pieces.state,
             pieces.task,
             pieces.groups,
@@ -128,7 +137,7 @@ def attempt(a: Attempt) -> RunEnded:
         if stop:
             recovery.keep()
         story.outcome, story.reason = (stop.outcome, stop.reason) if stop else ("finished", "the budget is spent")
-        if story.outcome != "interrupted":
+        if story.outcome not in ("interrupted", "healing"):
             _score(a, story, interruption)
     return story.ended()
 
@@ -191,7 +200,7 @@ def _story(a: Attempt) -> Iterator[_Story]:
     lock = Lock(a.folder) if pieces.runtime.first else None
     try:
         with randomness_kept(pieces.runtime.device):
-            story = _Story(pieces.state, *_teller(a))
+            story = _Story(pieces.state, *teller_of(a))
             try:
                 with _together(a):
                     yield story
@@ -201,7 +210,7 @@ def _story(a: Attempt) -> Iterator[_Story]:
                 raise
             finally:
                 try:
-                    if story.begun or not a.resumed:  # else what the log tells of earlier attempts stays the last word
+                    if story.begun or not (a.resumed or a.anew):  # else what was told before stays the last word
                         story.tell(story.ended())
                 finally:
                     story.close()
@@ -231,7 +240,7 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
     """Restore what was, write what is known before the first step, and tell that it begins."""
     pieces, runtime = a.pieces, a.pieces.runtime
     pieces.state.random.seed(pieces.config.seed)
-    earlier = restore(pieces, a.folder) if a.resumed else 0
+    earlier = restore(pieces, a.folder) if a.resumed else len(a.facts["attempts"]) - 1
     cadence = _cadence(pieces, a.folder)
     first = pieces.state.counters.step
     look_ahead(pieces.schedule, first, cadence.steps)
@@ -247,7 +256,7 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
         a.config(cadence.steps)
         hide = hiding(pieces.config.model_dump())
         told = manifest(pieces, cadence, monitor, better, a.facts)
-        before = read_manifest(a.folder) if a.resumed else None
+        before = read_manifest(a.folder) if a.resumed or a.anew else None
         told |= identity(before, first)
         alike = likeness(before, told) if before else ""
         note = "; ".join(part for part in (alike, told_changes(a.changed)) if part)
@@ -255,12 +264,14 @@ def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:
         told["attempts"] = _lineage(a, first, now, alike)
         write_json(each_text(told, hide), a.folder / MANIFEST)
         write_learned(pieces.task.processor, a.folder / PROCESSOR)
-        if any(pieces.bad.values()) and not a.resumed:
+        if any(pieces.bad.values()) and not (a.resumed or a.anew):
             write_bad(pieces.bad, a.folder / BAD, hide)
         if a.console:
             a.console.start(a, cadence, monitor if "valid" in pieces.evaluations else "", better)
-    story.tell(RunStarted(earlier + 1, first, cadence.steps, pieces.per_epoch, now, note))
+    story.tell(RunStarted(earlier + 1, first, cadence.steps, pieces.per_epoch, now, note, a.anew, a.back))
     story.begun = True
+    for event in a.opening:
+        story.tell(event)
     for finding in pieces.findings if not a.resumed else ():
         story.tell(Found(first, finding))
     return cadence, _judge(pieces, monitor, better)
@@ -331,7 +342,7 @@ def _judge(pieces: Pieces, monitor: str, better: str) -> Judge | None:
     )
 
 
-def _teller(a: Attempt) -> tuple[Observer, Callable[[Path], None], Callable[[], None]]:
+def teller_of(a: Attempt) -> tuple[Observer, Callable[[Path], None], Callable[[], None]]:
     """One observer that records, shows, and asks the user's observers; only the first rank has it.
 
     With it, what follows the run folder to another place, and what is done at the end.

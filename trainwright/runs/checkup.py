@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from trainwright.core.errors import UserError
-from trainwright.core.events import EvalDone, Event, Examined, RunEnded, RunStarted, StepDone
+from trainwright.core.events import EvalDone, Event, Examined, Repaired, RunEnded, RunStarted, StepDone, Tried
 from trainwright.core.facts import Facts
 from trainwright.core.finding import Finding
 from trainwright.rules.diagnosis import Diagnosis
@@ -37,6 +37,8 @@ class Checkup:
     facts: Facts = field(default_factory=Facts)
     verdict: str = "HEALTHY"
     notes: tuple[str, ...] = ()
+    repairs: tuple[Repaired, ...] = ()  # that were taken, offered and taken back, in their order
+    tried: tuple[Tried, ...] = ()
 
     @property
     def findings(self) -> list[Finding]:
@@ -51,6 +53,8 @@ class Checkup:
             "findings": [{"step": step, **asdict(finding)} for step, finding in self.found],
             "facts": asdict(self.facts),
             "notes": list(self.notes),
+            "repairs": [asdict(repair) for repair in self.repairs],
+            "tried": [asdict(tried) for tried in self.tried],
         }
 
     def __str__(self) -> str:
@@ -71,8 +75,10 @@ def checked_events(events: Iterable[Event], of: str) -> Checkup:
     ended: RunEnded | None = None
     for event in events:
         if isinstance(event, RunStarted):
-            found = [(step, f) for step, f in found if step <= event.from_step]
+            found = [(step, f) for step, f in found if step <= event.from_step and not event.anew]
             ended = None
+        if isinstance(event, Tried):
+            found = [(step, replace(f, tried=event.text) if f.rule == event.rule else f) for step, f in found]
         ended = event if isinstance(event, RunEnded) else ended
         if not isinstance(event, RunEnded):
             found += [(_step(event), f) for f in diagnosis.take(event)]
@@ -81,7 +87,8 @@ def checked_events(events: Iterable[Event], of: str) -> Checkup:
     others = [(e.step, e.finding) for e in diagnosis.others]
     findings = sorted([*others, *found], key=lambda pair: pair[0])
     facts = diagnosis.view.examined.facts if diagnosis.view.examined else Facts()
-    return Checkup(of, tuple(findings), facts, diagnosis.verdict)
+    view = diagnosis.view
+    return Checkup(of, tuple(findings), facts, diagnosis.verdict, (), tuple(view.repairs), tuple(view.tried))
 
 
 def checked_table(path: Path) -> Checkup:

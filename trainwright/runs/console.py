@@ -15,17 +15,29 @@ from trainwright.core.events import (
     EvalDone,
     Event,
     Found,
+    Repaired,
     RunEnded,
     RunStarted,
     Shown,
     StepDone,
     StepSkipped,
+    Tried,
 )
 from trainwright.core.redaction import Hide, redacted
 from trainwright.runs.figures import duration, number, remaining
 from trainwright.runs.run import Run
 from trainwright.runs.surface import Surface, surface
-from trainwright.runs.words import closing, field, opening, resume_command, skipped_line, tell_exhibits, tell_finding
+from trainwright.runs.words import (
+    closing,
+    field,
+    opening,
+    resume_command,
+    skipped_line,
+    tell_exhibits,
+    tell_finding,
+    tell_repair,
+    tell_trial,
+)
 
 if TYPE_CHECKING:
     from trainwright.engine.loop import Cadence
@@ -166,6 +178,10 @@ class _Scene:
                 self.saved = event.step
             case Found():
                 tell_finding(event.finding, self.out)
+            case Tried():
+                tell_trial(event, self.out)
+            case Repaired():
+                tell_repair(event, self.out)
             case RunEnded():
                 self._ended(event)
 
@@ -236,6 +252,8 @@ class _Scene:
         match event.outcome:
             case "finished":
                 self.out.line(f"\nfinished: {event.step:,} steps in {duration(event.seconds)}", "head")
+            case "healing":
+                self.out.line(f"\nended after {reached}: {event.reason}", "head")
             case "stopped":
                 self.out.line(f"\nstopped after {reached}: {event.reason}", "head")
             case "interrupted" if not event.reason.startswith("KeyboardInterrupt"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trainwright.core.batch import Batch
-from trainwright.core.events import Event, Examined, Found, Observer, Probed, RunEnded, Stop
+from trainwright.core.events import Event, Examined, Found, Observer, Probed, Repaired, RunEnded, Stop
 from trainwright.core.facts import Facts, LossFacts
 from trainwright.core.finding import Advice, Finding
 from trainwright.core.task import Progress
@@ -37,12 +37,23 @@ class Doctor:
     Args:
         pieces: of the run.
         steps: of the whole budget.
+        treats: which findings end the attempt, because something can be tried; none unless given.
+        repairs: that were made in earlier attempts.
     """
 
-    def __init__(self, pieces: Pieces, steps: int) -> None:
-        self.pieces, self.steps = pieces, steps
+    def __init__(
+        self,
+        pieces: Pieces,
+        steps: int,
+        treats: Callable[[Finding], bool] | None = None,
+        repairs: Sequence[Repaired] = (),
+    ) -> None:
+        self.pieces, self.steps, self.treats = pieces, steps, treats
         ranks = pieces.runtime.ranks
         self.diagnosis = Diagnosis() if pieces.runtime.first else None
+        if self.diagnosis is not None:
+            self.diagnosis.view.repairs = list(repairs)
+        self._wish: Stop | None = None
         self.pace = Pace(steps, clocked=ranks.world == 1)
         self._batch: Batch | None = None
         self._probe: Probe | None = None
@@ -99,17 +110,19 @@ class Doctor:
             return tell
 
         def told(event: Event) -> Stop | None:
-            over = isinstance(event, RunEnded) and event.outcome != "interrupted"
+            paused = isinstance(event, RunEnded) and event.outcome in ("interrupted", "healing")
+            over = isinstance(event, RunEnded) and not paused
             if (isinstance(event, Probed) or over) and (again := self._second_look(diagnosis, over)) is not None:
                 tell(again)
                 self._asked(diagnosis, again)
             wish = None if isinstance(event, RunEnded) else tell(event)
             for finding in [*self._asked(diagnosis, event), *self._own()]:
                 wish = tell(Found(_step(event), finding)) or wish
+                if not over and self.treats is not None and self.treats(finding):
+                    self._wish = Stop(f"the doctor tries what helps against {finding.rule}", "healing")
             if not isinstance(event, RunEnded):
-                return wish
-            interrupted = event.outcome == "interrupted"
-            return tell(event if interrupted else replace(event, verdict=diagnosis.verdict))
+                return wish or self._wish
+            return tell(event if paused else replace(event, verdict=diagnosis.verdict))
 
         return told
 
@@ -295,19 +308,22 @@ def _guess(pieces: Pieces, batch: Batch) -> float | None:
         return None
 
 
-def doctor_of(pieces: Pieces, steps: int) -> Doctor | None:
+def doctor_of(
+    pieces: Pieces, steps: int, treats: Callable[[Finding], bool] | None = None, repairs: Sequence[Repaired] = ()
+) -> Doctor | None:
     """The doctor that the recipe asks for."""
-    return None if pieces.config.doctor.get("mode") == "off" else Doctor(pieces, steps)
+    return None if pieces.config.doctor.get("mode") == "off" else Doctor(pieces, steps, treats, repairs)
 
 
-def consulted(attending: Doctor | None, tell: Observer) -> tuple[Observer, Callable[[], None]]:
-    """What tells events on, and what tells the examination."""
+def consulted(attending: Doctor | None, tell: Observer) -> tuple[Observer, Callable[[], Stop | None]]:
+    """What tells events on, and what tells the examination and may ask to stop at once."""
     if attending is None:
         return tell, lambda: None
     told = attending.listening(tell)
 
-    def begin() -> None:
-        told(attending.examined())
+    def begin() -> Stop | None:
+        wish = told(attending.examined())
+        return wish if wish is not None and wish.outcome == "healing" else None
 
     return told, begin
 

@@ -3,50 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import Dataset
 
 from trainwright.core.config import RunConfig, read_recipe, split_spec
-from trainwright.core.errors import TrainwrightError, UserError
-from trainwright.core.events import Observer
+from trainwright.core.errors import UserError
+from trainwright.core.events import Event, Observer
 from trainwright.core.kinds import optimizers
-from trainwright.core.registry import failed
 from trainwright.core.schema import check
-from trainwright.core.task import Task
 from trainwright.engine.parts import StatePart
 from trainwright.engine.randomness import randomness_kept
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.step import StepFn, train_step
 from trainwright.runs import options
-from trainwright.runs.assemble import Pieces, take_step, try_first, try_metrics
+from trainwright.runs.assemble import Pieces
 from trainwright.runs.attempt import Attempt, attempt
-from trainwright.runs.begin import freeze as freeze_weights
-from trainwright.runs.begin import learnable, moving
+from trainwright.runs.called import Call, OfCall, named_loss, reopening, written_config
 from trainwright.runs.changed import changed
 from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, PROCESSOR
-from trainwright.runs.gathered import Report, same_data
-from trainwright.runs.initial import InitSpec, begin, remember, rule_of, take, written
+from trainwright.runs.gathered import same_data
+from trainwright.runs.healed import Record, decided, healing, must_heal
+from trainwright.runs.initial import InitSpec, remember, rule_of, written
 from trainwright.runs.keras import adapted, original
 from trainwright.runs.learned import read_learned
-from trainwright.runs.measures import MetricSpecs, by_label, is_own, metrics_of
+from trainwright.runs.measures import MetricSpecs, by_label
 from trainwright.runs.measures import written as metrics_written
 from trainwright.runs.mine import own_parts, same_parts, same_settings
 from trainwright.runs.notes import lost_of
-from trainwright.runs.own import Asked, array_pieces, foreign_pieces
-from trainwright.runs.planning import as_it_ran, follow, plan
-from trainwright.runs.private import safe
-from trainwright.runs.recipe import plain, write
+from trainwright.runs.planning import as_it_ran
+from trainwright.runs.recipe import write
+from trainwright.runs.recorded import rewrite, silent
 from trainwright.runs.run import Run, open_run
-from trainwright.runs.scheduling import ScheduleSpec, schedule_of
+from trainwright.runs.scheduling import ScheduleSpec
 from trainwright.runs.scheduling import written as schedule_written
-from trainwright.runs.train import agreed_folder, finished, rewrite, silent, spent
+from trainwright.runs.train import agreed_folder, finished, spent
 
 Plain: TypeAlias = Any  # a NumPy array, a tensor, or a tuple or dict of them
 Data: TypeAlias = "tuple[Plain, Plain] | Plain | Iterable[Any] | Dataset[Any]"
@@ -170,7 +165,9 @@ def fit(
         observers: are told every event; may ask to stop.
         step_fn: the step itself; `train_step` is what it is made of.
         parts: what else the step needs and a checkpoint must hold, by name: modules (a critic, a teacher), optimizers.
-        doctor: "advise" examines before the first step, probes meanwhile and says what is wrong; "off" does not.
+        doctor: "advise" examines before the first step, probes meanwhile and says what is wrong; "off" does not; "heal"
+            tries on copies what may help, and goes on with what won. A table has its options: ``{"mode": "heal", "yes":
+            True}`` also takes what changes the module or the loss.
         quiet: say nothing but warnings and errors.
     """
     model = adapted(model)
@@ -222,48 +219,36 @@ def fit(
         optimizer,
         lr,
     )
-    rule = rule_of(init)
+    rule_of(init)  # checked at once
     folder = open_run(resume).path if resume is not None else None
     if folder:
         config = as_it_ran(config, Run(folder).config)
     runtime = Runtime.start(config.device, config.precision, config.parallel)
     if parallel == "fsdp" and isinstance(optimizer, Optimizer):
         raise UserError("optimizer", "was made before the weights were sharded", "pass its name, or a function")
-    if folder:
-        same_parts(Run(folder), config, _named(loss))
+    heals = must_heal(config, runtime.ranks.world, _own(parts, step_fn))
     learned = read_learned(folder / PROCESSOR) if folder else None
     console = None if quiet or not runtime.first else Console()
-    report: Report = console.progress if console else silent
+    call = Call(
+        config, runtime, model, data, loss, valid, test, optimizer, schedule, init, measured, step_fn, parts, unpack,
+        workers, console.progress if console else silent, learned,
+    )  # fmt: skip
 
     try:
         with randomness_kept(runtime.device):
-            freeze_weights(model, config)
-            placed = runtime.place(model)
-            chosen = _optimizer(optimizer, runtime.ranks.bare(placed), config)
-            by_name = isinstance(schedule, str | Mapping)
-            pacing = schedule_of(config.schedule if by_name else schedule, chosen)
-            asked = Asked(
-                config, runtime, placed, chosen, pacing, loss, valid, test, report, learned
-            )  # fmt: skip
-            foreign = _is_foreign(data)
-            pieces = (
-                foreign_pieces(data, asked, unpack=unpack, workers=workers) if foreign else array_pieces(data, asked)
-            )
-            take_step(pieces, step_fn, parts)
-            pieces.more = metrics_of(measured, pieces.task)
-            try_first(pieces)
-            if any(map(is_own, measured.values())):
-                try_metrics(pieces)
-            begin(pieces, *rule)
-            if folder is None:
-                take(pieces)
-                plan(pieces)
-            else:
+            record = Record.read(folder) if folder else Record()
+            begins = decided(folder) if folder else []
+            workshop = OfCall(call, record.keys, heals)
+            if folder:
+                same_parts(Run(folder), workshop.config, named_loss(workshop.loss))
+            pieces = workshop.first(fresh=folder is None or bool(begins))
+            if folder is not None:
                 remember(pieces, open_run(folder).manifest)
-                follow(pieces, config.pace)
-            again = _reopening(pieces.task, loss)
-            a = _attempt_of(pieces, model, again, folder, (out, exist_ok), observers, console)
-            attempt(a)
+            a = _attempt_of(pieces, call, workshop.loss, folder, (out, exist_ok), observers, console, begins)
+            if heals:
+                a = healing(a, workshop)
+            else:
+                attempt(a)
             return finished(a, original(model))
     finally:
         if console:
@@ -271,31 +256,40 @@ def fit(
         runtime.ranks.close()
 
 
+def _own(parts: Mapping[str, StatePart] | None, step_fn: StepFn) -> list[str]:
+    """What trials cannot make again."""
+    return [*(parts or {}), *(["a step"] if step_fn is not train_step else [])]
+
+
 def _attempt_of(
     pieces: Pieces,
-    model: nn.Module,
-    again: Mapping[str, Any],
+    call: Call,
+    loss: Any,
     resumed: Path | None,
     place: tuple[str | Path | None, bool],
     observers: Sequence[Observer],
     console: Console | None,
+    begins: Sequence[Event],
 ) -> Attempt:
-    """The attempt, in a new folder or in the one that is resumed."""
+    """The attempt, in a new folder or in the one that is resumed; of that it begins anew with what was decided."""
     config, runtime = pieces.config, pieces.runtime
+    again = reopening(pieces.task, loss)
     attempts: list[dict[str, Any]] = [{}]
+    values = written_config(config, again, call.model)
     if resumed is not None:
         run = Run(resumed)
         before = run.manifest
         if before["kind"] != "own":
             raise UserError(str(resumed), "was trained from a recipe", f"resume it with tw.resume({str(resumed)!r})")
-        same_settings(run.config, _written(config, again, model))
+        if not begins:
+            same_settings(run.config, values)
         same_data(before["data"], pieces.facts, resumed)
-        spent(run, pieces)
+        if not begins:
+            spent(run, pieces)
         attempts = [*before["attempts"], {}]
     folder, moved = (resumed, "") if resumed else agreed_folder(place[0], config.name, runtime, exist_ok=place[1])
     lost = lost_of(resumed, Run(resumed).view) if resumed else []
     pieces.facts["notes"] = [*pieces.facts.get("notes", []), *([moved] if moved else []), *lost]
-    values = _written(config, again, model)
     return Attempt(
         pieces=pieces,
         folder=folder,
@@ -303,7 +297,9 @@ def _attempt_of(
         facts={"kind": "own", "attempts": attempts, "supervised": again, "own": own_parts(config, again)},
         observers=observers,
         console=console,
-        resumed=resumed is not None,
+        resumed=resumed is not None and not begins,
+        anew=bool(begins),
+        opening=begins,
         changed=changed(Run(resumed).config, values) if resumed else {},
     )
 
@@ -329,71 +325,5 @@ def _config(
     )  # fmt: skip
 
 
-def _optimizer(given: Any, model: nn.Module, config: RunConfig) -> Optimizer:
-    weights = learnable(model)
-    if isinstance(given, Optimizer):
-        if config.rates:
-            raise UserError("rates", "the optimizer has groups of its own", "leave rates out, or name the optimizer")
-        mine = {id(p) for p in weights}
-        if any(id(p) not in mine for g in given.param_groups for p in g["params"]):
-            raise UserError("optimizer", "moves weights that are not the model's", "make it of model.parameters()")
-        return given
-    if isinstance(given, str | Mapping):
-        name, options = split_spec(config.optimizer, "optimizer")
-        return moving(
-            model, config.rates, partial(optimizers.make, name, check(optimizers[name], options, "optimizer"))
-        )
-    return moving(model, config.rates, partial(_made, given))
-
-
-def _made(given: Callable[..., Any], weights: Any) -> Optimizer:
-    """What the caller's function makes of the weights."""
-    try:
-        made = given(weights)
-    except TrainwrightError:
-        raise
-    except Exception as error:
-        raise failed("optimizer", error) from error
-    if not isinstance(made, Optimizer):
-        raise UserError("optimizer", f"made a {type(made).__name__}", "return a torch.optim.Optimizer")
-    closure = signature(made.step).parameters.get("closure")
-    if closure is not None and closure.default is Parameter.empty:
-        what = f"{type(made).__name__} computes the loss several times in a step"
-        raise UserError("optimizer", what, "choose another, or bring a step of your own: docs/howto/own-step.md")
-    return made
-
-
 def _float(value: float | Literal["none"]) -> float | str:
     return float(value) if isinstance(value, int) else value
-
-
-def _is_foreign(data: Any) -> bool:
-    """Whether batches come from code of the user's: DataLoaders, Datasets, other iterables of batches."""
-    if isinstance(data, DataLoader | Dataset | IterableDataset):
-        return True
-    if isinstance(data, list) and data and all(isinstance(batch, tuple | Mapping) for batch in data):
-        return all(
-            isinstance(b, Tensor) for batch in data for b in (batch.values() if isinstance(batch, Mapping) else batch)
-        )
-    plain_data = isinstance(data, Tensor | tuple | list | Mapping) or type(data).__module__.split(".")[0] == "numpy"
-    return isinstance(data, Iterable) and not plain_data
-
-
-def _written(config: RunConfig, again: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
-    """config.toml of a run whose module, and perhaps data and loss, no file can name."""
-    values = config.model_dump()
-    values["model"] = {"name": "own", "class": type(original(model)).__name__}
-    values["task"] = {"name": "supervised", **again}
-    written: dict[str, Any] = plain(values)
-    return safe(written)
-
-
-def _reopening(task: Task[Any], loss: Any) -> dict[str, Any]:
-    """The options that make the task again when the run is opened; a loss that is the user's own has no name."""
-    shape = {"inputs": list(task.inputs), "targets": list(task.targets), "call": task.call}  # type: ignore[attr-defined]
-    return {"loss": _named(loss), **shape}
-
-
-def _named(loss: Any) -> str | dict[str, Any] | None:
-    """A loss as a file can say it; None for code."""
-    return loss if isinstance(loss, str) else dict(loss) if isinstance(loss, Mapping) else None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trainwright.runs.assemble import Pieces
 
 _SAMPLES = 1024  # that pass through the model
+_DONE = "_repairs_made"  # attribute of a model: how many, so that none is made twice
 _TARGETS = 4096  # that are read
 
 
@@ -30,8 +31,12 @@ def repairs_of(config: RunConfig | Mapping[str, Any]) -> list[Repair]:
 
 def mend(model: nn.Module, config: RunConfig | Mapping[str, Any]) -> nn.Module:
     """Change the model in place; what the changes measure must be learned, or come out of a checkpoint."""
-    for repair in repairs_of(config):
+    done = model.__dict__.get(_DONE, 0)
+    chosen = repairs_of(config)
+    for repair in chosen[done:]:
         repair.change(model)
+    if chosen:
+        model.__dict__[_DONE] = len(chosen)
     return model
 
 

@@ -46,10 +46,15 @@ class Asked:
     test: Any
     report: Report
     learned: Mapping[str, Any] | None  # the processor's state of an earlier attempt
+    seed: int | None = None  # of the split, where it is not the configuration's
+    like: Pieces | None = None  # whose task and encoded data these share
 
 
 def array_pieces(data: Any, asked: Asked) -> Pieces:
     """Arrays: encoded once, split as in a recipe, with the whole of the loader's promises."""
+    if asked.like is not None and asked.like.data is not None:
+        task, held = asked.like.task, asked.like.data
+        return joined(asked.config, asked.runtime, task, held, asked.model, asked.optimizer, asked.schedule)
     columns, inputs, targets = named(data, "data")
     task = tasks["supervised"](loss=asked.loss, inputs=inputs, targets=targets, call=_call(inputs))
     sizes: dict[str, float | None] = {"valid": _SHARE if asked.valid is None else 0, "test": 0}
@@ -65,7 +70,8 @@ def array_pieces(data: Any, asked: Asked) -> Pieces:
                 raise UserError(part, f"has {', '.join(other)}, data has {', '.join(columns)}", "give the same arrays")
             parts[part], sizes[part] = Arrays(other), None
     source = Joined(parts) if len(parts) > 1 else parts["train"]
-    division = divided(source, task, {k: v for k, v in sizes.items() if v is not None}, asked.config.seed)
+    seed = asked.config.seed if asked.seed is None else asked.seed
+    division = divided(source, task, {k: v for k, v in sizes.items() if v is not None}, seed)
     found = encoded(source, division, task, asked.config, asked.runtime, asked.report, asked.learned)
     return joined(asked.config, asked.runtime, task, found, asked.model, asked.optimizer, asked.schedule)
 

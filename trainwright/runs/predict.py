@@ -19,11 +19,12 @@ from trainwright.data.encode import encode_records
 from trainwright.data.source import Source
 from trainwright.runs.assemble import build_model
 from trainwright.runs.begin import served, served_weights
-from trainwright.runs.directory import MANIFEST, PROCESSOR, owner, read_manifest
+from trainwright.runs.directory import CONFIG, MANIFEST, PROCESSOR, owner, read_manifest
 from trainwright.runs.keras import adapted
 from trainwright.runs.learned import put_back, read_learned
+from trainwright.runs.mended import mend
 from trainwright.runs.recipe import read
-from trainwright.runs.stored import damaged
+from trainwright.runs.stored import damaged, stored_config
 
 
 class Predictor:
@@ -94,7 +95,7 @@ def reopened(folder: Path, own: nn.Module | None, loss: Any = None) -> tuple[Tas
             )
         task = _supervised(manifest, folder, loss)
         put_back(task.processor, learned)
-        return task, adapted(own)
+        return task, mend(adapted(own), stored_config(folder / CONFIG))
     recipe = read(folder)
     task = tasks.make(recipe.config.task["name"], recipe.task)
     put_back(task.processor, learned)

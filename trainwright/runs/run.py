@@ -109,7 +109,7 @@ class Run:
         if locked(self.path):
             return "running"
         ended = self.view.ended
-        return ended.outcome if ended else "interrupted"
+        return ended.outcome if ended and ended.outcome != "healing" else "interrupted"
 
     @property
     def predictor(self) -> Predictor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -52,6 +53,13 @@ class Saving:
             self._snapshot = pack(content, self._snapshot)  # nobody reads the old one any more
             self._taken = state.counters.step
             self.saver.save(self._snapshot, self._taken)
+
+    def first(self, step: int) -> None:
+        """Write the state down before the first step, so that what is interrupted early can be resumed."""
+        content = self.pieces.state.state_dict()
+        if self.pieces.runtime.first:
+            with suppress(OSError):  # the run is as it was without it
+                checkpoint.write(pack(content), self.folder / CHECKPOINTS, step, self.run)
 
     def follow(self, folder: Path) -> None:
         """The run lies there now; what could not be written meanwhile is written at once."""

@@ -14,7 +14,7 @@ from torch import nn
 from trainwright.core.config import Budget
 from trainwright.core.errors import RanksError, TrainwrightError, UserError
 from trainwright.core.events import Observer
-from trainwright.engine import checkpoint, disk
+from trainwright.engine import checkpoint
 from trainwright.engine.ranks import launched, run_ranks
 from trainwright.engine.runtime import Runtime
 from trainwright.runs.assemble import Pieces, assemble, try_first
@@ -29,23 +29,26 @@ from trainwright.runs.directory import (
     moved_aside,
     must_be_whole,
     new_folder,
-    read_manifest,
 )
-from trainwright.runs.edited import KEPT, edits, must_be_as_written
+from trainwright.runs.edited import edits, must_be_as_written
 from trainwright.runs.gathered import same_data
+from trainwright.runs.healed import Record, decided, healing, must_heal
 from trainwright.runs.home import Trail
 from trainwright.runs.initial import begin, remember, rule_of, take
 from trainwright.runs.learned import read_learned
 from trainwright.runs.lock import Lock
+from trainwright.runs.mended import learn
 from trainwright.runs.mine import also
 from trainwright.runs.notes import lost_of
 from trainwright.runs.observing import named
 from trainwright.runs.planning import follow, plan
 from trainwright.runs.private import hidden_keys, hiding, must_be_given, safe
 from trainwright.runs.recipe import Recipe, plain, read, write
+from trainwright.runs.recorded import recorded, rewrite, silent
 from trainwright.runs.run import Run, open_run
 from trainwright.runs.stored import stored_config
 from trainwright.runs.understood import in_our_words
+from trainwright.runs.workshop import OfRecipe, Workshop
 
 _FOR_GOOD = (
     ("format", "seed", "plugins", "task", "data", "model", "repairs", "init", "batch_size", "shuffle", "precision")
@@ -89,19 +92,19 @@ def train(
         try_first(pieces)
         begin(pieces, *rule_of(checked.config.init))
         take(pieces)
+        learn(pieces)
         plan(pieces)
         folder, moved = agreed_folder(out, config.name or config.task["name"], runtime, exist_ok=exist_ok)
         pieces.facts["notes"] += [moved] if moved else []
         a = Attempt(
             pieces=pieces,
             folder=folder,
-            config=lambda steps: write(_recorded(checked, pieces, steps), folder / CONFIG),
+            config=lambda steps: write(recorded(checked, pieces, steps), folder / CONFIG),
             facts={"kind": "recipe", "attempts": [{}]},
             observers=[*named(checked.observers), *observers],
             console=console,
         )
-        attempt(a)
-        return finished(a)
+        return finished(_trained(a, OfRecipe(checked, pieces)))
     finally:
         if console:
             console.close()
@@ -135,7 +138,8 @@ def resume(
         )
     changes, said = in_our_words(changes or {}, run.config)
     may_change(changes, run.path)
-    checked = read(run.path, changes)
+    healed = Record.read(run.path)
+    checked = read(run.path, {**healed.keys, **changes})
     must_be_as_written(facts, run.path, (*_FOR_GOOD, "optimizer.name"))
     config = checked.config
     must_be_given(config.model_dump(), "the run")
@@ -153,27 +157,41 @@ def resume(
         pieces.facts["notes"][:0] = said
         same_data(facts["data"], pieces.facts, run.path)
         pieces.facts["notes"] += lost_of(run.path, run.view)
-        spent(run, pieces)
+        begins = decided(run.path)
+        if not begins:
+            spent(run, pieces)
         try_first(pieces)
         begin(pieces, *rule_of(checked.config.init))  # for its notes: the weights come from the checkpoint
+        if begins:
+            learn(pieces)
         remember(pieces, facts)
         follow(pieces, pieces.config.pace)
         a = Attempt(
             pieces=pieces,
             folder=run.path,
-            config=lambda steps: rewrite(run.path, _recorded(checked, pieces, steps), len(facts["attempts"])),
+            config=lambda steps: rewrite(run.path, recorded(checked, pieces, steps), len(facts["attempts"])),
             facts={"kind": "recipe", "attempts": [*facts["attempts"], {}]},
             observers=[*named(checked.observers), *observers],
             console=console,
-            resumed=True,
+            resumed=not begins,
+            anew=bool(begins),
+            opening=begins,
+            begun=healed.begun(run.path),
             changed=_changes(run, checked),
         )
-        attempt(a)
-        return finished(a)
+        return finished(_trained(a, OfRecipe(checked, pieces, healed.keys)))
     finally:
         if console:
             console.close()
         runtime.ranks.close()
+
+
+def _trained(a: Attempt, workshop: Workshop) -> Attempt:
+    """The attempt, and those that follow where the doctor heals; the last one."""
+    if must_heal(a.pieces.config, a.pieces.runtime.ranks.world):
+        return healing(a, workshop)
+    attempt(a)
+    return a
 
 
 def _changes(run: Run, now: Recipe) -> Changes:
@@ -239,32 +257,6 @@ def spent(run: Run, pieces: Pieces) -> None:
             f"is finished: its budget of {pieces.config.budget} is spent",
             f"give it more: trainwright resume {run.path} --set budget='{int(amount.amount) * 2} {amount.unit}'",
         )
-
-
-def _recorded(recipe: Recipe, pieces: Pieces, steps: int) -> dict[str, Any]:
-    """The recipe as the run's config.toml has it: a budget in time has become one in steps."""
-    values = recipe.written()
-    values |= plain(pieces.config.model_dump(include={"pace", "precision"}))
-    values["model"] = {k: v for k, v in values["model"].items() if k not in pieces.task.sizes()}
-    if Budget.read(recipe.config.budget).unit == "seconds":
-        values["budget"] = f"{steps} steps"
-    return safe(values)
-
-
-def rewrite(folder: Path, values: Mapping[str, Any], attempts: int) -> None:
-    """A changed config.toml; what earlier attempts ran with stays beside it."""
-    before = (folder / CONFIG).read_bytes()
-    if edits(facts := read_manifest(folder), folder):  # somebody's, since the attempt before
-        before = tomli_w.dumps(facts[KEPT]).encode()
-    if before == tomli_w.dumps(dict(values)).encode():
-        return
-    if not (folder / f"config-{attempts}.toml").exists():  # else it is of a resume that came to no step
-        disk.put(folder / f"config-{attempts}.toml", before)
-    write(values, folder / CONFIG)
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Nobody is told."""
 
 
 def agreed_folder(out: str | Path | None, label: str, runtime: Runtime, *, exist_ok: bool = False) -> tuple[Path, str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainwright.core.config import Budget
-from trainwright.core.events import RunEnded, Shown, StepSkipped
+from trainwright.core.events import Repaired, RunEnded, Shown, StepSkipped, Tried
 from trainwright.core.finding import Advice, Edit, Finding, Patch
 from trainwright.engine.guard import few
 from trainwright.runs.checkup import MEANING, Checkup
@@ -95,6 +95,8 @@ def tell_finding(finding: Finding, out: Surface) -> None:
         field(out, "", "why: " + finding.why)
     for follows in finding.consequences:
         field(out, "", "so: " + follows)
+    if finding.tried:
+        field(out, "", "tried: " + finding.tried)
     for fix in finding.fixes:
         match fix:
             case Patch():
@@ -103,6 +105,30 @@ def tell_finding(finding: Finding, out: Surface) -> None:
                 field(out, "", "try: " + fix.what)
             case Advice():
                 field(out, "", "try: " + fix.text)
+
+
+def tell_trial(event: Tried, out: Surface) -> None:
+    """What was tried, one branch a line, the one that won marked."""
+    place = "the start" if event.start == 0 else f"step {event.start:,}"
+    out.line(f"tried for {event.rule}: {event.steps:,} steps from {place}, by {event.judge}", "head")
+    for branch in event.branches:
+        mark = "  << best" if event.won and branch.what == event.won else ""
+        field(out, "", f"{'-' if branch.trouble else number(branch.loss):>10}  {branch.what}{mark}")
+        if branch.trouble:
+            field(out, "", f"{'':>10}  could not be tried: {branch.trouble}")
+    if not event.won:
+        field(out, "", "nothing was better than no change and another seed for sure")
+
+
+def tell_repair(event: Repaired, out: Surface) -> None:
+    """What was changed, offered or taken back."""
+    style = {"taken": "good", "offered": "warning", "taken back": "warning"}[event.state]
+    words = {"taken": "repaired", "offered": "offered", "taken back": "taken back"}[event.state]
+    out.line(f"{words}: {event.what} [{event.rule}]", style)
+    if event.state == "taken":
+        field(out, "", "because " + event.trouble)
+    elif event.why:
+        field(out, "", event.why)
 
 
 def tell_checkup(found: Checkup, out: Surface) -> None:
@@ -115,6 +141,8 @@ def tell_checkup(found: Checkup, out: Surface) -> None:
             out.line(f"step {step:,}", "head")
         before = step
         tell_finding(finding, out)
+    for repair in found.repairs:
+        tell_repair(repair, out)
     tell_verdict(found.verdict, found.findings, out)
 
 

@@ -101,7 +101,8 @@ def state(run: Followed) -> str:
     """``running``, ``finished``, ``stopped``, ``interrupted`` or ``failed``."""
     if run.place.training():
         return "running"
-    return run.view.ended.outcome if run.view.ended else "interrupted"
+    ended = run.view.ended
+    return ended.outcome if ended and ended.outcome != "healing" else "interrupted"
 
 
 def finding(found: Found) -> dict[str, Any]:

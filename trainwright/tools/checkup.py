@@ -17,7 +17,7 @@ from trainwright.runs.doctoring import Doctor
 from trainwright.runs.gathered import Report
 from trainwright.runs.initial import begin, rule_of, take
 from trainwright.runs.recipe import read
-from trainwright.runs.train import silent
+from trainwright.runs.recorded import silent
 
 _TABLES = (".csv",)
 

@@ -1,0 +1,403 @@
+"""Heals a run: ends an attempt where something is wrong, tries what may help, and goes on with what won.
+
+What was done stands in the log, and what a resume must know in `healing.json`, which is written before anything is
+moved, so that a run that is killed in the middle goes on with what was decided.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainwright.core.errors import CheckpointError, NumericsError, UserError
+from trainwright.core.events import (
+    Event,
+    Examined,
+    Found,
+    Observer,
+    Repaired,
+    RunEnded,
+    RunStarted,
+    View,
+    fold,
+)
+from trainwright.core.finding import Evidence, Finding
+from trainwright.engine import checkpoint
+from trainwright.rules.diagnosis import all_rules
+from trainwright.rules.reading import failing
+from trainwright.rules.remedies import general
+from trainwright.runs.assemble import Pieces
+from trainwright.runs.attempt import Attempt, attempt, teller_of
+from trainwright.runs.directory import CHECKPOINTS, EVENTS, owner, read_view, whole_events, write_json
+from trainwright.runs.doctoring import Doctor
+from trainwright.runs.lock import Lock
+from trainwright.runs.remedy import Remedy, remedies
+from trainwright.runs.signals import Interruption
+from trainwright.runs.stored import stored_json
+from trainwright.runs.trials import Outcome, Trial, length, tried
+from trainwright.runs.workshop import Workshop
+
+RECORD = "healing.json"
+LEFT = "left"  # folder with the checkpoints of attempts that were left
+MOST = 6  # repairs of one run
+_SURE = ("not_finite_steps",)  # one of them that was skipped does no harm
+_USUAL = "usual settings"  # in the place of a rule: they were tried
+_LONGER = 2  # times, where the first trials decided nothing
+_LEARNED = 0.9  # of the loss of guessing: below it there is something to keep
+
+
+@dataclass(slots=True)
+class Record:
+    """What is done, and what is decided; `healing.json`."""
+
+    keys: dict[str, Any] = field(default_factory=dict)  # set beside what the person wrote
+    considered: list[str] = field(default_factory=list)  # rules whose fixes were tried since the last change
+    taken: list[dict[str, Any]] = field(default_factory=list)  # repairs, each with what is needed to take it back
+    pending: bool = False  # an attempt must begin anew with the keys, and has not yet
+
+    @classmethod
+    def read(cls, folder: Path) -> Record:
+        """Of a run; an empty one where nothing was done."""
+        path = folder / RECORD
+        if not path.is_file():
+            return cls()
+        known = {k: v for k, v in stored_json(path).items() if k in cls.__slots__}
+        return cls(**known)
+
+    def write(self, folder: Path) -> None:
+        """In one piece."""
+        write_json(asdict(self), folder / RECORD)
+
+    def begun(self, folder: Path) -> Callable[[], None]:
+        """What is called when the attempt that was pending has begun."""
+
+        def called() -> None:
+            if self.pending:
+                self.pending = False
+                self.write(folder)
+
+        return called
+
+
+def treatable(workshop: Workshop, record: Record) -> Callable[[Finding], bool]:
+    """Which findings end an attempt: those for which something can be tried that was not tried yet."""
+
+    def asked(finding: Finding) -> bool:
+        if finding.severity == "note" or (finding.rule in _SURE and finding.severity != "error"):
+            return False
+        if finding.rule in record.considered or len(record.taken) >= MOST:
+            return False
+        return bool(remedies(finding, workshop.config))
+
+    return asked
+
+
+def healing(a: Attempt, workshop: Workshop) -> Attempt:
+    """Train, treat and train again, until nothing is left to be tried; the last attempt, which is over.
+
+    Args:
+        a: the first one.
+        workshop: makes the others.
+    """
+    record = Record.read(a.folder)
+    a.treats, a.begun = treatable(workshop, record), record.begun(a.folder)
+    while True:
+        trouble: NumericsError | None = None
+        ended: RunEnded | None = None
+        try:
+            ended = attempt(a)
+        except NumericsError as error:
+            trouble = error
+        following = None
+        if ended is None or ended.outcome in ("finished", "healing"):
+            following = _Case(a, workshop, record, ended).following()
+        if following is None:
+            if trouble is not None:
+                raise trouble
+            if ended is not None and ended.outcome == "finished":
+                shutil.rmtree(a.folder / LEFT, ignore_errors=True)
+            return a
+        a = following
+
+
+@dataclass(slots=True)
+class _Case:
+    """A run between two attempts."""
+
+    a: Attempt
+    workshop: Workshop
+    record: Record
+    ended: RunEnded | None  # None where it broke down
+    stopped: bool = False
+
+    def following(self) -> Attempt | None:
+        """The next attempt; None where the run is over."""
+        with self._speaking() as tell:
+            view, found = _latest(self.a.folder)
+            told = view.ended  # with the verdict
+            bad = told is None or told.outcome in ("healing", "failed") or told.verdict in ("SUSPECT", "FAILED")
+            asked = treatable(self.workshop, self.record)
+            for step, finding in found if bad else ():
+                if not asked(finding):
+                    continue
+                chosen = self._treated(view, step, finding, tell)
+                if self.stopped:
+                    return None
+                if chosen is not None:
+                    return self._taken(view, finding, *chosen)
+            back = self._taken_back(view, bad)
+        if back is not None:
+            return back
+        if self.ended is not None and self.ended.outcome == "healing":  # nothing helped: as if nobody had looked
+            return self._go_on()
+        return None
+
+    def _treated(
+        self, view: View, step: int, finding: Finding, tell: Observer
+    ) -> tuple[Remedy, Outcome, Mapping[str, Any] | None] | None:
+        """The remedy that is taken, how it was found, and the state to go on from."""
+        config = self.workshop.config
+        fixes = remedies(finding, config)
+        self.record.considered.append(finding.rule)
+        facts = view.examined.facts if view.examined else None
+        if facts is None:
+            return None
+        evidence = Evidence(view, facts, self.ended is None or self.ended.outcome != "healing")
+        for chosen, longer in self._rounds(finding, fixes, evidence):
+            start, state = self._origin(view, chosen)
+            live = [r for r in chosen if not r.anew] if state is not None else chosen
+            outcome = self._tried(view, finding, live, start, state, step == 0, longer)
+            if outcome.stopped is not None:
+                self._interrupted(outcome.stopped.reason, tell)
+                return None
+            tell(outcome.event)
+            remedy = self._agreed(finding, outcome, start, tell)
+            if remedy is not None:
+                return remedy, outcome, state
+        self.record.write(self.a.folder)
+        return None
+
+    def _rounds(self, finding: Finding, fixes: list[Remedy], evidence: Evidence) -> Iterator[tuple[list[Remedy], int]]:
+        """What is tried, and how many times as long as usual: first what the finding proposes.
+
+        Where nothing is learned and that does not help, what usually does; and once more for longer.
+        """
+        yield fixes, 1
+        weak = failing(evidence) is not None or finding.rule == "below_linear"
+        if not weak or _USUAL in self.record.considered:
+            return
+        self.record.considered.append(_USUAL)
+        config = self.workshop.config
+        usual = remedies(Finding(finding.rule, "note", "", fixes=general(evidence)), config)
+        more = [r for r in usual if r.what not in {f.what for f in fixes}]
+        if more:
+            yield more, 1
+        yield [*more[-2:], *fixes, *more[:-2]], _LONGER
+
+    def _agreed(self, finding: Finding, outcome: Outcome, start: int, tell: Observer) -> Remedy | None:
+        """The best that may be taken; what is better and needs a person's word is offered."""
+        doctor = self.workshop.config.doctor
+        for remedy, _ in outcome.sure:
+            if doctor.get("mode") == "heal" and (doctor.get("yes") or not remedy.consent):
+                return remedy
+            if remedy.what == outcome.event.won:
+                why = "it changes what you designed: --yes (doctor.yes = true) takes it"
+                if doctor.get("mode") != "heal":
+                    why = 'the doctor was asked to change nothing: --heal (doctor.mode = "heal") takes it'
+                tell(Repaired(start, finding.rule, finding.what, remedy.what, remedy.keys, "offered", why))
+        return None
+
+    def _tried(
+        self,
+        view: View,
+        finding: Finding,
+        fixes: Sequence[Remedy],
+        start: int,
+        state: Mapping[str, Any] | None,
+        at_once: bool,
+        longer: int,
+    ) -> Outcome:
+        begun, proof = view.attempts[-1], at_once and finding.severity == "error"
+        assert view.examined is not None
+        with Interruption() as interruption:
+            trial = Trial(
+                build=self.workshop.build,
+                start=state,
+                step=start,
+                plan=begun.steps,
+                per_epoch=begun.steps_per_epoch,
+                seed=self.workshop.config.seed,
+                facts=view.examined.facts,
+                asked=interruption.asked,
+                contradicted=_contradicts(finding.rule, begun.steps) if proof else None,
+            )
+            return tried(trial, finding.rule, fixes, longer)
+
+    def _origin(self, view: View, fixes: Sequence[Remedy]) -> tuple[int, Mapping[str, Any] | None]:
+        """(step, state) from which to go on: the start, unless something was learned that a fix can keep."""
+        guess = view.examined.facts.loss.guess if view.examined else math.nan
+        best = min((e for e in view.evals if "loss" in e.metrics), key=lambda e: e.metrics["loss"], default=None)
+        learned = best is not None and best.metrics["loss"] < _LEARNED * guess
+        if not learned or best is None or not any(not f.anew for f in fixes):
+            return 0, None
+        steps = view.attempts[-1].steps
+        folder = self.a.folder / CHECKPOINTS
+        if best.step + length(steps, view.attempts[-1].steps_per_epoch) > steps:
+            return 0, None  # too little is left of the budget
+        for step in sorted(checkpoint.steps(folder), key=lambda s: (abs(s - best.step), s)):
+            try:
+                return step, checkpoint.load(checkpoint.at(folder, step), owner(self.a.folder))
+            except CheckpointError:
+                continue
+        return 0, None
+
+    def _taken(
+        self, view: View, finding: Finding, remedy: Remedy, outcome: Outcome, state: Mapping[str, Any] | None
+    ) -> Attempt:
+        """The attempt with it, from the start or from a checkpoint; what is decided is written down first."""
+        record, folder = self.record, self.a.folder
+        before, number, reference = dict(record.keys), view.attempts[-1].attempt, outcome.reference
+        changes_loss = any(k.startswith("task") for k in remedy.keys)
+        step = 0 if state is None else int(state["counters"]["step"])
+        record.taken.append(
+            {
+                "rule": finding.rule,
+                "trouble": finding.what,
+                "what": remedy.what,
+                "why": outcome.event.text,
+                "before": before,
+                "attempt": number,
+                "reference": None if changes_loss or not math.isfinite(reference) else reference,
+                "left": f"attempt-{number}",
+            }
+        )
+        record.keys, record.considered = {**record.keys, **remedy.keys}, []
+        record.pending = state is None
+        record.write(folder)
+        if state is None:
+            _leave(folder, number)
+        else:
+            checkpoint.forget_after(folder / CHECKPOINTS, step)
+        following = self.workshop.again(self.a, record.keys, resumed=state is not None)
+        keys = dict(remedy.keys)
+        why = outcome.event.text
+        following.opening = [Repaired(step, finding.rule, finding.what, remedy.what, keys, "taken", why)]
+        following.begun = record.begun(folder)
+        following.treats = treatable(self.workshop, record)
+        return following
+
+    def _taken_back(self, view: View, bad: bool) -> Attempt | None:
+        """The attempt before, where the last repair did not hold: what it was for is still there, or it is worse."""
+        if self.ended is None or self.ended.outcome != "finished" or not self.record.taken:
+            return None
+        last = self.record.taken[-1]
+        there = self.a.folder / LEFT / last["left"]
+        losses = [e.metrics["loss"] for e in view.evals if "loss" in e.metrics]
+        reached, reference = min(losses, default=math.nan), last["reference"]
+        if not there.is_dir() or reference is None or not reached > reference:
+            return None
+        why = f"the loss on the validation part is {reached:g}, and without it {reference:g} was reached in the trial"
+        number = int(last["attempt"])
+        self.record.taken.pop()
+        self.record.keys, self.record.pending = dict(last["before"]), False
+        self.record.considered = [last["rule"]]
+        shutil.rmtree(self.a.folder / CHECKPOINTS, ignore_errors=True)
+        there.rename(self.a.folder / CHECKPOINTS)
+        self.record.write(self.a.folder)
+        following = self.workshop.again(self.a, self.record.keys, resumed=True)
+        following.back = number
+        following.opening = [Repaired(0, last["rule"], last["trouble"], last["what"], {}, "taken back", why)]
+        following.treats = treatable(self.workshop, self.record)
+        return following
+
+    def _go_on(self) -> Attempt:
+        following = self.workshop.again(self.a, self.record.keys, resumed=True)
+        following.treats = treatable(self.workshop, self.record)
+        return following
+
+    def _interrupted(self, reason: str, tell: Observer) -> None:
+        """A person's wish, heard in a trial: the run ends as one that is resumed later."""
+        self.stopped = True
+        self.record.considered.pop()
+        step = self.a.pieces.state.counters.step
+        tell(RunEnded(step, "interrupted", reason, 0.0))
+
+    @contextmanager
+    def _speaking(self) -> Iterator[Observer]:
+        """One writer, who tells log, console and observers."""
+        lock = Lock(self.a.folder)
+        tell, _, close = teller_of(self.a)
+        try:
+            yield tell
+        finally:
+            close()
+            lock.release()
+
+
+def decided(folder: Path) -> list[Repaired]:
+    """What was decided before a run was killed: it then begins anew with it; nothing where that is not so."""
+    record = Record.read(folder)
+    if not record.pending or not record.taken:
+        return []
+    view, last = read_view(folder), record.taken[-1]
+    _leave(folder, view.attempts[-1].attempt if view.attempts else 1)
+    return [Repaired(0, last["rule"], last["trouble"], last["what"], {}, "taken", last["why"])]
+
+
+def must_heal(config: Any, ranks: int, own: Sequence[str] = ()) -> bool:
+    """Whether the recipe asks for trials; UserError where they cannot be made.
+
+    Args:
+        config: of the run.
+        ranks: processes that train together.
+        own: parts of the training that are code of the caller's and cannot be made again.
+    """
+    doctor = config.doctor
+    if doctor.get("mode") != "heal" and not (doctor.get("trials") and doctor.get("mode") == "advise"):
+        return False
+    if ranks > 1:
+        raise UserError("doctor.mode", "heals one process only", 'train on one, or write doctor = "advise"')
+    if own:
+        what = f"cannot try anything beside {', '.join(own)} of your own, of which there is only one"
+        raise UserError("doctor.mode", what, 'write doctor = "advise"')
+    return True
+
+
+def _latest(folder: Path) -> tuple[View, list[tuple[int, Finding]]]:
+    """The run, and what the latest attempt found."""
+    events: list[Event] = [e for e in whole_events(folder / EVENTS) if e is not None]
+    found: list[tuple[int, Finding]] = []
+    over = False
+    for event in events:
+        if isinstance(event, RunStarted):
+            found = [] if over else found  # one that went back by itself goes on with the same trouble
+            over = False
+        over = over or isinstance(event, RunEnded)
+        if isinstance(event, Found):
+            found.append((event.step, event.finding))
+    return fold(events), found
+
+
+def _contradicts(rule: str, steps: int) -> Callable[[Pieces], bool]:
+    """Whether the rule still finds it in these pieces."""
+
+    def still(pieces: Pieces) -> bool:
+        examined: Examined = Doctor(pieces, steps).examined()
+        view = fold([RunStarted(1, 0, steps, pieces.per_epoch, ""), examined])
+        answer = all_rules()[rule].check(Evidence(view, examined.facts))
+        return isinstance(answer, Finding) and answer.severity == "error"
+
+    return still
+
+
+def _leave(folder: Path, number: int) -> None:
+    """The checkpoints of an attempt that is left, where they can be found again."""
+    if (folder / CHECKPOINTS).is_dir():
+        (folder / LEFT).mkdir(exist_ok=True)
+        shutil.rmtree(folder / LEFT / f"attempt-{number}", ignore_errors=True)
+        (folder / CHECKPOINTS).rename(folder / LEFT / f"attempt-{number}")
