@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trainwright.core.errors import TrainwrightError, UserError
     from trainwright.core.events import Stop
     from trainwright.core.finding import Evidence, Finding, Rule
+    from trainwright.core.repair import Repair
     from trainwright.core.task import Loss, Metric, Processor, Progress, Task
     from trainwright.core.tokenizer import Tokenizer
     from trainwright.engine.runtime import Runtime
@@ -47,6 +48,7 @@ _HOMES = {
     "Metric": "core.task",
     "Processor": "core.task",
     "Progress": "core.task",
+    "Repair": "core.repair",
     "Rule": "core.finding",
     "Run": "runs.run",
     "Runtime": "engine.runtime",
@@ -90,6 +92,7 @@ __all__ = [
     "Metric",
     "Processor",
     "Progress",
+    "Repair",
     "Rule",
     "Run",
     "Runtime",

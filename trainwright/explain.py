@@ -32,6 +32,7 @@ _KINDS = {
     "source": "Where records come from: data = { source = NAME, … }.",
     "set": 'A public data set by its name: data = "mnist".',
     "rule": "What the doctor looks for.",
+    "repair": "A change of a model that was built, which the doctor or a person asks for: repairs = [NAME, …].",
 }
 _SYNONYMS = {"recipe.data": "data"}
 _ROOMY = 90  # columns from which a table of five columns reads well

@@ -29,6 +29,7 @@ from trainwright.engine.loop import Cadence
 from trainwright.runs import attempt
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.directory import BAD, COMPOSED, FORECASTS, INCIDENTS, PLAYED, PORTRAITS
+from trainwright.runs.healed import LEFT, RECORD
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
@@ -210,7 +211,7 @@ def test_the_reference_mentions_everything_that_can_be_written() -> None:
     files = {"task": "tasks", "model": "models", "loss": "losses", "optimizer": "optimizers"}
     files |= {"schedule": "schedules", "source": "sources", "layer": "layers", "init": "inits", "observer": "observers"}
     files |= {"augmentation": "augmentations", "set": "sets", "metric": "metrics", "step": "steps"}
-    files |= {"tokenizer": "tokenizers", "rule": "rules"}
+    files |= {"tokenizer": "tokenizers", "rule": "rules", "repair": "repairs"}
     assert files.keys() == KINDS.keys()
     for kind, registry in KINDS.items():
         for name in registry.names():
@@ -254,9 +255,8 @@ def section(text: str, title: str) -> str:
 def test_the_reference_lists_the_files_of_a_run_and_no_others(script: ModuleType, tmp_path: Path) -> None:
     run = tw.train("iris", out=tmp_path / "run", quiet=True)
     tw.resume(run.path, {"budget": "300 epochs"}, quiet=True)
-    assert {p.name for p in run.path.iterdir()} | {BAD, INCIDENTS, PLAYED, COMPOSED, FORECASTS, PORTRAITS} == set(
-        script.RUN_FILES
-    )
+    others = {BAD, INCIDENTS, PLAYED, COMPOSED, FORECASTS, PORTRAITS, RECORD, LEFT}
+    assert {p.name for p in run.path.iterdir()} | others == set(script.RUN_FILES)
     for checkpoint in (run.path / "checkpoints").iterdir():
         assert {p.name for p in checkpoint.iterdir()} == set(script.CHECKPOINT_FILES)
 

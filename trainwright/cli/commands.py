@@ -15,7 +15,7 @@ import click
 from trainwright.cli.grammar import Settable, Verbs
 from trainwright.cli.outcome import go_on, of_several_seeds, repeated, trained, unattended
 from trainwright.cli.told import failed, forget_stdout, print_json, stdout_for_json
-from trainwright.cli.typed import in_epochs, run_folder, settings_of, value_of
+from trainwright.cli.typed import healing, in_epochs, run_folder, settings_of, value_of
 from trainwright.core.errors import CheckpointError, NumericsError, UserError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def json_option(command: C) -> C:
 
 def quiet_option(command: C) -> C:
     """The flag --quiet."""
-    return click.option("--quiet", is_flag=True, help="Say nothing but errors.")(command)
+    return click.option("--quiet", is_flag=True, help="Say nothing but warnings and errors.")(command)
 
 
 def set_options(command: C) -> C:

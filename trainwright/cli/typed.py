@@ -88,3 +88,8 @@ def new_file(out: str) -> Path:
     if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
         raise UserError("--out", f"the folder of '{out}' is not there or cannot be written", "choose another place")
     return target
+
+
+def healing(heal: bool, yes: bool) -> dict[str, Any]:
+    """What --heal and --yes set."""
+    return {"doctor.mode": "heal" if heal else None, "doctor.yes": True if yes else None}

@@ -338,7 +338,7 @@ def patched(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
         for part in path:
             child = here.get(part)
             if isinstance(child, str):  # a bare name stands for a spec
-                child = {"source" if part == "data" else "name": child}
+                child = {{"data": "source", "doctor": "mode"}.get(part, "name"): child}
             if child is not None and not isinstance(child, Mapping):
                 raise UserError(key, f"'{part}' is {child!r}, not a table", f"set '{part}' itself")
             here[part] = dict(child or {})

@@ -145,7 +145,7 @@ class Tried:
     start: int  # the step from which the branches went on
     steps: int  # that each took
     judge: str  # what was compared, in words
-    branches: tuple[Branch, ...]
+    branches: tuple[Branch, ...]  # no change, another seed, and each fix
     won: str = ""  # which of them; "" where none was better for sure
     text: str = ""  # all that, in a sentence
 

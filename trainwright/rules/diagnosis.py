@@ -53,9 +53,12 @@ class Diagnosis:
         if isinstance(event, Found):
             self.others += [] if event.finding.rule in self.rules else [event]
             return []
+        before = self.view.ended
         advance(self.view, event)
         if isinstance(event, RunStarted):
-            self.said, self.now = {}, []
+            goes_on = before is not None and before.outcome == "healing" and before.step == event.from_step
+            self.said = self.said if goes_on and not (event.anew or event.back) else {}
+            self.now = []
             self.others = [e for e in self.others if e.step <= event.from_step and not event.anew]
         if not isinstance(event, _WHEN) or self.view.examined is None:
             return []

@@ -9,7 +9,7 @@ from trainwright.core.finding import Advice, Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
 from trainwright.rules.reading import number, rate_of, rounded
-from trainwright.rules.remedies import Fix, scaled_inputs
+from trainwright.rules.remedies import Fix, scaled_inputs, usual_rate
 
 
 def check(evidence: Evidence) -> Finding | None:
@@ -26,6 +26,8 @@ def check(evidence: Evidence) -> Finding | None:
     broken = ended is not None and ended.outcome == "failed"
     slower = [Patch({"optimizer.lr": rounded(rate / f), "clip": 1.0}) for f in (10, 100) if rate == rate and not known]
     scaled = scaled_inputs(evidence.facts)
+    usual = usual_rate(evidence.facts.optimizer.name)
+    slower += [Patch({"optimizer.lr": usual})] if slower and rate / 200 > usual else []
     fixes: list[Fix] = [*slower, *([scaled] if scaled.repairs and not known else [])]
     return Finding(
         rule="not_finite_steps",

@@ -77,6 +77,7 @@ class Attempt:
     back: int = 0  # the attempt it goes on with, where that is not the one before it
     opening: Sequence[Event] = ()  # told when it has begun
     begun: Callable[[], None] = lambda: None  # called when it has begun, and there is a checkpoint of that
+    said: Sequence[Finding] = ()  # in the attempt before, which this one goes on with as if it had not ended
     treats: Callable[[Finding], bool] | None = None  # which findings end the attempt, to be treated
 
 
@@ -97,7 +98,7 @@ def attempt(a: Attempt) -> RunEnded:
         home = story.home = Home(a.folder, follow)
         if not a.resumed:
             recovery.remember()
-        doctor = doctor_of(pieces, cadence.steps, a.treats, read_view(a.folder).repairs if a.treats else ())
+        doctor = doctor_of(pieces, cadence.steps, a.treats, read_view(a.folder).repairs if a.treats else (), a.said)
         story.tell, examine = consulted(doctor, story.tell)
         wish = examine()
         if a.anew or (wish and not a.resumed):

@@ -80,7 +80,7 @@ def checked_events(events: Iterable[Event], of: str) -> Checkup:
         if isinstance(event, Tried):
             found = [(step, replace(f, tried=event.text) if f.rule == event.rule else f) for step, f in found]
         ended = event if isinstance(event, RunEnded) else ended
-        if not isinstance(event, RunEnded):
+        if not isinstance(event, RunEnded) or event.outcome == "healing":
             found += [(_step(event), f) for f in diagnosis.take(event)]
     step = diagnosis.view.step
     found += [(step, f) for f in (diagnosis.take(ended) if ended else diagnosis.ending())]

@@ -39,6 +39,7 @@ class Doctor:
         steps: of the whole budget.
         treats: which findings end the attempt, because something can be tried; none unless given.
         repairs: that were made in earlier attempts.
+        said: findings that were told already.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Doctor:
         steps: int,
         treats: Callable[[Finding], bool] | None = None,
         repairs: Sequence[Repaired] = (),
+        said: Sequence[Finding] = (),
     ) -> None:
         self.pieces, self.steps, self.treats = pieces, steps, treats
         ranks = pieces.runtime.ranks
         self.diagnosis = Diagnosis() if pieces.runtime.first else None
         if self.diagnosis is not None:
             self.diagnosis.view.repairs = list(repairs)
+            self.diagnosis.said = {finding.rule: finding for finding in said}
         self._wish: Stop | None = None
         self.pace = Pace(steps, clocked=ranks.world == 1)
         self._batch: Batch | None = None
@@ -309,10 +312,14 @@ def _guess(pieces: Pieces, batch: Batch) -> float | None:
 
 
 def doctor_of(
-    pieces: Pieces, steps: int, treats: Callable[[Finding], bool] | None = None, repairs: Sequence[Repaired] = ()
+    pieces: Pieces,
+    steps: int,
+    treats: Callable[[Finding], bool] | None = None,
+    repairs: Sequence[Repaired] = (),
+    said: Sequence[Finding] = (),
 ) -> Doctor | None:
     """The doctor that the recipe asks for."""
-    return None if pieces.config.doctor.get("mode") == "off" else Doctor(pieces, steps, treats, repairs)
+    return None if pieces.config.doctor.get("mode") == "off" else Doctor(pieces, steps, treats, repairs, said)
 
 
 def consulted(attending: Doctor | None, tell: Observer) -> tuple[Observer, Callable[[], Stop | None]]:

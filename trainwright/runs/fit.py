@@ -24,7 +24,6 @@ from trainwright.runs.assemble import Pieces
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.called import Call, OfCall, named_loss, reopening, written_config
 from trainwright.runs.changed import changed
-from trainwright.runs.console import Console
 from trainwright.runs.directory import CONFIG, PROCESSOR
 from trainwright.runs.gathered import same_data
 from trainwright.runs.healed import Record, decided, healing, must_heal
@@ -36,6 +35,7 @@ from trainwright.runs.measures import written as metrics_written
 from trainwright.runs.mine import own_parts, same_parts, same_settings
 from trainwright.runs.notes import lost_of
 from trainwright.runs.planning import as_it_ran
+from trainwright.runs.quiet import Speaker, speaker
 from trainwright.runs.recipe import write
 from trainwright.runs.recorded import rewrite, silent
 from trainwright.runs.run import Run, open_run
@@ -228,7 +228,7 @@ def fit(
         raise UserError("optimizer", "was made before the weights were sharded", "pass its name, or a function")
     heals = must_heal(config, runtime.ranks.world, _own(parts, step_fn))
     learned = read_learned(folder / PROCESSOR) if folder else None
-    console = None if quiet or not runtime.first else Console()
+    console = speaker(quiet) if runtime.first else None
     call = Call(
         config, runtime, model, data, loss, valid, test, optimizer, schedule, init, measured, step_fn, parts, unpack,
         workers, console.progress if console else silent, learned,
@@ -268,7 +268,7 @@ def _attempt_of(
     resumed: Path | None,
     place: tuple[str | Path | None, bool],
     observers: Sequence[Observer],
-    console: Console | None,
+    console: Speaker | None,
     begins: Sequence[Event],
 ) -> Attempt:
     """The attempt, in a new folder or in the one that is resumed; of that it begins anew with what was decided."""

@@ -46,6 +46,7 @@ RECORD = "healing.json"
 LEFT = "left"  # folder with the checkpoints of attempts that were left
 MOST = 6  # repairs of one run
 _SURE = ("not_finite_steps",)  # one of them that was skipped does no harm
+_WEAK = ("below_linear", "not_finite_steps")  # rules after which the usual settings are tried as well
 _USUAL = "usual settings"  # in the place of a rule: they were tried
 _LONGER = 2  # times, where the first trials decided nothing
 _LEARNED = 0.9  # of the loss of guessing: below it there is something to keep
@@ -154,7 +155,7 @@ class _Case:
         if back is not None:
             return back
         if self.ended is not None and self.ended.outcome == "healing":  # nothing helped: as if nobody had looked
-            return self._go_on()
+            return self._go_on([finding for _, finding in found])
         return None
 
     def _treated(
@@ -188,7 +189,7 @@ class _Case:
         Where nothing is learned and that does not help, what usually does; and once more for longer.
         """
         yield fixes, 1
-        weak = failing(evidence) is not None or finding.rule == "below_linear"
+        weak = failing(evidence) is not None or finding.rule in _WEAK
         if not weak or _USUAL in self.record.considered:
             return
         self.record.considered.append(_USUAL)
@@ -315,8 +316,9 @@ class _Case:
         following.treats = treatable(self.workshop, self.record)
         return following
 
-    def _go_on(self) -> Attempt:
+    def _go_on(self, said: Sequence[Finding]) -> Attempt:
         following = self.workshop.again(self.a, self.record.keys, resumed=True)
+        following.said = said
         following.treats = treatable(self.workshop, self.record)
         return following
 
@@ -358,6 +360,9 @@ def must_heal(config: Any, ranks: int, own: Sequence[str] = ()) -> bool:
         own: parts of the training that are code of the caller's and cannot be made again.
     """
     doctor = config.doctor
+    if doctor.get("yes") and doctor.get("mode") != "heal":
+        instead = 'write doctor = { mode = "heal", yes = true }, or leave it out'
+        raise UserError("doctor.yes", "agrees to repairs, and this doctor makes none", instead)
     if doctor.get("mode") != "heal" and not (doctor.get("trials") and doctor.get("mode") == "advise"):
         return False
     if ranks > 1:

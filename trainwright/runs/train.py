@@ -43,6 +43,7 @@ from trainwright.runs.notes import lost_of
 from trainwright.runs.observing import named
 from trainwright.runs.planning import follow, plan
 from trainwright.runs.private import hidden_keys, hiding, must_be_given, safe
+from trainwright.runs.quiet import speaker
 from trainwright.runs.recipe import Recipe, plain, read, write
 from trainwright.runs.recorded import recorded, rewrite, silent
 from trainwright.runs.run import Run, open_run
@@ -85,7 +86,8 @@ def train(
     if config.ranks > 1 and launched() is None:
         return _launch(checked, out, observers, quiet, exist_ok)
     runtime = Runtime.start(config.device, config.precision, config.parallel)
-    console = None if quiet or not runtime.first else Console(stderr=to_stderr, hide=hiding(config.model_dump()))
+    hide = hiding(config.model_dump())
+    console = speaker(quiet, stderr=to_stderr, hide=hide) if runtime.first else None
     try:
         pieces = assemble(checked, runtime, console.progress if console else silent)
         pieces.facts["notes"][:0] = checked.said
@@ -151,7 +153,8 @@ def resume(
     must_be_whole(run.path)
     Lock(run.path).release()
     runtime = Runtime.start(config.device, config.precision, config.parallel)
-    console = None if quiet or not runtime.first else Console(stderr=to_stderr, hide=hiding(config.model_dump()))
+    hide = hiding(config.model_dump())
+    console = speaker(quiet, stderr=to_stderr, hide=hide) if runtime.first else None
     try:
         pieces = assemble(checked, runtime, console.progress if console else silent, learned, passed_over(facts))
         pieces.facts["notes"][:0] = said
