@@ -76,6 +76,8 @@ RULES: Mapping[str, tuple[int, ...]] = {
     "copies_across_parts": (24,),
     "gradients_not_cleared": (25,),
     "not_in_optimizer": (26,),
+    "weights_at_rest": (26,),
+    "penalty_too_strong": (31,),
     "unreached_weights": (27,),
     "rows_mixed": (27,),
     "linear_stack": (28,),

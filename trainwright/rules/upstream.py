@@ -6,9 +6,9 @@ DATA = ("not_finite_data", "constant_target", "no_signal", "not_finite_steps")
 LOOP = ("gradients_not_cleared", "asleep_while_training", "rate_spent")
 FIT = (
     *("rows_mixed", "shapes_spread", "softmax_axis", "output_contradicts_loss", "target_out_of_reach"),
-    *("loss_misfits_target", "not_in_optimizer", "unreached_weights", "no_gradient"),
+    *("loss_misfits_target", "not_in_optimizer", "weights_at_rest", "unreached_weights", "no_gradient"),
 )
-BEGINNING = ("symmetric_weights", "inputs_not_scaled", "target_not_scaled")
+BEGINNING = ("penalty_too_strong", "symmetric_weights", "inputs_not_scaled", "target_not_scaled")
 RATE = ("rate_too_high",)
 LAYERS = ("vanishing_gradient", "dead_units", "saturated_units", "too_much_dropout", "linear_stack")
 SLOW = ("rate_too_low", "noisy_steps")

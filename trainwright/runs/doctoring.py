@@ -115,11 +115,12 @@ class Doctor:
         def told(event: Event) -> Stop | None:
             paused = isinstance(event, RunEnded) and event.outcome in ("interrupted", "healing")
             over = isinstance(event, RunEnded) and not paused
+            first: list[Finding] = []
             if (isinstance(event, Probed) or over) and (again := self._second_look(diagnosis, over)) is not None:
                 tell(again)
-                self._asked(diagnosis, again)
+                first = self._asked(diagnosis, again)
             wish = None if isinstance(event, RunEnded) else tell(event)
-            for finding in [*self._asked(diagnosis, event), *self._own()]:
+            for finding in [*first, *self._asked(diagnosis, event), *self._own()]:
                 wish = tell(Found(_step(event), finding)) or wish
                 if not over and self.treats is not None and self.treats(finding):
                     self._wish = Stop(f"the doctor tries what helps against {finding.rule}", "healing")

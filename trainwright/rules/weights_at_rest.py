@@ -1,0 +1,48 @@
+"""Most of the weights are kept from learning."""
+
+from __future__ import annotations
+
+from trainwright.core.facts import Facts, LossFacts, OptimizerFacts
+from trainwright.core.finding import Edit, Evidence, Finding, Patch, Rule
+from trainwright.core.kinds import rules
+from trainwright.rules.patients import patient
+from trainwright.rules.reading import failing, gravity, percent
+
+_MOST = 0.5
+
+
+def check(evidence: Evidence) -> Finding | None:
+    """More than half of the numbers rest, and nothing is learned; where something is, they may rest on purpose."""
+    bad, rule = failing(evidence), evidence.facts.optimizer
+    whole = rule.frozen + rule.weights
+    if bad is None or not whole or rule.frozen <= _MOST * whole:
+        return None
+    share = rule.frozen / whole
+    return Finding(
+        rule="weights_at_rest",
+        severity=gravity(evidence),
+        what=f"{percent(share)} of the weights rest (freeze, requires_grad), and the others alone learn nothing",
+        where="freeze",
+        evidence={"share at rest": share, "weights that learn": rule.weights, **bad.numbers},
+        why="Layers that rest pass on what they were drawn with. Where they hold nothing of another training, the rest "
+        "has little to work on.",
+        fixes=(
+            Patch({"freeze": [], "unfreeze": {}}),
+            Edit("let all weights learn", ({"name": "learn_all"},)),
+        ),
+    )
+
+
+@rules.add("weights_at_rest")
+def weights_at_rest() -> Rule:
+    """More than half of the weights are kept from learning, where nothing is learned.
+
+    Layers of another training may rest on purpose; as long as the loss is better than guessing, nothing is said.
+    """
+    facts = Facts(loss=LossFacts(guess=1.0, start=1.0), optimizer=OptimizerFacts("adam", 1e-3, (), 0, 10, 990))
+    return Rule(
+        "weights_at_rest",
+        check,
+        sick=lambda: patient(facts, [1.0] * 300, over=True),
+        healthy=lambda: patient(facts, [0.5] * 300, over=True),
+    )
