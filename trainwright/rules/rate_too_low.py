@@ -28,7 +28,12 @@ def check(evidence: Evidence) -> Finding | None:
     moves = [u for probe in probes(evidence, 5) for _, u in everywhere(probe, "update")]
     move = median(moves) if moves else math.nan
     way = now.start - now.guess
-    slow = now.falling and (way <= 0 or (now.start - now.loss) < (1 - _SLOW) * way or now.loss < now.start)
+    above = (
+        math.isfinite(now.start) and now.loss > 1.05 * now.start
+    )  # steps that were too short lead nowhere near there
+    slow = (
+        now.falling and not above and (way <= 0 or (now.start - now.loss) < (1 - _SLOW) * way or now.loss < now.start)
+    )
     still = move < _UPDATE
     if not (slow or still):
         return None

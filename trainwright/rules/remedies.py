@@ -60,7 +60,10 @@ def other_activations(facts: Facts, by: str = "relu") -> Edit:
     names = {"relu": "ReLU", "gelu": "GELU", "leaky_relu": "leaky ReLU"}
     instead = " and ".join(dict.fromkeys(x.kind for x in facts.layers if x.kind in old and x.name != last))
     what = f"use {names.get(by, by)} in place of {instead or 'the activations there are'}"
-    return Edit(what, ({"name": "activations", "of": list(old), "by": by, "last": last},))
+    repair = {"name": "activations", "of": list(old), "by": by, "last": last}
+    if by == "leaky_relu":  # the weights that fit a ReLU fit it too
+        return Edit(what, (repair,))
+    return Edit(f"{what}, with weights that fit it", (repair,), {"init": {"name": "kaiming_normal"}})
 
 
 def drawn_anew(rule: str = "kaiming_normal") -> Patch:

@@ -7,7 +7,7 @@ from trainwright.core.finding import Edit, Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
 from trainwright.rules.reading import failing, gravity
-from trainwright.rules.upstream import BEFORE_LAYERS
+from trainwright.rules.upstream import BEFORE_BEGINNING
 
 _HIGH = 0.5
 
@@ -47,5 +47,5 @@ def too_much_dropout() -> Rule:
         check,
         sick=lambda: patient(Facts(layers=(high,), loss=loss), [1.0] * 300, over=True),
         healthy=lambda: patient(Facts(layers=(usual,), loss=loss), [1.0] * 300, over=True),
-        causes=BEFORE_LAYERS,
+        causes=BEFORE_BEGINNING,
     )

@@ -8,11 +8,12 @@ FIT = (
     *("rows_mixed", "shapes_spread", "softmax_axis", "output_contradicts_loss", "target_out_of_reach"),
     *("loss_misfits_target", "not_in_optimizer", "weights_at_rest", "unreached_weights", "no_gradient"),
 )
-BEGINNING = ("penalty_too_strong", "symmetric_weights", "inputs_not_scaled", "target_not_scaled")
+BEGINNING = ("penalty_too_strong", "too_much_dropout", "symmetric_weights", "inputs_not_scaled", "target_not_scaled")
 RATE = ("rate_too_high",)
-LAYERS = ("vanishing_gradient", "dead_units", "saturated_units", "too_much_dropout", "linear_stack")
+LAYERS = ("vanishing_gradient", "dead_units", "saturated_units", "linear_stack")
 SLOW = ("rate_too_low", "noisy_steps")
 
+BEFORE_BEGINNING = (*DATA, *LOOP, *FIT)
 BEFORE_RATE = (*DATA, *LOOP, *FIT, *BEGINNING)
 BEFORE_LAYERS = (*BEFORE_RATE, *RATE)
 BEFORE_SLOW = (*BEFORE_LAYERS, *LAYERS)
