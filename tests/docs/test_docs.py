@@ -28,8 +28,8 @@ from trainwright.data.split import split_options
 from trainwright.engine.loop import Cadence
 from trainwright.runs import attempt
 from trainwright.runs.assemble import Pieces
+from trainwright.runs.decided import LEFT, RECORD
 from trainwright.runs.directory import BAD, COMPOSED, FORECASTS, INCIDENTS, PLAYED, PORTRAITS
-from trainwright.runs.healed import LEFT, RECORD
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"

@@ -187,7 +187,7 @@ def test_a_run_that_is_killed_between_decision_and_attempt_begins_anew_with_what
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(healed, "_leave", killed)
+        patch.setattr(healed, "leave", killed)
         with pytest.raises(KeyboardInterrupt):
             tw.train(zeros, {"doctor": "heal"}, out=tmp_path / "run", quiet=True)
     run = tw.resume(tmp_path / "run", quiet=True)

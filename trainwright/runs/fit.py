@@ -24,9 +24,10 @@ from trainwright.runs.assemble import Pieces
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.called import Call, OfCall, named_loss, reopening, written_config
 from trainwright.runs.changed import changed
+from trainwright.runs.decided import Record, decided
 from trainwright.runs.directory import CONFIG, PROCESSOR
 from trainwright.runs.gathered import same_data
-from trainwright.runs.healed import Record, decided, healing, must_heal
+from trainwright.runs.healed import healing, must_heal
 from trainwright.runs.initial import InitSpec, remember, rule_of, written
 from trainwright.runs.keras import adapted, original
 from trainwright.runs.learned import read_learned

@@ -10,7 +10,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,56 +33,21 @@ from trainwright.rules.reading import failing
 from trainwright.rules.remedies import general
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.attempt import Attempt, attempt, teller_of
-from trainwright.runs.directory import CHECKPOINTS, EVENTS, owner, read_view, whole_events, write_json
+from trainwright.runs.decided import LEFT, Record, leave
+from trainwright.runs.directory import CHECKPOINTS, EVENTS, owner, whole_events
 from trainwright.runs.doctoring import Doctor
 from trainwright.runs.lock import Lock
 from trainwright.runs.remedy import Remedy, remedies
 from trainwright.runs.signals import Interruption
-from trainwright.runs.stored import stored_json
 from trainwright.runs.trials import Outcome, Trial, length, tried
 from trainwright.runs.workshop import Workshop
 
-RECORD = "healing.json"
-LEFT = "left"  # folder with the checkpoints of attempts that were left
 MOST = 6  # repairs of one run
 _SURE = ("not_finite_steps",)  # one of them that was skipped does no harm
 _WEAK = ("below_linear", "not_finite_steps")  # rules after which the usual settings are tried as well
 _USUAL = "usual settings"  # in the place of a rule: they were tried
 _LONGER = 2  # times, where the first trials decided nothing
 _LEARNED = 0.9  # of the loss of guessing: below it there is something to keep
-
-
-@dataclass(slots=True)
-class Record:
-    """What is done, and what is decided; `healing.json`."""
-
-    keys: dict[str, Any] = field(default_factory=dict)  # set beside what the person wrote
-    considered: list[str] = field(default_factory=list)  # rules whose fixes were tried since the last change
-    taken: list[dict[str, Any]] = field(default_factory=list)  # repairs, each with what is needed to take it back
-    pending: bool = False  # an attempt must begin anew with the keys, and has not yet
-
-    @classmethod
-    def read(cls, folder: Path) -> Record:
-        """Of a run; an empty one where nothing was done."""
-        path = folder / RECORD
-        if not path.is_file():
-            return cls()
-        known = {k: v for k, v in stored_json(path).items() if k in cls.__slots__}
-        return cls(**known)
-
-    def write(self, folder: Path) -> None:
-        """In one piece."""
-        write_json(asdict(self), folder / RECORD)
-
-    def begun(self, folder: Path) -> Callable[[], None]:
-        """What is called when the attempt that was pending has begun."""
-
-        def called() -> None:
-            if self.pending:
-                self.pending = False
-                self.write(folder)
-
-        return called
 
 
 def treatable(workshop: Workshop, record: Record) -> Callable[[Finding], bool]:
@@ -281,7 +246,7 @@ class _Case:
         record.pending = state is None
         record.write(folder)
         if state is None:
-            _leave(folder, number)
+            leave(folder, number)
         else:
             checkpoint.forget_after(folder / CHECKPOINTS, step)
         following = self.workshop.again(self.a, record.keys, resumed=state is not None)
@@ -341,16 +306,6 @@ class _Case:
             lock.release()
 
 
-def decided(folder: Path) -> list[Repaired]:
-    """What was decided before a run was killed: it then begins anew with it; nothing where that is not so."""
-    record = Record.read(folder)
-    if not record.pending or not record.taken:
-        return []
-    view, last = read_view(folder), record.taken[-1]
-    _leave(folder, view.attempts[-1].attempt if view.attempts else 1)
-    return [Repaired(0, last["rule"], last["trouble"], last["what"], {}, "taken", last["why"])]
-
-
 def must_heal(config: Any, ranks: int, own: Sequence[str] = ()) -> bool:
     """Whether the recipe asks for trials; UserError where they cannot be made.
 
@@ -398,11 +353,3 @@ def _contradicts(rule: str, steps: int) -> Callable[[Pieces], bool]:
         return isinstance(answer, Finding) and answer.severity == "error"
 
     return still
-
-
-def _leave(folder: Path, number: int) -> None:
-    """The checkpoints of an attempt that is left, where they can be found again."""
-    if (folder / CHECKPOINTS).is_dir():
-        (folder / LEFT).mkdir(exist_ok=True)
-        shutil.rmtree(folder / LEFT / f"attempt-{number}", ignore_errors=True)
-        (folder / CHECKPOINTS).rename(folder / LEFT / f"attempt-{number}")

@@ -21,6 +21,7 @@ from trainwright.runs.assemble import Pieces, assemble, try_first
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.changed import Changes, changed
 from trainwright.runs.console import Console
+from trainwright.runs.decided import Record, decided
 from trainwright.runs.directory import (
     CHECKPOINTS,
     CONFIG,
@@ -32,7 +33,7 @@ from trainwright.runs.directory import (
 )
 from trainwright.runs.edited import edits, must_be_as_written
 from trainwright.runs.gathered import same_data
-from trainwright.runs.healed import Record, decided, healing, must_heal
+from trainwright.runs.healed import healing, must_heal
 from trainwright.runs.home import Trail
 from trainwright.runs.initial import begin, remember, rule_of, take
 from trainwright.runs.learned import read_learned

@@ -22,9 +22,10 @@ from trainwright.runs.directory import FOLDS, MANIFEST, write_json
 from trainwright.runs.figures import aligned, number
 from trainwright.runs.gathered import divided, open_source, skipping
 from trainwright.runs.recipe import read
+from trainwright.runs.recorded import silent
 from trainwright.runs.run import Run
 from trainwright.runs.stored import damaged, stored_json
-from trainwright.runs.train import passed_over, silent
+from trainwright.runs.train import passed_over
 from trainwright.runs.verdict import verdicts
 from trainwright.tools.pictures import draw_folds
 

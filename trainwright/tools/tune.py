@@ -18,7 +18,7 @@ from trainwright.runs.directory import STUDY, new_folder
 from trainwright.runs.options import tune as options
 from trainwright.runs.private import safe
 from trainwright.runs.recipe import Recipe, plain, read, write
-from trainwright.runs.train import silent
+from trainwright.runs.recorded import silent
 from trainwright.tools.crew import run_crew
 from trainwright.tools.searched import Search, end
 from trainwright.tools.space import asked_space, own_values, read_space, text_of
