@@ -370,6 +370,7 @@ def test_covariance_adaptation_finds_a_minimum_that_random_search_does_not() -> 
         ({"changes": {"model.depth": 2}}, "is searched, and model.depth is set by the same command"),
         ({"changes": {"data.valid": 0}}, "a search chooses by the validation part, and there is none"),
         ({"join": True}, "holds no search to join"),
+        ({"changes": {"ranks": 2}}, "ranks: is 2, and each trial is trained by one process"),
         ({"space": ["model.depth=1..3", "task.loss.label_smoothing=0..0.2"], "changes": {"monitor": "loss"}},
          "changes what the loss is, and the loss is what is sought"),
     ],
@@ -413,3 +414,7 @@ def test_the_command_searches_with_two_processes_and_says_what_it_found(
     assert "test/accuracy" in told["scores"]
     assert main(["tune", "iris", "--space", "optimizer.lrr=1..2"]) == 2
     assert "error: optimizer.lrr: unknown option; did you mean 'lr'?" in capsys.readouterr().err
+    assert main(["resume", "runs/iris-tune"]) == 2
+    assert "holds a search; go on with it: trainwright tune runs/iris-tune" in capsys.readouterr().err
+    assert [r.path.name for r in tw.list_runs()] == ["best"]
+    assert not list((tmp_path / "runs" / "iris-tune" / "workers").iterdir())

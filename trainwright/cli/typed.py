@@ -68,6 +68,12 @@ def run_folder(text: str) -> Path:
     folder = Path(text).expanduser()
     if (folder / "manifest.json").is_file():
         return folder
+    if (folder / "study.json").is_file():  # as runs.directory has it, which loads torch
+        instead = f"go on with it: trainwright tune {text}; the best of it, trained again, is {folder / 'best'}"
+        raise UserError(text, "holds a search", instead)
+    if (folder / "folds.json").is_file():
+        instead = f"go on with it: trainwright crossval {text}; its runs are {folder / 'fold-1'} and so on"
+        raise UserError(text, "holds a cross-validation", instead)
     around = [
         p for f in dict.fromkeys((folder, folder.parent, Path("runs"))) if f.is_dir() for p in sorted(f.iterdir())
     ]

@@ -28,8 +28,12 @@ class CrewError(TrainwrightError):
 
 def orphaned() -> bool:
     """Whether `run_crew` started this process and is gone, so that nobody waits for it any more."""
-    parent = os.environ.get(_PARENT)
-    return parent is not None and parent.isdigit() and os.getppid() != int(parent)
+    return crewed() and os.getppid() != int(os.environ[_PARENT])
+
+
+def crewed() -> bool:
+    """Whether `run_crew` started this process."""
+    return os.environ.get(_PARENT, "").isdigit()
 
 
 def run_crew(workers: int, arguments: Sequence[str], look: Callable[[], None]) -> int:

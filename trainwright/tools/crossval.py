@@ -19,7 +19,7 @@ from trainwright.runs.private import safe
 from trainwright.runs.recipe import plain, read, write
 from trainwright.runs.run import Run
 from trainwright.runs.train import resume, train
-from trainwright.tools.crew import orphaned, run_crew
+from trainwright.tools.crew import crewed, orphaned, run_crew
 from trainwright.tools.folded import RECIPE, Folds, Plan, finish, read_plan, write_plan
 from trainwright.tools.study import mutex
 
@@ -204,7 +204,7 @@ def _trained(found: Folds, source: Mapping[str, Any], speech: Mapping[str, Any],
 
 def _run(found: Folds, fold: Fold, source: Mapping[str, Any], speech: Mapping[str, Any]) -> Run | None:
     """One fold to its end or to an interruption; with a space, the best of a search within its training part."""
-    folder, observers = found.folder(fold), [_orphan]
+    folder, observers = found.folder(fold), [_orphan] if crewed() else []  # of several ranks, none can be told
     changes = {"data.fold": {"of": fold.of, "number": fold.number, "repeat": fold.repeat, "seed": fold.seed}}
     if found.plan.space:
         from trainwright.tools.tune import tune

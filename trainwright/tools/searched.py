@@ -6,13 +6,14 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from trainwright.core.errors import UserError
 from trainwright.engine import disk
 from trainwright.runs.directory import AGAIN, MANIFEST, moved_aside, write_json
 from trainwright.runs.figures import aligned, duration, number
-from trainwright.runs.lock import Lock, LockedError
+from trainwright.runs.lock import Lock, LockedError, locked
 from trainwright.runs.private import safe
 from trainwright.runs.recipe import plain, read, write
 from trainwright.runs.run import Run
@@ -23,7 +24,7 @@ from trainwright.runs.verdict import score_lines, verdicts
 from trainwright.tools.pictures import draw_search
 from trainwright.tools.space import changes_of
 from trainwright.tools.study import BEST, Plan, opened, quiet_optuna, said
-from trainwright.tools.trial import Told, trials_of
+from trainwright.tools.trial import WORKERS, Told, trials_of
 
 RESULT, TABLE = "result.json", "trials.csv"
 _FEW = 5  # finished trials, below which nothing is said of what mattered
@@ -183,6 +184,7 @@ def end(search: Search, recipe: Mapping[str, Any], told: Mapping[str, Any], say:
         return
     try:
         _end(search, recipe, told, say)
+        _tidy(search.path)
     finally:
         lock.release()
 
@@ -213,6 +215,13 @@ def _end(search: Search, recipe: Mapping[str, Any], told: Mapping[str, Any], say
     if run.state == "interrupted":
         search.interrupted = run.view.ended.reason if run.view.ended else "interrupted"
     write_json({**search.as_json(), "again": best.number}, search.path / RESULT)
+
+
+def _tidy(folder: Path) -> None:
+    """Without the locks of workers that are gone."""
+    for place in (folder / WORKERS).iterdir() if (folder / WORKERS).is_dir() else ():
+        if not locked(place):
+            rmtree(place, ignore_errors=True)
 
 
 def write_table(search: Search) -> None:

@@ -85,7 +85,9 @@ def tune(
         say: is told of every trial.
     """
     if launched() is not None:
-        raise UserError("tune", "cannot search under torchrun", "write ranks = 2 into the recipe instead")
+        raise UserError(
+            "tune", "cannot search under torchrun", "start it by itself; workers train several trials at once"
+        )
     if workers < 1:
         raise UserError("workers", f"{workers} processes are none", "write how many there shall be, such as 2")
     more = {"trials": trials, "time": time, "sampler": sampler, "pruner": pruner, "seed": seed}
@@ -157,6 +159,9 @@ def _begun(
     wanted = check(options, wanted, "tune")
     source = plain({**whole.config.model_dump(), "tune": {}})
     checked = read(source)
+    if checked.config.ranks > 1:
+        what = f"is {checked.config.ranks}, and each trial is trained by one process"
+        raise UserError("ranks", what, "write ranks = 1; workers train several trials at once")
     known = asked_space(list(space or ()), wanted["space"], changes)
     plan = _plan(wanted, read_space(known, checked, source), storage)
     folder = Path(out).expanduser() if out is not None else Path("runs") / f"{_label(checked)}-tune"
