@@ -39,7 +39,7 @@ from trainwright.tools.study import Plan, proposed, read_plan
 from trainwright.tools.trial import Told
 
 TRIALS, SEEDS = 40, 5
-ROWS = 4000  # of California housing, drawn once
+ROWS = 2000  # of California housing, drawn once
 SPACE = {
     "optimizer.lr": "1e-4..1e-1:log",
     "optimizer.weight_decay": "1e-6..1:log",
@@ -110,17 +110,21 @@ def houses(folder: Path) -> dict[str, Any]:
         "model": {"name": "mlp", "width": 64, "depth": 2},
         "optimizer": {"name": "adamw", "lr": 1e-3},
         "schedule": "cosine",
-        "budget": "12 epochs",
+        "batch_size": 128,
+        "budget": "10 epochs",
         "doctor": "off",
-        "save_every": "12 epochs",
+        "save_every": "10 epochs",
     }
 
 
 def searched(folder: Path, recipe: dict[str, Any], sampler: str, pruner: str, seed: int) -> Search:
-    return tw.tune(
-        recipe, space=SPACE, trials=TRIALS, sampler=sampler, pruner=pruner, seed=seed,
-        out=folder / f"{sampler}-{pruner}-{seed}", quiet=True,
+    out = folder / f"{sampler}-{pruner}-{seed}"
+    found = tw.tune(
+        recipe, space=SPACE, trials=TRIALS, sampler=sampler, pruner=pruner, seed=seed, out=out, quiet=True
     )  # fmt: skip
+    if found.interrupted:
+        raise KeyboardInterrupt
+    return found
 
 
 def compare(folder: Path, kinds: Sequence[tuple[str, str]]) -> None:
