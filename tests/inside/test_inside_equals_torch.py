@@ -60,7 +60,7 @@ def squares(outputs: Tensor) -> Tensor:
 
 
 def texts() -> dict[str, Tensor]:
-    return tokens() | {"lengths": torch.tensor([9])}
+    return tokens() | {"lengths": torch.tensor([9]), "letters": torch.tensor([[3, 1, 2, 0]])}
 
 
 def image(channels: int, side: int) -> Callable[[], dict[str, Tensor]]:
@@ -71,7 +71,27 @@ def row() -> dict[str, Tensor]:
     return {"x": torch.randn(1, 5)}
 
 
+class Odd(nn.Module):
+    """Operations that are rare in networks: edges repeated, padding that is no zero, choices, bounds, in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 6), nn.Linear(15, 3)
+        self.shift = nn.Parameter(torch.randn(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        x = torch.where(x > 0, x, x * self.shift).clamp(-0.9, 0.9)
+        wide = nn.functional.pad(x[:, None], (2, 1), mode="replicate")
+        wide = nn.functional.avg_pool1d(wide, 3, 1)
+        wide = nn.functional.pad(wide, (0, 1), value=0.5).flatten(1)
+        both = torch.cat([wide, x.flip(1).roll(2, 1), x.mean(1, keepdim=True)], 1)
+        said: Tensor = self.last(both.mul_(2).div(1.5) - both.std(1, keepdim=True))
+        return said
+
+
 CASES = {
+    "odd": Case(Odd, row, classes),
     "mlp": Case(lambda: models["mlp"](inputs=5, outputs=3, width=8), row, classes),
     "mlp, sgd": Case(lambda: models["mlp"](inputs=5, outputs=1, width=8, activation="tanh"), row, squares, "nesterov"),
     "cnn": Case(
@@ -95,13 +115,13 @@ CASES = {
     "gru": Case(lambda: models["rnn_lm"](vocab=17, cell="gru", width=6, units=5, depth=1), tokens, classes, "adam"),
     "rnn": Case(lambda: models["rnn_lm"](vocab=17, cell="rnn", width=6, units=5, depth=1), tokens, classes),
     "rnn, both": Case(
-        lambda: models["rnn"](vocab=17, padding=0, outputs=3, letters=0, width=6, units=5, layers=2), texts, classes
+        lambda: models["rnn"](vocab=17, padding=0, outputs=3, letters=4, width=6, units=5, layers=2), texts, classes
     ),
     "rnn, last": Case(
-        lambda: models["rnn"](vocab=17, padding=0, outputs=3, letters=0, width=6, units=5, pool="last"), texts, classes
+        lambda: models["rnn"](vocab=17, padding=0, outputs=3, letters=4, width=6, units=5, pool="last"), texts, classes
     ),
     "text_cnn": Case(
-        lambda: models["text_cnn"](vocab=17, padding=0, outputs=3, letters=0, width=6, filters=4), texts, classes
+        lambda: models["text_cnn"](vocab=17, padding=0, outputs=3, letters=4, width=6, filters=4), texts, classes
     ),
 }
 
@@ -256,10 +276,9 @@ def test_every_tensor_is_what_its_operation_makes_of_its_operands(pair: tuple[Ta
             continue
         assert node.run is not None
         given = []
-        for i, operand in enumerate(node.operands):
-            value = operand.of(taken.graph.nodes[operand.node].value).nan_to_num()
-            whole = (node.op, i) in (("embedding", 0), ("cross_entropy", 1))
-            given.append(value.long() if whole else value)
+        for operand in node.operands:
+            value = operand.of(taken.graph.nodes[operand.node].value)
+            given.append(value.nan_to_num() if value.is_floating_point() else value)
         again = node.run(*given).reshape(node.value.shape)
         known = node.value.isfinite()
         torch.testing.assert_close(again[known], node.value[known], **CLOSE)
@@ -276,13 +295,16 @@ def test_the_arithmetic_of_every_displayed_cell_comes_to_its_number(pair: tuple[
                 said: Any = cell_of(taken, node.number, flat, what)
                 if node.numbers(what) is None or math.isnan(said[what]):
                     continue
+                if what == "value" and node.op.startswith("other:"):
+                    assert said["agrees"] is None  # no arithmetic is told of it, and so none is called right
+                    continue
                 assert said["agrees"], (node.op, node.name, flat, what, said)
                 told += 1
                 if said["terms"] and what == "gradient":
                     assert math.fsum([t["value"] for t in said["terms"]] + [said["rest"]]) == pytest.approx(
                         said["again"], rel=1e-9, abs=1e-12
                     )
-    assert told > 200
+    assert told > 100
 
 
 def test_what_is_sent_to_the_page_is_the_tensors_themselves(pair: tuple[Taken, Reference]) -> None:

@@ -164,6 +164,29 @@ def _embedding(args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> 
     return Call("embedding", [_given(args, kwargs, 0, "input"), _given(args, kwargs, 1, "weight")])
 
 
+def _bag(args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Call | None:
+    ids, weight = _given(args, kwargs, 0, "input"), _given(args, kwargs, 1, "weight")
+    if (
+        ids.ndim != 2
+        or _given(args, kwargs, 6, "mode") != "sum"
+        or _given(args, kwargs, 8, "per_sample_weights") is not None
+    ):
+        return None
+    return Call("embedding_bag", [ids, weight], {"padding": _given(args, kwargs, 10, "padding_idx", -1)})
+
+
+def _where(args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Call | None:
+    whole = len(args) == 3 and all(isinstance(a, Tensor) for a in args)
+    return Call("where", list(args)) if whole else None
+
+
+def _clamp(args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Call | None:
+    low, high = _given(args, kwargs, 1, "min"), _given(args, kwargs, 2, "max")
+    if isinstance(low, Tensor) or isinstance(high, Tensor):
+        return None
+    return Call("clamp", [_given(args, kwargs, 0, "input")], {"low": low, "high": high})
+
+
 def _joined(op: str) -> Callable[..., Call | None]:
     def read(args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Call:
         parts, axis = _given(args, kwargs, 0, "tensors"), _given(args, kwargs, 1, "dim", 0)
@@ -211,6 +234,10 @@ _READERS: dict[str, Callable[[Sequence[Any], Mapping[str, Any], Tensor], Call | 
     **{op: _norm(op) for op in ("layer_norm", "rms_norm")},
     "batch_norm": _batch_norm,
     "embedding": _embedding,
+    "embedding_bag": _bag,
+    "where": _where,
+    "clamp": _clamp,
+    "clamp_min": _clamp,
     **{op: _joined(op) for op in ("cat", "stack")},
     "masked_fill": _masked,
     "cross_entropy": _cross_entropy,

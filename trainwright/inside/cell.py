@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -90,6 +90,21 @@ class Cell:
     def told(self, formula: str, again: float, terms: list[Term], steps: list[tuple[str, float]]) -> Worked:
         """The answer."""
         return Worked(formula, self.value, again, terms, steps)
+
+
+Rule = Callable[[Cell], Worked]
+"""Of one operation: how a cell of what it made came about."""
+
+
+def total(terms: Sequence[Term]) -> float:
+    """What terms add up to."""
+    return math.fsum(t.value for t in terms)
+
+
+def products(cell: Cell, pairs: list[tuple[Term, Term]], formula: str) -> Worked:
+    """A sum of products of two cells each."""
+    terms = [Term((*a.cells, *b.cells), (a.value, b.value), a.value * b.value) for a, b in pairs]
+    return cell.told(formula, total(terms), terms, [])
 
 
 def unraveled(flat: int, shape: Sequence[int]) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -25,6 +25,7 @@ class Operand:
     node: int
     shape: tuple[int, ...]
     cells: Tensor | None = None  # int64 of that shape: the node's cells by their flat number; None: as they lie
+    whole: torch.dtype | None = None  # of numbers of classes and tokens, and of truth values
 
     def at(self, flat: int) -> int:
         """The cell of the node behind a flat position of the operand."""
@@ -32,10 +33,10 @@ class Operand:
 
     def of(self, value: Tensor) -> Tensor:
         """The operand's numbers, from the node's."""
-        if self.cells is None:
-            return value.reshape(self.shape)
-        found = value.reshape(-1)[self.cells.clamp_min(0)]
-        return torch.where(self.cells < 0, found.new_zeros(()), found)
+        found = value.reshape(self.shape) if self.cells is None else value.reshape(-1)[self.cells.clamp_min(0)]
+        if self.cells is not None:
+            found = torch.where(self.cells < 0, found.new_zeros(()), found)
+        return found if self.whole is None else found.to(self.whole)
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ class Node:
     operands: tuple[Operand, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)  # of the operation; see `worked`
     run: Callable[..., Tensor] | None = None  # the operation again, from its operands
-    live: Sequence[Tensor] = ()  # with their graph, until the backward pass is done; several stand below each other
+    slopes: list[Tensor | None] = field(default_factory=list)  # gradients of its rows as they come; then none
     gradient: Tensor | None = None  # of the loss, in the value's shape
     change: Tensor | None = None  # of a weight, by the update
 
@@ -82,8 +83,7 @@ class Graph:
     def settle(self) -> None:
         """Keep the gradients of the backward pass, and let its graph go."""
         for node in self.nodes:
-            found = [t.grad for t in node.live]
-            if found and all(g is not None for g in found):
-                kept = [g.detach().float().clone() for g in found if g is not None]
+            kept = [g.detach().float().clone() for g in node.slopes if g is not None]
+            if kept and len(kept) == len(node.slopes):
                 node.gradient = (kept[0] if len(kept) == 1 else torch.cat(kept)).reshape(node.value.shape)
-            node.live = ()
+            node.slopes = []

@@ -31,13 +31,22 @@ def name_of(func: Any) -> str:
     return str(name)
 
 
+def moves(name: str, args: Any, kwargs: Any) -> bool:
+    """Whether a call moves numbers only: padding with a number of its own is none."""
+    value = args[3] if len(args) > 3 else kwargs.get("value")
+    return name in MOVES and (name != "pad" or value in (None, 0))
+
+
 def again(func: Any, name: str, args: Any, kwargs: Any, where: Tensor) -> Any:
     """The same move, of the numbers of the cells."""
     if name in _PLAIN:
         return where
     if name == "pad":
         sides = args[1] if len(args) > 1 else kwargs["pad"]
-        return F.pad(where, sides, value=NOTHING)
+        mode = args[2] if len(args) > 2 else kwargs.get("mode", "constant")
+        if mode == "constant":
+            return F.pad(where, sides, value=NOTHING)
+        return F.pad(where.double(), sides, mode=mode).long()  # edges are repeated; torch does so with fractions alone
     if name == "_pad_packed_sequence":
         _, sizes, first, _, total = args
         return torch._C._VariableFunctions._pad_packed_sequence(where, sizes, first, NOTHING, total)

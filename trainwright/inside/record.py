@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -65,21 +66,29 @@ class Recorder(TorchFunctionMode):
                 return made
         if name == "dropout" and not _trains(args, kwargs):
             return args[0] if args else kwargs["input"]
-        if name in moves.MOVES:
+        if moves.moves(name, args, kwargs):
             return self._moved(func, name, args, kwargs)
         if kwargs.get("inplace"):
             kwargs = {**kwargs, "inplace": False}
+        before = self._about_to_change(name, args)
         made = func(*args, **kwargs)
-        if isinstance(made, tuple) and made and isinstance(made[0], Tensor) and name == "max":
+        if before is not None and isinstance(made, Tensor):
+            self._changed(name, args, kwargs, made, before)
+        elif isinstance(made, tuple) and made and isinstance(made[0], Tensor) and name == "max":
             self._note(func, name, args, kwargs, made[0])
-        elif isinstance(made, Tensor) and made.is_floating_point() and not name.endswith("_like"):
+        elif (
+            isinstance(made, Tensor)
+            and made.is_floating_point()
+            and not name.endswith("_like")
+            and not name.startswith("new_")
+        ):
             self._note(func, name, args, kwargs, made)
         return made
 
     def operand(self, x: Tensor) -> Operand:
         """What a tensor is: a node, or cells of one; a tensor that came from nowhere is a constant."""
         _, number, cells = self._origin(x)
-        return Operand(number, tuple(x.shape), cells)
+        return Operand(number, tuple(x.shape), cells, None if x.is_floating_point() else x.dtype)
 
     def is_known(self, x: Any) -> bool:
         """Whether a tensor depends on weights or on numbers of the batch."""
@@ -114,11 +123,11 @@ class Recorder(TorchFunctionMode):
             made.requires_grad_()  # the first that was made of weights that have no gradients themselves
         kept = (made if shown is None else shown).detach().float().clone()
         number = len(self.graph.nodes)
-        alive = list(live) or [made]
-        for tensor in alive:
+        found = Node(number, "value", op, self._stack[-1], kept, tuple(operands), options or {}, run)
+        for tensor in list(live) or [made]:
             if tensor.requires_grad:
-                tensor.retain_grad()
-        found = Node(number, "value", op, self._stack[-1], kept, tuple(operands), options or {}, run, alive)
+                found.slopes.append(None)
+                tensor.register_hook(partial(_keep, found, len(found.slopes) - 1))
         self.graph.nodes.append(found)
         self.is_cells(made, number, None)
         return found
@@ -159,9 +168,6 @@ class Recorder(TorchFunctionMode):
         return made
 
     def _note(self, func: Any, name: str, args: Any, kwargs: Any, made: Tensor) -> None:
-        if any(made is t for t in moves.tensors((args, kwargs))):  # in place: what it was before is no more
-            self._known.pop(id(made), None)
-            return
         if not any(self.is_known(t) for t in moves.tensors((args, kwargs))):
             return
         call = call_of(name, args, kwargs, made)
@@ -176,7 +182,31 @@ class Recorder(TorchFunctionMode):
             again: Tensor | tuple[Tensor, ...] = func(*moves.swapped(args, swap), **moves.swapped(kwargs, swap))
             return again[0] if isinstance(again, tuple) else again
 
-        self.node(call.op if call else f"other:{name}", made, operands, run, call.options if call else {})
+        told: Callable[..., Tensor] = run
+        if call is not None and call.op == "embedding_bag":
+            told = partial(_bagged, call.options["padding"])
+        self.node(call.op if call else f"other:{name}", made, operands, told, call.options if call else {})
+
+    def _about_to_change(self, name: str, args: Any) -> Operand | None:
+        """What a tensor is that is going to be changed in place; None for any other call."""
+        plain = name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
+        return self.operand(args[0]) if plain and args and self.is_known(args[0]) else None
+
+    def _changed(self, name: str, args: Any, kwargs: Any, made: Tensor, before: Operand) -> None:
+        """Note an operation in place: the tensor is another node from now on."""
+        plain = name.strip("_").removeprefix("i") if name.startswith("__i") else name.removesuffix("_")
+        func, call = getattr(torch.Tensor, plain, None), call_of(plain, args, kwargs, made)
+        others = (call.operands if call is not None else moves.tensors((args, kwargs)))[1:]
+        picked = [args[0], *others]
+
+        def run(*given: Tensor) -> Tensor:
+            swap = {id(old): new for old, new in zip(picked, given, strict=True)}
+            again: Tensor = func(*moves.swapped(args, swap), **moves.swapped(kwargs, swap))  # type: ignore[misc]
+            return again
+
+        operands = [before, *(self.operand(t) for t in others)]
+        options = call.options if call else {}
+        self.node(call.op if call else f"other:{plain}", made, operands, run if func else _unknown, options)
 
     def _turned(self, of: Sequence[Tensor], made: Tensor) -> bool:
         """Note numbers turned in pairs by fixed angles, as rotary positions do, as one operation instead of two."""
@@ -188,9 +218,24 @@ class Recorder(TorchFunctionMode):
             return False
         for operand, said in ((cos, "cosines of the places"), (sin, "sines of the places")):
             self.graph.nodes[operand.node].name = self.graph.nodes[operand.node].name or said
-        first.live = ()  # half of an operation has no gradient of its own
+        first.operands = ()  # half of an operation: nobody asks for it, and it reads nothing
         self.node("turn", made, [x, cos, other, sin], lambda a, c, b, s: torch.addcmul(a * c, b, s))
         return True
+
+
+def _keep(node: Node, at: int, gradient: Tensor) -> None:
+    """A gradient as it comes: of a tensor that is changed in place later, that of its numbers before."""
+    node.slopes[at] = gradient
+
+
+def _unknown(*given: Tensor) -> Tensor:
+    raise NotImplementedError("there is no such operation that is not in place")
+
+
+def _bagged(padding: int | None, ids: Tensor, weight: Tensor) -> Tensor:
+    """The sums of a bag by operations that have a second derivative."""
+    real = torch.ones_like(ids) if padding is None else (ids != padding)
+    return (torch.nn.functional.embedding(ids, weight) * real.unsqueeze(2)).sum(1)
 
 
 def _trains(args: Any, kwargs: Any) -> bool:

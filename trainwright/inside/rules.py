@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from trainwright.inside.calls import FUNCTIONS
-from trainwright.inside.cell import Cell, Term, Worked, raveled
-
-Rule = Callable[[Cell], Worked]
-_BEND: Mapping[str, Callable[[float], float]] = {
-    "tanh": math.tanh,
-    "sigmoid": lambda z: 0.5 * (1 + math.tanh(z / 2)),
-    "relu": lambda z: max(z, 0.0),
-}
-
-
-def _sum(terms: list[Term]) -> float:
-    return math.fsum(t.value for t in terms)
+from trainwright.inside.cell import Cell, Rule, Term, Worked, products, raveled, total
+from trainwright.inside.layered import LAYERED
 
 
 def _added(terms: list[Term], what: str, biases: list[tuple[str, Term]], scale: str = "") -> list[tuple[str, float]]:
     first = f"the sum of {len(terms):,} {what}" if len(terms) != 1 else what.rstrip("s")
-    return [(first + scale, _sum(terms)), *((f"+ {name}", t.value) for name, t in biases)]
+    return [(first + scale, total(terms)), *((f"+ {name}", t.value) for name, t in biases)]
 
 
 def _linear(cell: Cell) -> Worked:
@@ -38,7 +28,7 @@ def _linear(cell: Cell) -> Worked:
 
 
 def _dot(cell: Cell, formula: str, terms: list[Term], what: str, biases: list[tuple[str, Term]]) -> Worked:
-    again = _sum(terms) + sum(t.value for _, t in biases)
+    again = total(terms) + sum(t.value for _, t in biases)
     whole = formula + "".join(f" + {name}" for name, _ in biases)
     return cell.told(whole, again, terms + [t for _, t in biases], _added(terms, what, biases))
 
@@ -88,7 +78,7 @@ def _many(cell: Cell, positions: list[int], how: str) -> Worked:
     share = 1 / len(numbers) if how == "mean" else 1.0
     terms = [Term((c,), (n,), n * share) for c, n in zip(cells, numbers, strict=True)]
     return cell.told(
-        f"the {how} of {len(numbers):,}", _sum(terms), terms, [(f"the {how} of {len(numbers):,}", _sum(terms))]
+        f"the {how} of {len(numbers):,}", total(terms), terms, [(f"the {how} of {len(numbers):,}", total(terms))]
     )
 
 
@@ -123,8 +113,8 @@ def _scores(cell: Cell) -> Worked:
     if mask is not None and not bool(mask[cell.at]):
         return cell.told("hidden: what comes later may not be looked at", math.nan, [], [])
     width = len(terms)
-    steps = [(f"query · key: {width} products, / √{width}" if width else "", _sum(terms))]
-    return cell.told("query · key / √(numbers of a head)", _sum(terms), terms, steps)
+    steps = [(f"query · key: {width} products, / √{width}" if width else "", total(terms))]
+    return cell.told("query · key / √(numbers of a head)", total(terms), terms, steps)
 
 
 def _softmax(logs: bool) -> Rule:
@@ -152,52 +142,35 @@ def _softmax(logs: bool) -> Rule:
     return rule
 
 
-def _layer_norm(rms: bool) -> Rule:
-    def rule(cell: Cell) -> Worked:
-        options = cell.node.options
-        size = math.prod(cell.shape[len(cell.shape) - options["last"] :])
-        row, own = divmod(cell.flat, size)
-        cells, numbers = cell.read(0, range(row * size, (row + 1) * size))
-        mean = 0.0 if rms else math.fsum(numbers) / size
-        deviation = math.sqrt(math.fsum((n - mean) ** 2 for n in numbers) / size + options["eps"])
-        steps = [] if rms else [(f"the mean of {size} numbers", mean)]
-        steps.append((f"their {'root mean square' if rms else 'deviation'}", deviation))
-        return _normed(cell, Term((cells[own],), (numbers[own],), numbers[own]), mean, deviation, own, steps, 1)
-
-    return rule
-
-
-def _normed(
-    cell: Cell, own: Term, mean: float, deviation: float, unit: int, steps: list[tuple[str, float]], first: int
-) -> Worked:
-    """Centred, scaled, and then as learned."""
-    again, terms, formula = (own.value - mean) / deviation, [own], "(x - mean) / deviation"
-    steps.append(("(x - mean) / deviation", again))
-    for name, there in (("gain", cell.node.options["gain"]), ("shift", cell.node.options.get("shift"))):
-        if there:
-            term = cell.one(first, unit)
-            again = again * term.value if name == "gain" else again + term.value
-            formula += f" {'·' if name == 'gain' else '+'} {name}"
-            steps.append((f"{'·' if name == 'gain' else '+'} {name} {term.value:.5g}", again))
-            terms.append(term)
-            first += 1
-    return cell.told(formula, again, terms, steps)
-
-
-def _batch_norm(cell: Cell) -> Worked:
-    channel = cell.at[1]
-    mean, variance = cell.one(1, channel), cell.one(2, channel)
-    deviation = math.sqrt(variance.value + cell.node.options["eps"])
-    steps = [("the running mean", mean.value), ("the running deviation", deviation)]
-    return _normed(cell, cell.one(0, cell.flat), mean.value, deviation, channel, steps, 3)
-
-
 def _embedding(cell: Cell) -> Worked:
     width = cell.shape[-1]
     place, unit = divmod(cell.flat, width)
     which = int(cell.read(0, [place])[1][0])
     term = cell.one(1, which * width + unit)
     return cell.told(f"row {which} of the table: a token is told by its own vector", term.value, [term], [])
+
+
+def _bag(cell: Cell) -> Worked:
+    (row, unit), width, count = cell.at, cell.shape[-1], cell.shape_of(0)[1]
+    ids = [int(n) for n in cell.read(0, range(row * count, (row + 1) * count))[1]]
+    terms = [cell.one(1, i * width + unit) for i in ids if i != cell.node.options["padding"]]
+    return _dot(cell, "the sum of their vectors", terms, "vectors", [])
+
+
+def _where(cell: Cell) -> Worked:
+    picked = bool(cell.read(0, [cell.beside(0)])[1][0])
+    term = cell.one(1 if picked else 2, cell.beside(1 if picked else 2))
+    return cell.told(f"taken over from the {'first' if picked else 'second'}", term.value, [term], [])
+
+
+def _clamp(cell: Cell) -> Worked:
+    term, (low, high) = cell.one(0, cell.beside(0)), (cell.node.options["low"], cell.node.options["high"])
+    again = max(term.value, -math.inf if low is None else low)
+    again = min(again, math.inf if high is None else high)
+    said = (
+        f"not below {low:g}" if high is None else f"not above {high:g}" if low is None else f"from {low:g} to {high:g}"
+    )
+    return cell.told(said, again, [term], [])
 
 
 def _cat(cell: Cell) -> Worked:
@@ -269,7 +242,7 @@ def _power(cell: Cell) -> Worked:
 def _turn(cell: Cell) -> Worked:
     x, cos, other, sin = (cell.one(i, cell.beside(i)) for i in range(4))
     pairs = [(x, cos), (other, sin)]
-    return _products(cell, pairs, "x · cosine of the place + its partner · sine of the place")
+    return products(cell, pairs, "x · cosine of the place + its partner · sine of the place")
 
 
 def _addcmul(cell: Cell) -> Worked:
@@ -318,63 +291,16 @@ def _error(op: str) -> Rule:
     return rule
 
 
-def _gate(cell: Cell) -> Worked:
-    step, unit = cell.at
-    options = cell.node.options
-    inputs, units = cell.shape_of(0)[1], cell.shape_of(1)[1]
-    given = cell.products(0, range(step * inputs, (step + 1) * inputs), 2, range(unit * inputs, (unit + 1) * inputs))
-    kept = cell.products(1, range(step * units, (step + 1) * units), 3, range(unit * units, (unit + 1) * units))
-    biases = [cell.one(i, unit) for i in (4, 5)] if options["biased"] else []
-    told = _sum(given) + (biases[0].value if biases else 0.0)
-    before = _sum(kept) + (biases[1].value if biases else 0.0)
-    steps = [("Σ input · weight + bias", told), ("Σ state before · weight + bias", before)]
-    terms = [*given, *kept, *biases]
-    if options["reset"]:
-        reset = cell.one(len(cell.node.operands) - 1, cell.flat)
-        steps.append((f"· reset {reset.value:.5g}", before * reset.value))
-        before, terms = before * reset.value, [*terms, reset]
-    again = _BEND[options["bend"]](told + before)
-    formula = f"{options['bend']}(input · weights + {'reset · (' if options['reset'] else ''}state before · weights"
-    return cell.told(formula + (") )" if options["reset"] else ")"), again, terms, [*steps, (options["bend"], again)])
-
-
-def _products(cell: Cell, pairs: list[tuple[Term, Term]], formula: str) -> Worked:
-    terms = [Term((*a.cells, *b.cells), (a.value, b.value), a.value * b.value) for a, b in pairs]
-    return cell.told(formula, _sum(terms), terms, [])
-
-
-def _lstm_memory(cell: Cell) -> Worked:
-    keep, old, write, new = (cell.one(i, cell.flat) for i in range(4))
-    return _products(cell, [(keep, old), (write, new)], "keep · memory before + write · candidate")
-
-
-def _lstm_state(cell: Cell) -> Worked:
-    show, memory = (cell.one(i, cell.flat) for i in (0, 1))
-    bent = math.tanh(memory.value)
-    term = Term((*show.cells, *memory.cells), (show.value, memory.value), show.value * bent)
-    return cell.told("show · tanh(memory)", term.value, [term], [("show", show.value), ("tanh(memory)", bent)])
-
-
-def _gru_state(cell: Cell) -> Worked:
-    update, new, old = (cell.one(i, cell.flat) for i in range(3))
-    rest = Term(update.cells, (1 - update.value,), 1 - update.value)
-    return _products(cell, [(rest, new), (update, old)], "(1 - update) · candidate + update · state before")
-
-
 RULES: Mapping[str, Rule] = {
     "linear": _linear, "conv": _conv, "max_pool": _pool(True), "avg_pool": _pool(False), "matmul": _matmul,
     "scores": _scores, "attention": _softmax(False), "softmax": _softmax(False), "log_softmax": _softmax(True),
-    "layer_norm": _layer_norm(False), "rms_norm": _layer_norm(True), "batch_norm": _batch_norm,
-    "embedding": _embedding, "cat": _cat, "stack": _stack, "scale": _scale, "pow": _power, "addcmul": _addcmul,
-    "turn": _turn,
+    "embedding": _embedding, "embedding_bag": _bag, "where": _where, "clamp": _clamp,
+    "cat": _cat, "stack": _stack, "scale": _scale, "pow": _power, "addcmul": _addcmul,
+   "turn": _turn,
     "mask": _mask, "cross_entropy": _cross_entropy,
     "mean": _over("mean"), "sum": _over("sum"), "amax": _over("max"),
     **{op: _pair(op) for op in ("add", "sub", "mul", "div")},
     **{op: _function(op) for op in FUNCTIONS},
     **{op: _error(op) for op in ("mse_loss", "l1_loss", "binary_cross_entropy_with_logits")},
-    **{f"{kind}:{gate}": _gate for kind, gates in {
-        "rnn_tanh": ("state",), "rnn_relu": ("state",), "gru": ("reset", "update", "candidate"),
-        "lstm": ("write", "keep", "candidate", "show"),
-    }.items() for gate in gates},
-    "lstm:memory": _lstm_memory, "lstm:state": _lstm_state, "gru:state": _gru_state,
+    **LAYERED,
 }  # fmt: skip

@@ -26,6 +26,9 @@ _MADE: Mapping[str, tuple[str, str]] = {
     "square": ("square", "Each number times itself."),
     "embedding": ("vectors of the tokens", "Each token is looked up in a table: its row is the vector by which the "
                   "network knows it."),
+    "embedding_bag": ("sum of vectors", "Each of a group is looked up in a table; the vectors of all are added up."),
+    "where": ("either or", "Where something holds, one tensor is taken over, elsewhere the other."),
+    "clamp": ("bounded", "What lies beyond a bound is set to it."),
     "layer_norm": ("layer norm", "The numbers of each token are centred and brought to one size, then scaled as "
                    "learned. So every layer is given numbers of a size that it knows."),
     "rms_norm": ("RMS norm", "The numbers of each token are brought to one size, then scaled as learned."),

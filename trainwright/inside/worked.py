@@ -40,7 +40,11 @@ def worked_gradient(graph: Graph, number: int, flat: int) -> Worked:
     for reader in readers:
         if reader.run is None:
             return Worked("its terms are told where the network itself is at hand", value, math.nan)
-        found = _through(graph, node, flat, reader)
+        try:
+            found = _through(graph, node, flat, reader)
+        except NotImplementedError:
+            why = f"torch knows no second derivative of {name_of(reader)}: its terms are not told"
+            return Worked(why, value, math.nan)
         terms += found
         steps.append((f"through {len(found):,} of {name_of(reader)}", math.fsum(t.value for t in found)))
     again = math.fsum(t.value for t in terms)
@@ -102,11 +106,10 @@ def _forwards(function: Callable[..., Tensor], given: Sequence[Tensor], tangents
 
 
 def _operand(graph: Graph, reader: Node, at: int) -> Tensor:
-    """An operand as the operation takes it: class and token numbers are whole."""
+    """An operand as the operation takes it."""
     operand = reader.operands[at]
     value = operand.of(graph.nodes[operand.node].value)
-    whole = (reader.op == "embedding" and at == 0) or (reader.op == "cross_entropy" and at == 1)
-    return value.long() if whole else value.nan_to_num()
+    return value.nan_to_num() if value.is_floating_point() else value
 
 
 def name_of(node: Node) -> str:
