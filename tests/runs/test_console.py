@@ -200,6 +200,17 @@ def test_the_best_evaluation_is_marked_and_the_train_loss_is_the_mean_since_the_
     assert "best" not in second
 
 
+def test_an_attempt_that_begins_anew_has_no_losses_of_the_one_before(folder: Path) -> None:
+    stream = io.StringIO()
+    console = Console(stream=stream, clock=Clock())
+    console.start(attempt(folder), CADENCE, "accuracy", "higher")
+    for number, loss in ((1, 1e30), (2, 3.0)):
+        console(RunStarted(number, 0, 200, 20, ""))
+        console(step(10, loss))
+    console(judged(20, 0.5, best=True))
+    assert "train loss 3.0000" in stream.getvalue().splitlines()[-1]
+
+
 def test_penalties_stand_beside_the_training_loss(folder: Path) -> None:
     stream = io.StringIO()
     console = Console(stream=stream, clock=Clock())

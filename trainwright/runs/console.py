@@ -188,6 +188,7 @@ class _Scene:
     def _started(self, event: RunStarted) -> None:
         self.steps, self.per_epoch, self.first = event.steps, max(1, event.steps_per_epoch), event.from_step
         self.began, self.samples = self.clock(), 0 if event.from_step == 0 else -1
+        self.losses = []  # those of an attempt before are not its own
         if event.attempt > 1:
             note = f" ({event.note})" if event.note else ""
             self.out.line(f"attempt {event.attempt}, from step {event.from_step:,} of {event.steps:,}{note}", "head")
