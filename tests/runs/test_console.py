@@ -204,8 +204,8 @@ def test_an_attempt_that_begins_anew_has_no_losses_of_the_one_before(folder: Pat
     stream = io.StringIO()
     console = Console(stream=stream, clock=Clock())
     console.start(attempt(folder), CADENCE, "accuracy", "higher")
-    for number, loss in ((1, 1e30), (2, 3.0)):
-        console(RunStarted(number, 0, 200, 20, ""))
+    for turn, loss in ((1, 1e30), (2, 3.0)):
+        console(RunStarted(turn, 0, 200, 20, ""))
         console(step(10, loss))
     console(judged(20, 0.5, best=True))
     assert "train loss 3.0000" in stream.getvalue().splitlines()[-1]
