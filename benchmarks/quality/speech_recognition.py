@@ -16,7 +16,7 @@ SHOWS = (
     ),
     Show(
         "LJ Speech, 15 minutes of it",
-        "examples/ljspeech_conformer.toml",
+        "examples/ljspeech_ctc.toml",
         "test/cer",
         0.60,
         better="lower",

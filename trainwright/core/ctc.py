@@ -11,6 +11,7 @@ neural networks".
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
@@ -112,5 +113,6 @@ def aligned(logs: Logs, pieces: Sequence[int]) -> NDArray[np.int64]:
 
 
 def _sum(a: float, b: float) -> float:
-    """log(exp(a) + exp(b))."""
-    return float(np.logaddexp(a, b))
+    """log(exp(a) + exp(b)); many times as fast on two numbers as NumPy's."""
+    high, low = (a, b) if a > b else (b, a)
+    return high if low == _LOG0 else high + math.log1p(math.exp(low - high))
