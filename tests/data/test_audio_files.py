@@ -83,6 +83,17 @@ def test_a_table_lists_recordings_beside_it_or_in_a_zip(kind: str, tmp_path: Pat
     within = Audio(path=str(table), files=str(archive))
     assert isinstance(within[0]["audio"], bytes)
     assert within.values("split") == ["train", "test"]
+    named(tmp_path / "whole" / "clips", ["x", "y"])
+    (tmp_path / "whole" / table.name).write_bytes(table.read_bytes())
+    both = packed(tmp_path / "whole", tmp_path / "whole.zip")
+    for place in (tmp_path / "whole", both):
+        beside = Audio(path=str(place), table=table.name)
+        assert beside.values("text") == ["a b", "c"]
+        assert len(samples(beside[0]["audio"], 60)[0]) > RATE / 20
+    with pytest.raises(DataError, match=r"data\.table: whole.zip holds no file 'lists"):
+        Audio(path=str(both), table="lists.csv")
+    with pytest.raises(UserError, match=r"data\.files"):
+        Audio(path=str(both), table=table.name, files=str(archive))
     (root / "y.wav").unlink()
     with pytest.raises(DataError, match=r"list.*line.*nothing is at"):
         Audio(path=str(table))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
@@ -51,6 +52,7 @@ class Audio(Source):
             others are for training.
         column: of a table, with the paths; left out, one with a usual name (audio, file, path, …).
         files: the folder or .zip file that the paths of a table lie in; left out, the folder of the table.
+        table: the name of such a table within the folder or .zip file that path names.
     """
 
     def __init__(
@@ -62,17 +64,22 @@ class Audio(Source):
         parts: dict[str, str] | None = None,
         column: str | None = None,
         files: str | None = None,
+        table: str | None = None,
     ) -> None:
         self.path = paths.find(path, "data.path")
         self.skipped: Mapping[str, int] = {}
         self._parts: Mapping[str, Sequence[int]] = {}
         self._members: Mapping[str, archive.Member] = {}
         self._home = self.path
-        self._options = (pattern, words, parts, column)
-        if self.path.is_file() and self.path.suffix.lower() in TABLES:
+        self._options = (pattern, words, parts, column, table)
+        if table is not None or (self.path.is_file() and self.path.suffix.lower() in TABLES):
             if pattern is not None:
                 raise UserError("data.pattern", "a table says what its recordings are", "leave it out")
-            self._rows = self._listed(Table(path=str(self.path)), column, files)
+            if table is not None and files is not None:
+                raise UserError("data.files", "the table lies among its recordings", "leave it out")
+            if table is None:
+                self._home = self.path.parent if files is None else paths.find(files, "data.files")
+            self._rows = self._listed(Table(path=str(self.path)) if table is None else self._within(table), column)
         else:
             _no_table({"column": column, "files": files})
             self._rows = self._of_folder(pattern)
@@ -152,15 +159,29 @@ class Audio(Source):
     def _kept_parts(self, parts: Mapping[str, Sequence[int]]) -> None:
         self._parts = parts if len(parts) > 1 else {}
 
-    def _listed(self, table: Table, column: str | None, files: str | None) -> list[Row]:
+    def _within(self, name: str) -> Table:
+        """A table in the folder or in the archive."""
+        if self.path.is_dir():
+            return Table(path=str(self.path / name))
+        self._files_of(self.path)
+        inside = _inside(self._members)
+        if name not in inside:
+            there = [n for n in inside if n.lower().endswith(TABLES)]
+            raise DataError("data.table", f"{self.path.name} holds no file '{name}'", did_you_mean(name, there))
+        with tempfile.TemporaryDirectory() as place:  # a table is read whole when it is opened
+            file = Path(place, PurePosixPath(name).name)
+            file.write_bytes(archive.read(self.path, self._members[inside[name]]))
+            return Table(path=str(file))
+
+    def _listed(self, table: Table, column: str | None) -> list[Row]:
         """The rows of a table, each with the path of a file that is there."""
         fields = list(table.fields())
         name = column or next((c for c in COLUMNS if c in fields), None)
         if name is None or name not in fields:
-            what = f"{self.path.name} has no column '{name}'" if name else f"no column of {self.path.name} is named so"
+            place = table.path.name
+            what = f"{place} has no column '{name}'" if name else f"no column of {place} is named so"
             raise DataError("data.column", what, did_you_mean(name or "audio", fields))
-        self._home = self.path.parent if files is None else paths.find(files, "data.files")
-        if self._home.is_file():
+        if self._home.is_file() and not self._members:
             self._files_of(self._home)
         inside = _inside(self._members)
         rows: list[Row] = []
