@@ -125,6 +125,7 @@ def test_a_run_of_another_recipe_is_one_error(
 ) -> None:
     tw.train(recipe, out="run", observers=[stopped], quiet=True)
     before = Path("run/events.jsonl").read_bytes()
+    capsys.readouterr()
     assert main(command(recipe, *more)) == 2
     said = capsys.readouterr().err
     assert "holds a run of another recipe" in said
