@@ -220,14 +220,18 @@ def test_train_json_is_one_object_whatever_plugins_print(
     assert "finished: 14 steps" in said.out
 
 
-def test_quiet_says_nothing_but_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Captured) -> None:
+def test_quiet_says_nothing_but_warnings_and_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Captured
+) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["train", "iris", "epochs=1", "doctor.mode=off", "--quiet"]) == 0
+    assert main(["train", "iris", "epochs=1", "--quiet", "doctor=off"]) == 0
+    assert capfd.readouterr() == ("", "")
+    assert main(["train", "iris", "epochs=1", "--quiet"]) == 0
     said = capfd.readouterr()
     assert said.out == ""
-    assert said.err.startswith("warning: 1 of 30 samples of test (3.3%) are exact copies")  # so it is, in iris
-    assert said.err.count("warning:") == 1
-    assert "epoch" not in said.err
+    assert "warning: a linear model, fitted in a second, does better" in said.err
+    assert "[below_linear]" in said.err
+    assert "note" not in said.err
 
 
 def test_an_existing_run_is_not_overwritten(place: Path, capfd: Captured) -> None:

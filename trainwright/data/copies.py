@@ -13,8 +13,7 @@ from trainwright.data.look import Ids, Kept, Look, look
 
 RULE = "copies_across_parts"
 EXAMPLES = 10  # pairs named
-# Of a part that is copied with its targets. So many free points raise a score by at most as much, which is the standard
-# error of an accuracy measured on 2,500 samples: below it, copies change no decision.
+# Of a part that is copied with its targets: so many free points raise a score by at most as much.
 TOLERATED = 0.01
 
 _EARLIER = {"valid": ("train",), "test": ("train", "valid")}
@@ -67,15 +66,24 @@ def copies(store: Kept, parts: Mapping[str, Tensor]) -> Copies:
     return Copies(tuple(o for o in found if o.copies), repeated, len(ids["train"]))
 
 
+def tolerated(size: int) -> float:
+    """The share of a part that may be known beforehand without changing a decision.
+
+    One in a hundred, and in a small part as much as the largest standard error of an accuracy that is measured on it,
+    1 / (2 √size): the luck of the draw moves its score further than the copies can.
+    """
+    return max(TOLERATED, 0.5 / size**0.5)
+
+
 def finding(found: Copies) -> Finding | None:
     """What to tell a person; None when there is nothing to tell.
 
-    A warning when more than 1 % of a part is copied with its targets: these are answers known beforehand. Fewer, or
-    copies whose targets differ, are a note: the latter are no leak but bound the score that can be reached.
+    A warning when more of a part is copied with its targets than is `tolerated`: these are answers known beforehand.
+    Fewer, or copies whose targets differ, are a note: the latter are no leak but bound the score that can be reached.
     """
     if not found.overlaps:
         return None
-    worst = max(found.overlaps, key=lambda o: o.agreeing / o.size)
+    worst = max(found.overlaps, key=lambda o: o.agreeing / o.size / tolerated(o.size))
     numbers: dict[str, float] = {"train/repeated": found.repeated, "train/repeated_share": found.repeated / found.train}
     for o in found.overlaps:
         key = f"{o.part}/{o.of}"
@@ -83,7 +91,7 @@ def finding(found: Copies) -> Finding | None:
     pairs = ", ".join(f"{a} = {b}" for a, b in worst.examples)
     return Finding(
         rule=RULE,
-        severity="warning" if worst.agreeing / worst.size > TOLERATED else "note",
+        severity="warning" if worst.agreeing / worst.size > tolerated(worst.size) else "note",
         what=f"{worst.copies} of {worst.size} samples of {worst.part} ({worst.share:.1%}) are exact copies of samples "
         f"of {worst.of}, {worst.agreeing} of them with the same target",
         where=worst.part,
