@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -72,7 +73,7 @@ def tolerated(size: int) -> float:
     One in a hundred, and in a small part as much as the largest standard error of an accuracy that is measured on it,
     1 / (2 √size): the luck of the draw moves its score further than the copies can.
     """
-    return max(TOLERATED, 0.5 / size**0.5)
+    return max(TOLERATED, 0.5 / math.sqrt(size))
 
 
 def finding(found: Copies) -> Finding | None:
