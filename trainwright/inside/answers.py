@@ -109,7 +109,7 @@ class Answers:
                 raise UserError("cell", f"{flat} is not in this tensor")
             return cell_of(taken, number, flat, what)
         place = (int(asked.get("slab") or 0), int(asked.get("row") or 0), int(asked.get("column") or 0))
-        tile = tiled(node) or [1, 1]
+        tile = tiled(node, taken.light) or [1, 1]
         slabs, rows, columns = form_of(node)
         limits = (slabs, math.ceil(rows / tile[0]), math.ceil(columns / tile[1]))
         if not all(0 <= p < n for p, n in zip(place, limits, strict=True)):

@@ -8,8 +8,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import optimizers, schedules, tasks
@@ -19,7 +19,7 @@ from trainwright.data.part import Part
 from trainwright.engine import checkpoint
 from trainwright.engine.multiplier import multiplier
 from trainwright.engine.runtime import Runtime
-from trainwright.engine.state import TrainState
+from trainwright.engine.state import Counters, TrainState, Weights
 from trainwright.runs.assemble import build_model
 from trainwright.runs.begin import freeze, moving
 from trainwright.runs.directory import (
@@ -105,8 +105,9 @@ class Opened:
         freeze(model, config)
         budget = self.budget
         if self.large:
-            state = TrainState.of(model, torch.optim.SGD(model.parameters(), lr=0.0))
             self._put(model, step)
+            state = TrainState({"model": Weights(model), "counters": Counters()})  # an optimizer loads a compiler first
+            model.requires_grad_(False)  # their gradients would be as large as they are
             return Stand(state, 0.0, budget, light=True)
         optimizer = moving(
             model, config.rates, partial(optimizers.make, config.optimizer["name"], self.recipe.optimizer)
@@ -133,7 +134,7 @@ class Opened:
         """The network; a large one without drawing weights that are read anyway."""
         if not self.large:
             return build_model(self.recipe, self.task)
-        with torch.device("meta"):
+        with _Undrawn():
             return build_model(self.recipe, self.task)
 
     def _put(self, model: nn.Module, step: int) -> None:
@@ -147,8 +148,17 @@ class Opened:
             for other in others:
                 holder, _, leaf = other.rpartition(".")
                 setattr(model.get_submodule(holder), leaf, model.get_parameter(first))
-        if any(t.is_meta for t in (*model.parameters(), *model.buffers())):
-            raise UserError(str(self.folder), "has tensors that no checkpoint holds, and is too large to be built anew")
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves first weights undrawn: they are read from a file anyway."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Do what is asked, but draw nothing."""
+        given = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init" or func.__name__ in ("normal_", "uniform_"):
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def _must_hold_no_links(folder: Path) -> None:

@@ -40,6 +40,7 @@ class Taken:
     finite: bool  # False: no weight was moved
     optimizer: str  # its class
     moved: dict[int, Moved] = field(default_factory=dict)  # by node
+    light: bool = False  # no weight was moved, nor has a gradient: the network is too large
     difference: float = 0.0  # of the loss, from that of the network as it is
     after: float = 0.0  # the loss of the same sample once the weights were moved; NaN where they were not
 
@@ -90,7 +91,7 @@ def take(
     if stand.light:
         (objective(model, batch, progress).sum / weight_of(batch)).backward()
         graph.settle()
-        made = Taken(graph, graph.needed(), batch, plain, float("nan"), False, "")
+        made = Taken(graph, graph.needed(), batch, plain, float("nan"), False, "", light=True)
     else:
         made = _stepped(state, task, batch, stand, objective, recorder, (clip, clip_value, l1, l2))
         with torch.no_grad():

@@ -18,6 +18,7 @@ from trainwright.inside.words import block_of, title_of, words_of
 from trainwright.inside.worked import worked, worked_gradient
 
 WHOLE = 1 << 16  # cells of a tensor that are told one by one; of a larger one, the strongest of each tile
+FEW = 1 << 12  # likewise, of a network that is told by summaries
 TILES = 48  # a side of the tiled picture at most
 EPSILON = torch.finfo(torch.float32).eps
 _TERMS = 24  # of a sum, the largest ones
@@ -36,19 +37,23 @@ def graph_of(taken: Taken) -> dict[str, Any]:
         "loss": taken.loss, "after": taken.after, "norm": taken.norm, "finite": taken.finite,
         "difference": taken.difference, "optimizer": taken.optimizer,
         "nodes": [
-            {**_node(n, n.number == logits, maps), **(_LOSS if n is taken.shown[-1] else {})} for n in taken.shown
+            {
+                **_node(n, n.number == logits, maps),
+                "tile": tiled(n, taken.light),
+                **(_LOSS if n is taken.shown[-1] else {}),
+            }
+            for n in taken.shown
         ],
     }  # fmt: skip
 
 
 def _node(node: Node, last: bool, maps: bool) -> dict[str, Any]:
     slabs, rows, columns = form_of(node)
-    tile = tiled(node)
     return {
         "id": node.number, "kind": node.kind, "op": node.op, "name": node.name,
         "title": title_of(node.op, node.name, last and node.op == "linear"), "words": words_of(node.op)[1],
         "block": block_of(node.name), "shape": list(node.value.shape), "slabs": slabs, "rows": rows, "cols": columns,
-        "tile": tile, "picture": maps and node.value.ndim == 4 and node.kind != "weight",
+        "picture": maps and node.value.ndim == 4 and node.kind != "weight",
         "reads": list(dict.fromkeys(o.node for o in node.operands)),
         "gradient": node.gradient is not None, "change": node.change is not None,
     }  # fmt: skip
@@ -69,10 +74,10 @@ def form_of(node: Node) -> Form:
     return math.prod(shape[:-2]), shape[-2], shape[-1]
 
 
-def tiled(node: Node) -> list[int] | None:
+def tiled(node: Node, light: bool) -> list[int] | None:
     """Rows and columns of a tile, of a tensor that is too large to be told cell by cell."""
     slabs, rows, columns = form_of(node)
-    if slabs * rows * columns <= WHOLE:
+    if slabs * rows * columns <= (FEW if light else WHOLE):
         return None
     side = max(1, int(TILES / math.sqrt(slabs)))
     return [-(-rows // side), -(-columns // side)]
@@ -85,8 +90,8 @@ def numbers_of(taken: Taken, what: What) -> Iterator[tuple[int, np.ndarray[Any, 
         if found is None:
             continue
         cells = found.reshape(form_of(node))
-        tile = tiled(node)
-        told = cells if tile is None else strongest(cells, tile[0], tile[1])[0]
+        tile = tiled(node, taken.light)
+        told = cells if tile is None else strongest(cells, tile[0], tile[1])
         yield node.number, told.contiguous().numpy().astype("<f4"), _scale(told)
 
 
@@ -102,17 +107,16 @@ def _scale(cells: Tensor) -> float:
     return top or float(size.max())
 
 
-def strongest(cells: Tensor, high: int, wide: int) -> tuple[Tensor, Tensor]:
-    """(S, R, C) -> of each tile the number furthest from 0, and its flat cell."""
+def strongest(cells: Tensor, high: int, wide: int) -> Tensor:
+    """(S, R, C) -> (S, tiles down, tiles across), of each tile the number furthest from 0."""
     slabs, rows, columns = cells.shape
     down, across = -(-rows // high), -(-columns // wide)
-    padded = torch.nn.functional.pad(cells, (0, across * wide - columns, 0, down * high - rows))
-    tiles = padded.reshape(slabs, down, high, across, wide).transpose(2, 3).reshape(slabs, down, across, high * wide)
-    best = tiles.abs().argmax(-1, keepdim=True)
-    row = torch.arange(down)[None, :, None] * high + best[..., 0] // wide
-    column = torch.arange(across)[None, None, :] * wide + best[..., 0] % wide
-    slab = torch.arange(slabs)[:, None, None]
-    return tiles.gather(-1, best)[..., 0], (slab * rows + row) * columns + column
+    if rows % high or columns % wide:
+        cells = torch.nn.functional.pad(cells, (0, across * wide - columns, 0, down * high - rows))
+    lines = cells.reshape(slabs, down, high, across * wide)
+    top = lines.amax(2).reshape(slabs, down, across, wide).amax(3)
+    bottom = lines.amin(2).reshape(slabs, down, across, wide).amin(3)
+    return torch.where(top >= -bottom, top, bottom)
 
 
 def cell_of(taken: Taken, number: int, flat: int, what: What) -> dict[str, Any]:
@@ -135,7 +139,7 @@ def cell_of(taken: Taken, number: int, flat: int, what: What) -> dict[str, Any]:
 def cell_at(taken: Taken, number: int, place: tuple[int, int, int], what: What) -> int:
     """The flat cell at a slab, row and column as they are drawn: of a tiled tensor the strongest of the tile."""
     node = taken.graph.nodes[number]
-    form, tile = form_of(node), tiled(node)
+    form, tile = form_of(node), tiled(node, taken.light)
     if tile is None:
         return raveled(place, form)
     found = node.numbers(what)

@@ -30,7 +30,9 @@ def worked_gradient(graph: Graph, number: int, flat: int) -> Worked:
     """How the gradient of the loss by a cell comes about: what the cell feeds, and how much that moves the loss."""
     node = graph.nodes[number]
     if node.gradient is None:
-        return Worked("no gradient: nothing that learns lies before it", math.nan, math.nan)
+        rests = "it rests, or the network is too large for it"
+        why = rests if node.kind == "weight" else "nothing that learns lies before it"
+        return Worked(f"no gradient: {why}", math.nan, math.nan)
     value = float(node.gradient.reshape(-1)[flat])
     readers = [n for n in graph.readers(number) if n.gradient is not None]
     if not readers:
