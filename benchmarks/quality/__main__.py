@@ -6,6 +6,7 @@ script/bench quality --task text_classification --seeds 3
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 
@@ -29,11 +30,12 @@ def main() -> int:
         for seed in range(given.seeds):
             trial = tried(show, seed)
             trials.append(trial)
-            fits = show.reached(trial.value) and trial.wall <= 60 * show.minutes
+            fits = show.reached(trial.value, trial.linear) and trial.wall <= 60 * show.minutes
             missed += not fits
             verdict = "reached" if fits else "missed"
             print(
-                f"{show.name}, seed {seed}: {show.metric} {trial.value:.4f}, {trial.wall:.0f} s, "
+                f"{show.name}, seed {seed}: {show.metric} {trial.value:.4f}, "
+                f"{show.simple} {trial.linear or math.nan:.4f}, {trial.wall:.0f} s, "
                 f"{trial.processor:.0f} s of processors, load {trial.load:.1f}: {verdict}",
                 flush=True,
             )

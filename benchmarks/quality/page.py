@@ -47,11 +47,14 @@ def _row(show: Show, trials: Sequence[Trial]) -> str:
     values = [t.value for t in trials]
     mean, low, high = statistics.mean(values), min(values), max(values)
     told = f"{mean:.4f} ({low:.4f} to {high:.4f})" if len(values) > 1 else f"{mean:.4f}"
-    reached = "" if show.reached(mean) else " **missed**"
     sign = "at least" if show.better == "higher" else "at most"
     simple = [t.linear for t in trials if t.linear is not None]
     linear = f"{statistics.mean(simple):.4f}" if simple else ""
+    named = isinstance(show.wanted, str)
+    linear += f" ({show.wanted})" if linear and named and show.wanted != "linear" else ""
+    reached = "" if show.reached(mean, statistics.mean(simple) if simple else None) else " **missed**"
+    wanted = f"that of {show.wanted}" if named else f"{show.wanted:g}"
     wall, processor = (statistics.mean(getattr(t, name) for t in trials) for name in ("wall", "processor"))
     load = statistics.mean(t.load for t in trials)
-    cells = [show.name, show.metric, f"{sign} {show.wanted:g} in {show.minutes:g} min", told + reached, linear]
+    cells = [show.name, show.metric, f"{sign} {wanted} in {show.minutes:g} min", told + reached, linear]
     return f"| {' | '.join([*cells, f'{wall:.0f} s', f'{processor:.0f} s', f'{load:.1f}'])} |"

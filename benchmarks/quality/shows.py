@@ -19,25 +19,35 @@ class Show:
         name: the row of the table.
         recipe: a file of examples/, or the name of a built-in one.
         metric: of the run's final metrics, such as "test/accuracy".
-        wanted: what it must reach.
+        wanted: what it must reach; or the name of a baseline that it must reach on the same records.
         better: "higher" or "lower".
         minutes: wall time it may take from the start of its process.
         changes: of the recipe, as on the command line.
         note: what a reader of the table must know, such as how the data is split.
+        over: changes of several trainings, whose metric is averaged; one without further changes unless given.
     """
 
     name: str
     recipe: str
     metric: str
-    wanted: float
+    wanted: float | str
     better: str = "higher"
     minutes: float = 10.0
     changes: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    over: Sequence[Mapping[str, Any]] = ({},)
 
-    def reached(self, value: float) -> bool:
-        """Whether a value is good enough."""
-        return value >= self.wanted if self.better == "higher" else value <= self.wanted
+    @property
+    def simple(self) -> str:
+        """The baseline that is told beside it."""
+        return self.wanted if isinstance(self.wanted, str) else "linear"
+
+    def reached(self, value: float, simple: float | None = None) -> bool:
+        """Whether a value is good enough, beside that of the simple model."""
+        wanted = simple if isinstance(self.wanted, str) else self.wanted
+        if wanted is None:
+            return False
+        return value >= wanted if self.better == "higher" else value <= wanted
 
 
 def tasks() -> list[str]:

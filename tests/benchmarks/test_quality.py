@@ -32,6 +32,17 @@ def test_what_was_not_reached_says_so_in_both_directions() -> None:
     assert "missed" not in section("t", [(Show("x", "r", "test/loss", 0.9, better="lower"), TRIALS)], "here")
 
 
+def test_a_baseline_can_be_what_is_wanted_and_what_is_not_there_is_not_reached() -> None:
+    show = Show("a set", "r", "test/accuracy", "boosting", note="split so")
+    assert show.simple == "boosting"
+    row = section("t", [(show, TRIALS)], "here")
+    assert "at least that of boosting in 10 min" in row
+    assert "0.7100 (boosting)" in row
+    assert "missed" not in row
+    assert "missed" in section("t", [(Show("x", "r", "test/mse", "linear", better="lower"), TRIALS)], "here")
+    assert not show.reached(0.9, None)
+
+
 def test_a_section_is_replaced_and_the_others_stay(tmp_path: Path) -> None:
     page = tmp_path / "quality.md"
     for task, text in (("speech", "first"), ("music", "notes"), ("speech", "second")):
