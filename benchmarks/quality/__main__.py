@@ -12,7 +12,7 @@ import platform
 
 import torch
 
-from benchmarks.quality.page import put, section
+from benchmarks.quality.page import beside, put, section
 from benchmarks.quality.shows import shows_of, tasks
 from benchmarks.quality.trial import tried
 
@@ -22,7 +22,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", required=True, choices=tasks())
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each, from seed 0 on")
-    parser.add_argument("--only", default="", help="shows whose name has this in it")
+    parser.add_argument("--only", default="", help="shows whose name has this in it; the rows of others stay")
     given = parser.parse_args()
     measured, missed = [], 0
     for show in (s for s in shows_of(given.task) if given.only in s.name):
@@ -40,8 +40,9 @@ def main() -> int:
                 flush=True,
             )
         measured.append((show, trials))
-    if not given.only:
-        put(given.task, section(given.task, measured, machine()))
+    if measured:
+        text = section(given.task, measured, machine())
+        put(given.task, beside(text, given.task) if given.only else text)
     return int(missed > 0)
 
 

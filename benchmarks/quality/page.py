@@ -34,6 +34,25 @@ def section(task: str, measured: Sequence[tuple[Show, Sequence[Trial]]], machine
     return "\n\n".join(part for part in parts if part)
 
 
+def beside(text: str, task: str, page: Path = PAGE) -> str:
+    """A section of some shows beside the rows and notes of others that stand in the page, which come first."""
+    found = re.search(rf"(?ms)^<!-- {task} -->$.*?(?=^<!-- |\Z)", page.read_text(encoding="utf-8"))
+    if found is None:
+        return text
+    new, old = text.splitlines(), found[0].splitlines()
+    names = [line.split(" | ")[0] for line in new if line.startswith("| ")]
+    rows = [line for line in old if line.startswith("| ") and line.split(" | ")[0] not in names]
+    told = [line.split(" (`")[0] for line in new if line.startswith("- ")]
+    notes = [line for line in old if line.startswith("- ") and line.split(" (`")[0] not in told]
+    out: list[str] = []
+    for line in new:
+        out += notes if line.startswith("- ") and notes else []
+        notes = [] if line.startswith("- ") else notes
+        out.append(line)
+        out += rows if line.startswith("|---") else []
+    return "\n".join([*out, *notes])
+
+
 def put(task: str, text: str, page: Path = PAGE) -> None:
     """Write or replace the section of a task; sections are in the order of the alphabet."""
     whole = page.read_text(encoding="utf-8") if page.exists() else HEAD

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.quality.page import put, section
+from benchmarks.quality.page import beside, put, section
 from benchmarks.quality.shows import Show, shows_of, tasks
 from benchmarks.quality.trial import ROOT, Trial
 from trainwright.core.kinds import tasks as known
@@ -53,6 +53,24 @@ def test_a_section_is_replaced_and_the_others_stay(tmp_path: Path) -> None:
     assert "first" not in whole
     assert "notes" in whole
     assert whole.startswith("# Quality")
+
+
+def test_some_rows_are_replaced_and_the_others_stay(tmp_path: Path) -> None:
+    page = tmp_path / "quality.md"
+    shows = [Show(name, "r", "test/accuracy", 0.8, note=f"note of {name}") for name in ("a", "b", "c")]
+    put("music", "<!-- music -->\n\n## music", page)
+    put("t", section("t", [(s, TRIALS) for s in shows[:2]], "here"), page)
+    put("t", beside(section("t", [(shows[2], TRIALS)], "here"), "t", page), page)
+    again = [Trial(0, 0.91, 0.7, 10, 20, 1.5)]
+    put("t", beside(section("t", [(shows[0], again)], "here"), "t", page), page)
+    text = page.read_text()
+    rows = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")]
+    assert rows == ["| what", "| b", "| c", "| a"]
+    assert text.count("0.9100") == 1
+    assert [line for line in text.splitlines() if line.startswith("- ")] == [
+        f"- {name} (`r`): note of {name}." for name in ("b", "c", "a")
+    ]
+    assert "## music" in text
 
 
 @pytest.mark.parametrize("task", tasks())
