@@ -32,7 +32,7 @@ SHOWS = (
         for horizon, wanted in _WANTED.items()
     ),
     Show(
-        "ETTh1, 96 hours, PatchTST",
+        "PatchTST, 96 hours of ETTh1",
         "examples/etth1_patchtst.toml",
         "test/mse",
         0.375 * 1.03,
