@@ -5,7 +5,6 @@ Letters in shapes: N windows, T steps of context, L steps to forecast, V series,
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, final
 
@@ -20,6 +19,7 @@ from trainwright.metrics.tallies import ratio, ratios, wide
 
 _WINDOWS = 4096  # that a linear forecast is fitted on, at most, evenly chosen
 _AT_ONCE = 256
+_WORK = 2e10  # multiplications of a linear fit
 
 
 class Windowed(Protocol):
@@ -175,13 +175,15 @@ def repeated_fit(train: Encoded, processor: Windowed, season: int) -> Repeated:
     return Repeated(horizon, season, _spread(train, processor, lambda x: repeated(x, horizon, season)))
 
 
-def linear_fit(train: Encoded, processor: Windowed, seconds: float) -> Relative:
-    """Ridge regression on windows of all series, in float64; on as many of them as the time allows."""
-    began, size = time.perf_counter(), processor.context + 1
+def linear_fit(train: Encoded, processor: Windowed) -> Relative:
+    """Ridge regression on evenly chosen windows of all series, in float64; on as many as take a second or so."""
+    size = processor.context + 1
+    each = len(processor.names) * size * (size + processor.horizon)  # multiplications for a window
+    most = max(256, min(_WINDOWS, int(_WORK / each) // 64 * 64))
     squares = torch.zeros(size, size, dtype=torch.float64)
     products = torch.zeros(size, processor.horizon, dtype=torch.float64)
     seen = 0
-    for context, future, real in _windows(train, processor):
+    for context, future, real in _windows(train, processor, most):
         last = context[:, -1:]
         whole = real.all(1)  # (N, V)
         x = (context - last).transpose(1, 2)[whole]  # (M, T)
@@ -189,8 +191,6 @@ def linear_fit(train: Encoded, processor: Windowed, seconds: float) -> Relative:
         squares += x.T @ x
         products += x.T @ (future - last).transpose(1, 2)[whole]
         seen += len(x)
-        if time.perf_counter() - began > max(2.0, seconds):
-            break
     ridge = torch.eye(size, dtype=torch.float64) * max(1.0, 1e-3 * seen)
     ridge[-1, -1] = 1e-9 * max(1, seen)  # the bias is free
     weight = torch.linalg.solve(squares + ridge, products)

@@ -96,7 +96,7 @@ class Forecasting(Task[SeriesWindows]):
         p = self.processor
         found: dict[str, Callable[[float], Baseline]] = {
             "constant": lambda seconds: repeated_fit(train, p, 0),
-            "linear": lambda seconds: linear_fit(train, p, seconds),
+            "linear": lambda seconds: linear_fit(train, p),
         }
         if p.season <= p.context:
             found["seasonal_naive"] = lambda seconds: repeated_fit(train, p, p.season)
