@@ -149,7 +149,8 @@ def test_the_linear_baseline_is_scikit_learns_and_a_far_row_scores_high() -> Non
     assert told["isolation_forest"]["auroc"] > 0.9
 
 
-def test_pictures_are_portrayed_and_new_ones_are_drawn(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", [{"name": "conv_autoencoder", "filters": [8]}, {"name": "autoencoder", "units": [8]}])
+def test_pictures_are_portrayed_and_new_ones_are_drawn(model: dict[str, Any], tmp_path: Path) -> None:
     place = tmp_path / "data"
     for k, record in enumerate(pictures(60)):
         folder = place / str(record["label"])
@@ -158,7 +159,7 @@ def test_pictures_are_portrayed_and_new_ones_are_drawn(tmp_path: Path) -> None:
     recipe = {
         "task": {"name": "autoencoding", "codes": 2, "label": "label", "size": 8},
         "data": {"source": "folder", "path": str(place), "valid": 0.2, "test": 0.2},
-        "model": {"name": "conv_autoencoder", "filters": [8], "latent": "normal"},
+        "model": {**model, "latent": "normal"},
         "optimizer": {"name": "adamw", "lr": 1e-2},
         "batch_size": 12,
         "budget": "3 epochs",
