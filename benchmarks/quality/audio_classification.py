@@ -6,7 +6,13 @@ from typing import Any
 
 from benchmarks.quality.shows import Show
 
-_APART: dict[str, Any] = {"data.split": "grouped", "data.group": "speaker", "data.valid": 500, "data.test": 500}
+_APART: dict[str, Any] = {
+    "budget": "6 epochs",
+    "data.split": "grouped",
+    "data.group": "speaker",
+    "data.valid": 500,
+    "data.test": 500,
+}
 
 SHOWS = (
     Show(
@@ -19,7 +25,7 @@ SHOWS = (
         "of the others chose the checkpoint",
     ),
     Show(
-        "FSDD, a speaker held out",
+        "FSDD, a speaker held out, 6 epochs",
         "examples/fsdd_cnn.toml",
         "test/accuracy",
         0.0,  # no aim of its own: it is only recorded
