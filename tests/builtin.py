@@ -9,6 +9,7 @@ import numpy as np
 from torch import nn
 
 from tests.case import Case
+from tests.shapes import scenes
 from tests.sounds import calls, utterances
 from trainwright.core.kinds import models, tasks
 from trainwright.core.schema import options
@@ -169,6 +170,13 @@ BUILTIN: Sequence[Case] = (
         lambda: tasks["audio_classification"](bands=16, noise=20.0),
         built("audio_cnn", {"filters": (4, 8), "dropout": 0.0}),
         calls,
+        batch_statistics=True,
+    ),
+    Case(
+        "object_detection",
+        lambda: tasks["object_detection"](size=64),
+        built("fcos", {"width": 4, "features": 8, "towers": 1}),
+        scenes,
         batch_statistics=True,
     ),
     Case(

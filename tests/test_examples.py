@@ -49,6 +49,8 @@ def test_a_recipe_trains_for_a_few_steps(recipe: Path, real_data: Path, tmp_path
         assert "copy" in run.baselines  # a memory of so many pairs takes longer than three steps may
     elif read(recipe).config.task["name"] == "speech_recognition":
         assert "constant" in run.baselines  # listening to all recordings may take longer than three steps may
+    elif read(recipe).config.task["name"] == "object_detection":
+        assert set(run.baselines) == {"constant"}
     else:
         others = {"boosting", "seasonal_naive", "isolation_forest"}  # where the task has them, and there was time
         assert {"constant", "linear"} <= run.baselines.keys() <= {"constant", "linear", *others}

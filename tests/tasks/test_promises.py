@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from tests.builtin import chorales, lines, numbers, tides
 from tests.films import moving
+from tests.shapes import png as shape_file
+from tests.shapes import scenes
 from tests.sounds import calls, utterances
 from tests.tasks.cases import arrays, files, network, pictures, reviews, rows, without
 from trainwright.core.kinds import augmentations, tasks
@@ -68,6 +70,7 @@ narrow, spread = network("autoencoder", units=(6,)), network("autoencoder", unit
 maps = network("conv_autoencoder", filters=(4, 3), latent="normal")
 ears = network("audio_cnn", filters=(4, 6), dropout=0.0)
 hearing = network("conv_rnn", units=6, layers=2, channels=3, dropout=0.0)
+boxes = network("fcos", width=4, features=8, towers=1)
 conformer = network("conformer", width=8, depth=1, heads=2, kernel=3, channels=3, dropout=0.0)
 ALL_CHANGES = {"speed": 0.2, "shift": 0.02, "noise": 20.0, "gain": 6.0, "masks": 1}
 Case = tuple[str, str, dict[str, Any], Sequence[Record], str, Callable[[Mapping[str, Any]], nn.Module]]
@@ -107,6 +110,15 @@ CASES: list[Case] = [
         films(),
         "label",
         gru,
+    ),
+    ("boxes", "object_detection", {}, scenes(20), "boxes", boxes),
+    (
+        "boxes in changed pictures",
+        "object_detection",
+        {"size": (32, 64), "flips": "both", "mosaic": 1.0, "gigabytes": 0.0, "channels": 1},
+        [{**r, "image": shape_file(r)} for r in scenes(20)],
+        "boxes",
+        boxes,
     ),
     ("recordings", "audio_classification", {"bands": 20}, calls(20), "label", ears),
     ("changed recordings", "audio_classification", {**ALL_CHANGES, "normalize": "training"}, calls(20), "label", ears),

@@ -12,6 +12,7 @@ import click
 
 from trainwright.cli.commands import commands, json_option
 from trainwright.cli.compose import compose
+from trainwright.cli.detect import detect
 from trainwright.cli.forecast import forecast
 from trainwright.cli.rows import Form, Rows, file_rows, show
 from trainwright.cli.told import print_json, stdout_for_json
@@ -97,9 +98,12 @@ def predict(
 
     trainwright predict runs/2026-11-30-airline-k1l2 --out next
 
+    trainwright predict runs/2026-11-30-bccd-m3n4 blood.jpg film.mp4 --out found
+
     A run that writes texts shows the prompt and what comes behind it, as it is written. A run that composes goes on
     from MIDI files, or begins by itself, and writes .mid, .wav and .png files into --out, or into the run. A run that
-    forecasts goes on with the series of a table, or of its own data, and writes .csv and .png files there.
+    forecasts goes on with the series of a table, or of its own data, and writes .csv and .png files there. A run that
+    finds things in pictures, or in films frame by frame, writes them there with boxes drawn, and JSON lines.
     """
     choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition": repetition}
     told: dict[str, Any] = {"--tokens": tokens, "--samples": samples, "--stop": stop or None, "--seed": seed}
@@ -108,6 +112,10 @@ def predict(
     if not prompt and _does(run, "continues"):
         others |= {**told, **_flags(choice), "--primer": primer, "--on-bad": on_bad == "skip"}
         forecast(run_folder(run), inputs, out, others, as_json)
+        return
+    if not prompt and not text and _does(run, "draws"):
+        others = {**told, **_flags(choice), "--primer": primer, "--format": form, "--keep": keep}
+        detect(run_folder(run), inputs, part, out, on_bad == "skip", others, as_json)
         return
     if not prompt and _does(run, "composes"):
         others |= {"--stop": stop, "--repetition": repetition}

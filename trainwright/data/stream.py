@@ -80,6 +80,15 @@ class Stream(Film):
             once = self._read(wanted, [], form)
         return np.stack([once[n] for n in numbers])
 
+    def frames(self) -> Iterator[tuple[float, Pixels]]:
+        """Every frame in the order it is shown, as the second in which it begins and (H, W, 3); one is held at once."""
+        with self._opened() as (container, stream):
+            for number, frame in enumerate(container.decode(stream)):
+                if frame.is_corrupt:
+                    raise _damaged(f"frame {number} cannot be decoded whole")
+                second = self._index.times[min(number, len(self._index.times) - 1)]
+                yield second, np.array(_upright(frame, stream).convert("RGB"))
+
     def _read(self, wanted: list[int], keys: list[int], form: Form) -> dict[int, Pixels]:
         """Frames by number, decoded in order, with jumps over what nobody wants."""
         out: dict[int, Pixels] = {}

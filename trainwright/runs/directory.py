@@ -25,6 +25,7 @@ CONFIG, MANIFEST, EVENTS, PROCESSOR = "config.toml", "manifest.json", "events.js
 CHECKPOINTS = "checkpoints"
 PLAYED, COMPOSED = "samples", "composed"  # music: after each evaluation, and when it was asked for
 FORECASTS = "forecasts"  # series, when it was asked for
+DETECTIONS = "detections"  # pictures with boxes, when it was asked for
 PORTRAITS = "portraits"  # of the model, at the end
 INCIDENTS = "incidents"
 SEEDS = "seeds.json"  # of a folder of runs, one for each of several seeds

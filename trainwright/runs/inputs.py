@@ -176,7 +176,10 @@ def _given(record: Record) -> Callable[[], Record]:
 
 
 def _known(name: str, record: Record) -> Item:
-    return Item({"input": name}, name, lambda: record)
+    """A record of a file; of a film, with the number of the frame and its second."""
+    when = {key: record[key] for key in ("frame", "second") if key in record}
+    place = f"{name}, frame {when['frame']}" if when else name
+    return Item({"input": name, **when}, place, lambda: record)
 
 
 def _raising(error: DataError) -> Callable[[], Record]:

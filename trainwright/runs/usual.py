@@ -28,6 +28,17 @@ USUAL: Mapping[str, Mapping[str, Any]] = {
         "eval_every": "200 steps",
         "save_every": "200 steps",
     },
+    "object_detection": {
+        "model": {"name": "fcos"},
+        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.05},
+        "schedule": {"name": "cosine", "warmup": 0.05},
+        "batch_size": 8,
+        "budget": "3000 steps",
+        "eval_every": "300 steps",
+        "save_every": "300 steps",
+        "clip": 5.0,
+        "ema": 0.998,
+    },
     "text_classification": {
         "task": {"silenced": 0.3},
         "model": {"name": "text_cnn"},
