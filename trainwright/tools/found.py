@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trainwright.core.errors import DataError, UserError, did_you_mean
 from trainwright.core.kinds import sets, sources
-from trainwright.data import archive, audio, documents, folder, midi, paths, piano_rolls, video
+from trainwright.data import archive, audio, box_files, box_formats, documents, folder, midi, paths, piano_rolls, video
 from trainwright.data.layout import hidden
 from trainwright.data.source import Source
 from trainwright.runs.examples import EXAMPLES
@@ -27,7 +27,8 @@ _LISTED = 8  # names shown of a folder that nothing is made of
 READS = (
     "it reads tables (.csv, .tsv, .parquet, .jsonl, also a train and a test table in one folder, or one with a column "
     "of even times, whose series are forecast), a folder or .zip "
-    "with one folder of images, films, recordings or texts per class, tables that list recordings with their label "
+    "with one folder of images, films, recordings or texts per class, images with boxes in the form of COCO, "
+    "Pascal VOC or YOLO, tables that list recordings with their label "
     "or text, IDX files, .npz files, texts to be continued, two files of lines in two languages (train.de and "
     "train.en), MIDI files, piano rolls in JSON, and the public sets that `trainwright explain set` lists"
 )
@@ -95,6 +96,8 @@ def _public(name: str) -> Found:
     if public.source == "audio":
         kind, target = ("speech", "text") if "text" in source.fields() else ("sounds", "label")
         return Found(kind, spec, source, f"the public set '{name}'", target=target)
+    if public.source == "boxes":
+        return Found("boxes", spec, source, f"the public set '{name}'")
     return Found(kind, spec, source, f"the public set '{name}'", target=public.target)
 
 
@@ -119,8 +122,10 @@ def _in_file(path: Path) -> Found | None:
     if name.endswith(".npz"):
         return _npz(path)
     if name.endswith(".zip"):
-        suffixes = Counter(Path(m.name).suffix.lower() for m in archive.members(real) if not hidden(Path(m.name).name))
-        _no_boxes([m.name for m in archive.members(real)], str(path))
+        members = {m.name: m for m in archive.members(real)}
+        suffixes = Counter(Path(n).suffix.lower() for n in members if not hidden(Path(n).name))
+        if found := _boxes(path, members, lambda n: archive.read(real, members[n])):
+            return found
         if any(suffixes[s] for s in IMAGES):
             return _images(path)
         if any(suffixes[s] for s in midi.SUFFIXES):
@@ -131,6 +136,9 @@ def _in_file(path: Path) -> Found | None:
     if name.endswith(midi.SUFFIXES):
         return _music(path, "midi")
     if name.endswith(".json"):
+        if real.stat().st_size <= _LOOKED_AT and box_formats.looks_like_coco(real.read_bytes()):
+            source = sources["boxes"](path=str(path))
+            return Found("boxes", {"source": "boxes", "path": path}, source, "pictures with boxes, in the form coco")
         return _music(path, "piano_rolls") if _is_rolls(real) else None
     if name.endswith(documents.SUFFIXES):
         return _texts(path, "a text")
@@ -155,7 +163,9 @@ def _in_folder(path: Path, task: str | None) -> Found | None:
     if (pair := languages.in_folder(path, files)) is not None:
         return _pairs(pair)
     inside = Counter(p.suffix.lower() for p in real.rglob("*") if p.is_file() and not hidden(p.name))
-    _no_boxes([p.name for p in real.rglob("*")] if inside else [], str(path))
+    names = [p.relative_to(real).as_posix() for p in real.rglob("*") if p.is_file()]
+    if boxed := _boxes(path, names, lambda n: (real / n).read_bytes()):
+        return boxed
     if any(inside[s] for s in _FILMS) or (task == "video_classification" and any(inside[s] for s in IMAGES)):
         return _films(path)
     if any(inside[s] for s in IMAGES):
@@ -270,13 +280,19 @@ def _deep(real: Path) -> bool:
     )
 
 
-def _no_boxes(names: Iterable[str], place: str) -> None:
-    """Pictures beside files that say where things are in them are no classes."""
-    marks = {"annotations", "annotations.json", "labels.json", "data.yaml"}
-    words = {part.lower() for name in names for part in Path(name).parts}
-    if words & marks or any(w.startswith("instances_") and w.endswith(".json") for w in words):
-        what = "holds pictures with annotations, which is object detection, and there is no such task yet"
-        raise UserError(place, what, READS)
+def _boxes(path: Path, names: Iterable[str], read: Callable[[str], bytes]) -> Found | None:
+    """Pictures beside files that say where things are in them; None where there are no such files."""
+    names = [n for n in names if not any(hidden(part) for part in Path(n).parts)]
+    if not any(n.lower().endswith(IMAGES) for n in names):
+        return None
+    form = box_files.found_form(names, read)
+    if form is None:
+        if {part.lower() for n in names for part in Path(n).parts} & {"annotations", "annotations.json", "data.yaml"}:
+            what = "holds pictures with annotations, in none of the forms of boxes that are read"
+            raise UserError(str(path), what, "write boxes as COCO (.json), Pascal VOC (.xml) or YOLO (.txt)")
+        return None
+    source = sources["boxes"](path=str(path))
+    return Found("boxes", {"source": "boxes", "path": path}, source, f"pictures with boxes, in the form {form}")
 
 
 def _held(path: Path) -> str:

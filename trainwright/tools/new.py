@@ -21,6 +21,7 @@ from trainwright.runs.assemble import build_model
 from trainwright.runs.gathered import divided, learn, skipping
 from trainwright.runs.recipe import read
 from trainwright.runs.usual import USUAL
+from trainwright.tools.boxed import in_boxes
 from trainwright.tools.found import Found, find, labels
 from trainwright.tools.languages import columns
 from trainwright.tools.prose import others, text_column, text_columns
@@ -45,7 +46,7 @@ _KINDS = {
     "images": ("image_classification", CODES),
     "films": ("video_classification",),
 }
-_KINDS |= {"sounds": ("audio_classification",), "speech": (_HEAR,)}
+_KINDS |= {"boxes": ("object_detection",), "sounds": ("audio_classification",), "speech": (_HEAR,)}
 _KINDS |= {"texts": ("generation",), "labelled texts": (_READ,), "pairs": (_SAY,), "series": (_FORECAST,)}
 _KINDS |= {"midi": ("music_events", "music"), "piano rolls": ("music", "music_events")}
 
@@ -83,9 +84,9 @@ def new(
 
     Args:
         path: a table, a folder with a training and a test table, a folder or .zip with one folder of images, films,
-            recordings or texts per class, a table that lists recordings with what they are or what is said in them, a
-            folder of IDX files, an .npz file, a text file or a folder of them, one of two files of lines in two
-            languages or their folder, MIDI files, piano rolls in JSON, or the name of a public set.
+            recordings or texts per class, images with boxes, a table that lists recordings with what they are or what
+            is said in them, a folder of IDX files, an .npz file, a text file or a folder of them, one of two files of
+            lines in two languages or their folder, MIDI files, piano rolls in JSON, or the name of a public set.
         out: the recipe, which must not be there yet.
         task: what is learned; found by itself unless given.
         target: the column of a table to predict; found by itself unless given.
@@ -111,6 +112,9 @@ def new(
     elif task == CODES:
         _divided(plan, found, _training(found), False, None)
         in_codes(plan, found, target)
+    elif found.kind == "boxes":
+        in_boxes(plan, found)
+        _divided(plan, found, _training(found), False, None)
     elif found.kind in ("midi", "piano rolls", "speech"):
         _of_pieces(plan, found, task)
     else:
