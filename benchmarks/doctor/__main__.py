@@ -7,6 +7,7 @@ script/bench doctor planted --seeds 20 --json OUT     # the same with faults pla
 script/bench doctor peers --seeds 3 --json OUT        # what the rules of other tools say about the same programs
 script/bench doctor controls --seeds 5 --json OUT     # another seed, a blind repair, random search on buggy programs
 script/bench doctor fit --seeds 5 --json OUT          # all of them by tw.fit and tw.train, with what these find
+script/bench doctor heal --seeds 5 --json OUT         # which of the failing ones are repaired, beside the controls
 script/bench doctor report --json OUT RUNS.json …     # shares with their intervals, from records of runs
 """
 
@@ -24,7 +25,8 @@ from benchmarks.doctor.healthy import Recipe, recipes
 from benchmarks.doctor.outcome import SECONDS, Subject, disagreements, outcomes, plainly, spelled
 from benchmarks.doctor.peers import judged_by_peers
 from benchmarks.doctor.planted import RUNS, programs_and_faults, verdicts
-from benchmarks.doctor.programs import CASES, Skipped, programs
+from benchmarks.doctor.programs import CASES, Program, Skipped, programs
+from benchmarks.doctor.repaired import repaired, shares
 from benchmarks.doctor.report import as_json, control_shares, misses, page, peers, repaired_metrics, scores
 from benchmarks.doctor.zoo import healthy_programs
 
@@ -124,6 +126,23 @@ def _by_us(subject: Subject, seed: int, seconds: float) -> dict[str, Any]:
     return fit_record(subject, seed, seconds)
 
 
+def heal(given: argparse.Namespace) -> int:
+    """Other people's buggy programs with a repaired twin, and planted faults beside what they were planted in."""
+    built, skipped = programs(given.cases)
+    bases, broken = programs_and_faults()
+    known = {p.id: p for p in [*built, *bases]}
+
+    def one(subject: Subject, seed: int, seconds: float) -> dict[str, Any]:
+        assert isinstance(subject, Program)
+        return repaired(subject, next((known[t] for t in subject.twins if t in known), None), seed, seconds)
+
+    chosen = [*(p for p in built if p.status == "buggy" and p.twins), *broken]
+    left, runs = _run(given, chosen, skipped, one)
+    for line in shares(runs):
+        print(line)
+    return LEFT if left else 0
+
+
 def tell(given: argparse.Namespace) -> int:
     """One table of the runs of several files."""
     files = [json.loads(path.read_text()) for path in given.runs]
@@ -162,6 +181,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "peers": compare,
     "controls": control,
     "fit": train,
+    "heal": heal,
     "report": tell,
 }
 
