@@ -264,7 +264,10 @@ export class Scene {
       const node = this.nodes.get(id)!
       const wide = f.w * this.view.k
       const hot = id === this.hot
-      if (!hot && (node.kind === 'constant' || (!few && wide < (node.kind === 'weight' ? 110 : 26)))) continue
+      const weight = node.kind === 'weight'
+      if (!hot && (node.kind === 'constant' || (weight && node.shape.length < 2))) continue
+      if (!hot && !few && wide < (weight ? 110 : 26)) continue
+      if (!hot && weight && node.title.length * 6.1 > wide * 1.25) continue
       const [u, v] = onScreen(this.view, f.x, f.y)
       wanted.push({ text: node.title, u, v: v - 2, head: false, hot, room: wide + 10, rank: node.kind === 'weight' ? 1 : 0 })
     }
