@@ -173,18 +173,25 @@ def prune(folder: Path) -> None:
     print("\n".join(aligned(rows)))
 
 
+def begun(out: Path) -> int:
+    return len(list((out / "trials").glob("*/events.jsonl")))
+
+
 def kill(folder: Path) -> None:
     """The same command, killed ten times at times that are drawn, then to its end."""
     recipe = houses(folder)
     (folder / "recipe.json").write_text(json.dumps(recipe))
     space = [word for k, v in SPACE.items() for word in ("--space", f"{k}={v}")]
     out = folder / "killed"
-    command = [sys.executable, "-m", "trainwright", "tune", str(folder / "recipe.json"), *space, "--trials", "30"]
+    command = [sys.executable, "-m", "trainwright", "tune", str(folder / "recipe.json"), *space, "--trials", "20"]
     command += ["--out", str(out), "--quiet"]
     draw, done, lost = random.Random(0), {}, 0
     for number in range(10):
         child = subprocess.Popen(command)
-        time.sleep(draw.uniform(6, 14))
+        before = begun(out)
+        while begun(out) == before and child.poll() is None:  # so that each kill meets a trial, however slow the start
+            time.sleep(0.05)
+        time.sleep(draw.uniform(0, 3))
         child.send_signal(signal.SIGKILL)
         child.wait()
         now = {t.number: t for t in Search(out, read_plan(out)).trials} if (out / "study.json").is_file() else {}
