@@ -16,6 +16,7 @@ from trainwright.core.config import Plan, read_recipe
 from trainwright.runs import planning
 from trainwright.runs.planning import CANDIDATES, Candidate, as_it_ran
 
+MAY = planning._may  # which the other tests are without
 RECIPE = {
     "task": "image_classification",
     "data": {"source": "embedded", "set": "digits"},
@@ -30,6 +31,7 @@ RECIPE = {
 @pytest.fixture(autouse=True)
 def _long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the training were so long that every candidate can be tried; what is faster does not hang on a clock."""
+    monkeypatch.setattr(planning, "_may", MAY)
     monkeypatch.setattr(planning, "_SHARE", 1e9)
     monkeypatch.setattr(planning, "_faster", lambda now, then: True)
     monkeypatch.setattr(planning, "_has_bfloat16", lambda: True)
