@@ -268,13 +268,13 @@ BUILTIN: Sequence[Case] = (
         chorales,
     ),
     Case(
-        "series of quantiles",
+        "forecasting",
         lambda: tasks["forecasting"](context=8, horizon=3, season=4, loss="quantile", quantiles=(0.1, 0.5, 0.9)),
         built("series_rnn", {"units": 6, "dropout": 0.0}),
         lambda n=80, seed=0: tides(n, seed, gaps=True),
     ),
     Case(
-        "codes of pictures",
+        "autoencoding",
         lambda: tasks["autoencoding"](codes=4, label="label", noise=0.1, masked=0.1),
         built("conv_autoencoder", {"filters": (4, 4), "latent": "normal"}),
         pictures,

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import trainwright as tw
 from tests.builtin import films
+from tests.sounds import calls
 from tests.tasks.cases import pictures, reviews, rows, whole
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import tasks
@@ -39,6 +40,7 @@ CASES: list[tuple[str, Sequence[Record], Callable[[Record], Any]]] = [
     ("tabular_classification", uneven(rows()), lambda r: r["target"]),
     ("image_classification", uneven(pictures()), lambda r: r["label"]),
     ("video_classification", uneven(films(24)), lambda r: r["label"]),
+    ("audio_classification", uneven(calls(24)), lambda r: r["label"]),
     ("text_classification", uneven(reviews()), lambda r: r["label"]),
     ("supervised", [{"x": x, "y": y} for x, y in zip(X, Y, strict=True)], lambda r: r["y"]),
 ]
@@ -61,7 +63,7 @@ def test_a_class_weighs_as_scikit_learn_has_it(name: str, records: Any, label: C
 
 def test_every_task_of_classes_is_among_them() -> None:
     takes = {n for n in tasks.names() if "loss" in options(tasks[n]) and tasks[n].__module__.startswith("trainwright.")}
-    assert takes == {c[0] for c in CASES} | {"tabular_regression"}
+    assert takes == {c[0] for c in CASES} | {"tabular_regression", "forecasting", "autoencoding"}
 
 
 def test_a_run_with_balanced_weights_trains_resumes_and_evaluates(tmp_path: Path) -> None:
