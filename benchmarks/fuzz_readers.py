@@ -458,4 +458,5 @@ def _(place: Path) -> Any:
     return [json.dumps({"person": {"name": "x", "age": 3}, "more": [1, 2]}).encode()], any_of(tree, words, raw), act
 
 
-from benchmarks import fuzz_texts as _texts  # noqa: E402, F401 - its groups come with these
+from benchmarks import fuzz_signals as _signals  # noqa: E402, F401 - their groups come with these
+from benchmarks import fuzz_texts as _texts  # noqa: E402, F401

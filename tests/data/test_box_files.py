@@ -15,6 +15,7 @@ from tests.shapes import png, scenes, voc_object, written_coco, written_voc, wri
 from trainwright.core.errors import DataError, UserError
 from trainwright.core.kinds import sources
 from trainwright.data import box_formats
+from trainwright.data.box_formats import yolo
 from trainwright.data.source import Source
 
 WRITERS: dict[str, Callable[[Path, int], Path]] = {"voc": written_voc, "coco": written_coco, "yolo": written_yolo}
@@ -148,6 +149,27 @@ def changed_coco(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> 
     change(told)
     (root / "annotations.json").write_text(json.dumps(told))
     return root
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("category_id", [7], r"annotation 0 is of class \[7\], which is not listed"),
+        ("category_id", {"a": 1}, "which is not listed"),
+        ("bbox", [10**400, 1, 2, 3], "0: 1000.* is no edge of a box"),
+        ("bbox", ["x", 1, 2, 3], "0: 'x' is no edge of a box"),
+    ],
+)
+def test_what_json_can_hold_and_a_box_cannot_is_told(key: str, value: Any, told: str, tmp_path: Path) -> None:
+    source = opened(changed_coco(tmp_path, lambda whole: whole["annotations"][0].update({key: value})))
+    with pytest.raises(DataError, match=told):
+        source[1]
+
+
+@pytest.mark.parametrize("word", ["9" * 5000, "1.5", "-1", "cat"])
+def test_what_is_no_number_of_a_class_is_told(word: str) -> None:
+    with pytest.raises(DataError, match=r"line 1 begins with .*, which is no number of a class"):
+        yolo(f"{word} 0.5 0.5 0.1 0.1".encode(), 16, 12, ["cat"], "x.txt")
 
 
 def test_what_is_wrong_in_a_coco_file_is_told(tmp_path: Path) -> None:

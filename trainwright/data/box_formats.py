@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 from trainwright.core.errors import DataError
 
 _NAMED = "0123456789"
+_DIGITS = 9  # of the number of a class
 
 
 class Marks(NamedTuple):
@@ -178,7 +179,7 @@ def of_image(found: Coco, image: Any, where: str) -> Marks:
         if not isinstance(box, list) or len(box) != 4:
             raise DataError(where, f"{at} has no bbox of four numbers", "write [left, upper, width, height]")
         x, y, w, h = (_number(v, where, at) for v in box)
-        if kind not in found.classes:
+        if not isinstance(kind, int | str) or kind not in found.classes:
             known = ", ".join(f"{k} ({v})" for k, v in list(found.classes.items())[:8])
             raise DataError(where, f"{at} is of class {kind!r}, which is not listed", f"the categories are {known}")
         marks.boxes.append([x, y, x + w, y + h])
@@ -195,8 +196,10 @@ def _json(data: bytes, where: str) -> Any:
 
 
 def _class(word: str, names: Sequence[Any] | None, where: str, at: str) -> Any:
-    if not word.isdigit() or any(c not in _NAMED for c in word):
-        raise DataError(where, f"{at} begins with '{word}', which is no number of a class", "write 0 for the first")
+    if not word.isdigit() or any(c not in _NAMED for c in word) or len(word) > _DIGITS:
+        raise DataError(
+            where, f"{at} begins with '{word[:20]}', which is no number of a class", "write 0 for the first"
+        )
     number = int(word)
     if names is None:
         return number
@@ -209,8 +212,8 @@ def _class(word: str, names: Sequence[Any] | None, where: str, at: str) -> Any:
 def _number(told: Any, where: str, at: str) -> float:
     try:
         value = math.nan if isinstance(told, bool) else float(told)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(where, f"{at}: {told!r} is no edge of a box", "write a number")
+        raise DataError(where, f"{at}: {repr(told)[:60]} is no edge of a box", "write a number")
     return value
