@@ -27,12 +27,14 @@ _lock, _holders = threading.Lock(), 0
 def memory_kept(wanted: bool = True) -> Iterator[bool]:
     """Keep freed memory while inside, and give back at the end what is free then; yields whether it does.
 
-    Nothing is done outside glibc, nor where the environment says how memory is to be kept: that is a person's choice.
+    Nothing is done outside glibc, nor where the environment says how memory is to be kept, which is a person's choice,
+    nor in a process whose address space is limited: there threads and files need what would be kept.
 
     Args:
         wanted: False does nothing.
     """
     library = _glibc() if wanted and not chosen(os.environ) else None
+    library = None if library is not None and _limited() else library
     if library is None:
         yield False
         return
@@ -41,6 +43,15 @@ def memory_kept(wanted: bool = True) -> Iterator[bool]:
         yield True
     finally:
         _hold(library, -1)
+
+
+def give_back() -> None:
+    """Memory ran out: what is free goes back to the system, now and from here on."""
+    library = _glibc() if kept() else None
+    if library is not None:
+        for option, value in _USUAL:
+            library.mallopt(option, value)
+        library.malloc_trim(0)
 
 
 def kept() -> bool:
@@ -67,6 +78,13 @@ def _hold(library: Any, more: int) -> None:
                 library.mallopt(option, value)
             if more < 0:
                 library.malloc_trim(0)
+
+
+def _limited() -> bool:
+    """Whether the address space of this process has an end of its own."""
+    import resource  # only where there is glibc
+
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def _glibc() -> Any:

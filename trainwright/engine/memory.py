@@ -14,6 +14,7 @@ from torch import nn
 
 from trainwright.core.batch import Batch
 from trainwright.core.errors import UserError
+from trainwright.engine.allocator import give_back
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState
 
@@ -117,6 +118,7 @@ class Memory:
                 raise
             trouble = _words(error)
         gc.collect()
+        give_back()
         if self.runtime.device.type == "cuda":
             torch.cuda.empty_cache()
         return None, trouble

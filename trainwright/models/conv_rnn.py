@@ -74,7 +74,8 @@ class ConvRNN(nn.Module):
         """(N, U, F) features and (N,) real frames -> logits (N, U / shorten, outputs) and (N,) how many are real."""
         x, lengths = self.shortened(frames, lengths)
         for norm, cells in zip(self.norms, self.cells, strict=False):
-            packed = pack_padded_sequence(norm(x), lengths.cpu(), batch_first=True, enforce_sorted=False)
+            whole = norm(x).to(next(cells.parameters()).dtype)
+            packed = pack_padded_sequence(whole, lengths.cpu(), batch_first=True, enforce_sorted=False)
             with torch.autocast(x.device.type, enabled=False):  # torch's cells have no half precision on every device
                 told, _ = cells(packed)
             read, _ = pad_packed_sequence(told, batch_first=True, total_length=x.shape[1])
