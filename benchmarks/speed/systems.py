@@ -63,6 +63,7 @@ def ours(work: Work, epochs: int, *, pace: str = "auto") -> Seconds:
     import torch
 
     import trainwright as tw
+    from trainwright.core.events import RunStarted, StepDone
 
     x, y = work.data(work.samples)
     torch.manual_seed(0)
@@ -70,9 +71,9 @@ def ours(work: Work, epochs: int, *, pace: str = "auto") -> Seconds:
     seconds: Seconds = []
 
     def observe(event: Any) -> None:
-        if isinstance(event, tw.RunStarted):
+        if isinstance(event, RunStarted):
             marks[0] = time.perf_counter()
-        if isinstance(event, tw.StepDone) and event.step % per_epoch == 0:
+        if isinstance(event, StepDone) and event.step % per_epoch == 0:
             now = time.perf_counter()
             seconds.append(now - marks[0])
             marks[0] = now
