@@ -30,8 +30,10 @@ from trainwright.runs.baselines import judged_baseline
 
 
 def cases() -> list[Case]:
-    """Every sketch and every built-in task."""
-    return [*(Case(s.name, s.make, s.model_for, s.records) for s in SKETCHES), *BUILTIN]
+    """Every sketch and every built-in task, each under a name of its own: files of the tests bear it."""
+    every = [*(Case(s.name, s.make, s.model_for, s.records) for s in SKETCHES), *BUILTIN]
+    assert len({c.name for c in every}) == len(every)
+    return every
 
 
 def summed() -> list[Case]:

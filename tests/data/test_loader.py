@@ -233,6 +233,20 @@ def test_reading_ahead_changes_neither_results_nor_the_position() -> None:
     ahead.close()
 
 
+def test_without_a_thread_nothing_is_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    part = part_of(20)
+    loader, plain = loader_of(part), loader_of(part)
+    plain._ahead._thread = None
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    for _ in range(7):
+        assert contents(next(loader)) == contents(next(plain))
+    loader.close()
+
+
 def test_a_position_that_the_data_does_not_have_is_refused() -> None:
     loader = loader_of(part_of(20))
     with pytest.raises(CheckpointError, match="step 3 of an epoch, but the data now gives 3 steps"):

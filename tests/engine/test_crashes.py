@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,19 @@ def test_what_is_saved_is_the_state_of_that_moment(tmp_path: Path) -> None:
     content["optimizer"]["m"].fill_(9)
     saver.wait()
     assert sound(tmp_path, 500_000) == 1
+
+
+def test_without_a_thread_it_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    saver = Saver(tmp_path, lambda steps: steps)
+    saver.save(pack(state(1)), 1)
+    assert saver.idle
+    saver.wait()
+    assert isinstance(saver.finished()[0], Saved)
+    assert sound(tmp_path, 10) == 1
 
 
 @pytest.mark.parametrize("seed", range(200))

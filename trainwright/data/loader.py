@@ -258,9 +258,12 @@ class _Ahead(Generic[K, V]):
         return self._work(key)
 
     def begin(self, key: K) -> None:
-        """Start on a key without waiting."""
+        """Start on a key without waiting; where the system gives no thread, nothing is done ahead from here on."""
         if self._thread is not None and self._pending is None:
-            self._pending = (key, self._thread.submit(self._work, key))
+            try:
+                self._pending = (key, self._thread.submit(self._work, key))
+            except RuntimeError:  # "can't start new thread": it needs memory of its own
+                self._thread = None
 
     def forget(self) -> None:
         """Throw away what was begun."""

@@ -53,10 +53,18 @@ class Saver:
     _thread: threading.Thread | None = None
 
     def save(self, snapshot: Snapshot, step: int) -> None:
-        """Begin to write; waits for the one before to end."""
+        """Begin to write; waits for the one before to end.
+
+        Where the system gives no thread, which needs memory of its own, it is written before this returns.
+        """
         self.wait()
-        self._thread = threading.Thread(target=self._write, args=(snapshot, step), name="checkpoint", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._write, args=(snapshot, step), name="checkpoint", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # "can't start new thread"
+            self._write(snapshot, step)
+        else:
+            self._thread = thread
 
     def wait(self) -> None:
         """Until nothing is being written."""
