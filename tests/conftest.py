@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import pytest
 import torch
+
+from trainwright.core.events import View
+from trainwright.runs.plot import curves
 
 mpl.use("Agg")
 
@@ -44,12 +48,36 @@ def real_data() -> Path:
     return Path(place)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _quick_and_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Encoded data is kept apart from the user's, plans are not measured, and curves are left blank.
+
+    For a whole session, so that fixtures of modules, which are made before those of a test, are under it too. A plan
+    depends on what else the machine does; the tests of plans bring measuring back. Curves take longer to draw than
+    most trainings of the tests to train; those that look at them ask for ``drawn``.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setattr("trainwright.runs.planning._may", lambda pieces: False)
+        patch.setattr("trainwright.runs.run.curves", _blank)
+        yield
+
+
+def _blank(view: View, monitor: str, path: Path) -> Path:
+    path.unlink(missing_ok=True)
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves are drawn, as they are for users."""
+    monkeypatch.setattr("trainwright.runs.run.curves", curves)
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Encoded data of tests is kept apart from the user's, and no test sees another's ranks."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the ranks of another, or what another drew."""
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    # A plan is measured, so it may differ from run to run; the tests of plans bring it back.
-    monkeypatch.setattr("trainwright.runs.planning._may", lambda pieces: False)
     torch.manual_seed(0)

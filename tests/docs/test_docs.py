@@ -21,7 +21,7 @@ import pytest
 import trainwright as tw
 from trainwright.cli import commands, main
 from trainwright.core.config import RunConfig
-from trainwright.core.events import EVENTS, View
+from trainwright.core.events import EVENTS
 from trainwright.core.kinds import KINDS
 from trainwright.core.schema import options
 from trainwright.data.split import split_options
@@ -85,22 +85,14 @@ def house_kept() -> Iterator[None]:
 
 @pytest.fixture
 def short_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every budget, a twentieth of it, so that trying and resuming go on as written; curves are left blank.
-
-    tests/runs/test_plot.py looks at curves; drawing them takes longer than such a training.
-    """
+    """Every budget, a twentieth of it, so that trying and resuming go on as written."""
     whole = attempt._cadence
 
     def shorter(pieces: Pieces, folder: Path) -> Cadence:
         cadence = whole(pieces, folder)
         return replace(cadence, steps=-(-cadence.steps // SHORTER))
 
-    def blank(view: View, monitor: str, path: Path) -> Path:
-        path.touch()
-        return path
-
     monkeypatch.setattr(attempt, "_cadence", shorter)
-    monkeypatch.setattr("trainwright.runs.run.curves", blank)
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if any(b.runs for b in blocks(p))], ids=named)

@@ -44,6 +44,7 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_run_folder_tells_everything(tmp_path: Path) -> None:
     run = tw.train(QUICK, out=tmp_path / "run", quiet=True)
     names = {p.name for p in run.path.iterdir()}
@@ -55,6 +56,7 @@ def test_a_run_folder_tells_everything(tmp_path: Path) -> None:
     assert run.manifest["data"]["samples"] == {"train": 90, "valid": 30, "test": 30}
     assert run.manifest["plan"]["steps"] == 4 * run.manifest["plan"]["steps_per_epoch"]
     assert len((run.path / "metrics.csv").read_text().splitlines()) == 5
+    assert (run.path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_config_toml_repeats_the_run_bit_for_bit(tmp_path: Path) -> None:

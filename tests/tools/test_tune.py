@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +28,6 @@ QUICK: dict[str, Any] = {
     "doctor": "off",
 }
 SPACE = ["optimizer.lr=1e-3..1e-1:log", "model.depth=1..3", "optimizer.name=adamw,sgd", "optimizer.momentum=0..0.9"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _blank_curves() -> Iterator[None]:
-    """tests/runs/test_plot.py looks at curves; drawing them takes longer than these trainings."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainwright.runs.run.curves", lambda view, monitor, path: path)
-        yield
 
 
 @pytest.fixture(scope="module")
