@@ -142,7 +142,7 @@ def _put_together(rows: Rows, draw: Draw, chance: float) -> tuple[Tensor, dict[s
     found: list[dict[str, Tensor]] = []
     for part, (across, down) in zip((rows, *rows.companions), ((0, 0), (1, 0), (0, 1), (1, 1)), strict=True):
         region = ((right == bool(across)) & (below == bool(down)))[:, None]
-        x = torch.where(region, part.dense("image"), x)
+        x |= part.dense("image") * region  # not torch.where, which takes ten times as long for bytes on a CPU
         second = torch.tensor([bool(across), bool(down)], device=image.device)
         low = torch.where(second, centre, torch.zeros_like(centre))
         high = torch.where(second, sides, centre)

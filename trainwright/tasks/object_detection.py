@@ -98,6 +98,11 @@ class ObjectDetection(Task[Scenes]):
         """Mean average precision where a box counts as found when it overlaps by half."""
         return "map50"
 
+    @property
+    def coarse(self) -> bool:
+        """A box is told from its cell, in cells: three digits are a fraction of a pixel."""
+        return True
+
     def sizes(self) -> dict[str, JSON]:
         """``channels``, ``size`` [height, width] and ``outputs`` (classes)."""
         form = self.processor.form
@@ -207,20 +212,21 @@ def _cells(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tens
 
 def _owners(true: Tensor, real: Tensor, stride: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
     """(N, A) which box each cell tells, and whether it tells one at all: the nearest whose middle is near."""
-    middle, sides = (true[..., :2] + true[..., 2:]) / 2, true[..., 2:] - true[..., :2]
-    away = (centre[None, :, None] - middle[:, None]).abs().amax(-1) / stride[:, None]  # (N, A, M) in cells
-    reach = (sides.amin(-1)[:, None] / (2 * stride[:, None])).clamp(0.5 + 1e-4, _NEAR)  # never less than a cell
-    wide = sides.amax(-1)[:, None] / stride[:, None]
+    x0, y0, x1, y1 = true[:, None].unbind(-1)  # (N, 1, M); one axis after the other, as reducing over two is slow
+    x, y, size = centre[:, 0, None], centre[:, 1, None], stride[:, None]  # (A, 1)
+    away = (x - (x0 + x1) / 2).abs().maximum((y - (y0 + y1) / 2).abs()) / size  # (N, A, M) in cells
+    reach = ((x1 - x0).minimum(y1 - y0) / (2 * size)).clamp(0.5 + 1e-4, _NEAR)  # never less than a cell
+    wide = (x1 - x0).maximum(y1 - y0) / size
     finest, coarsest = stride.min(), stride.max()
-    above = (wide > _SPAN / 2) | (stride == finest)[:, None]
-    below = (wide <= _SPAN) | (stride == coarsest)[:, None]
+    above = (wide > _SPAN / 2) | (size == finest)
+    below = (wide <= _SPAN) | (size == coarsest)
     near = (away < reach) & above & below & real[:, None]
-    owner = torch.where(near, away, torch.inf).argmin(-1)
-    return owner, near.any(-1)
+    nearest, owner = away.masked_fill(~near, torch.inf).min(-1)
+    return owner, nearest < torch.inf
 
 
 def _within(centre: Tensor, boxes: Tensor, which: Tensor) -> Tensor:
     """(N, A) whether a cell's centre lies in one of the boxes (N, M, 4) that are meant (N, M)."""
-    at = centre[None, :, None]
-    inside = (at >= boxes[:, None, :, :2]).all(-1) & (at <= boxes[:, None, :, 2:]).all(-1)
-    return (inside & which[:, None]).any(-1)
+    x0, y0, x1, y1 = boxes[:, None].unbind(-1)
+    x, y = centre[:, 0, None], centre[:, 1, None]
+    return ((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1) & which[:, None]).any(-1)
