@@ -60,7 +60,6 @@ class Metric:
     source: Literal["loss", "predict"] = "loss"  # which pass its outputs come from
     when: Literal["each", "final"] = "each"  # at each evaluation, or only at the end
     many: Callable[[Tensor, Tensor], Tensor] | None = None  # of many resamples at once: (N, …), (B, N) -> (B,)
-    interval: bool = True  # whether resamples tell how sure it is; False where a thousand of them would take minutes
 
 
 @dataclass(frozen=True, slots=True)

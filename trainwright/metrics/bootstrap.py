@@ -32,7 +32,7 @@ def resampled(scores: Mapping[K, tuple[Metric, Tensor]], *, seed: int, times: in
     All of ``scores`` have rows (N, …) of the same records in the same order, and see the same resamples, so that two
     of them can be compared draw by draw. Of more than `MOST` records a fixed sample is resampled, and the deviations
     are scaled by the root of its share, as they shrink with the number of records. A metric without
-    `Metric.many` that would take longer than `PATIENCE` is left out, and so is one that asks for none.
+    `Metric.many` that would take longer than `PATIENCE` is left out.
 
     Source: Efron & Tibshirani 1993, "An introduction to the bootstrap", ch. 13; for the scaling Bickel, Götze & van
     Zwet 1997, "Resampling fewer than n observations".
@@ -46,7 +46,7 @@ def resampled(scores: Mapping[K, tuple[Metric, Tensor]], *, seed: int, times: in
     generator = torch.Generator().manual_seed(seed_of(seed, "bootstrap") % 2**63)
     kept = torch.randperm(n, generator=generator)[:MOST].sort().values if n > MOST else None
     few = {key: (metric, rows if kept is None else rows[kept]) for key, (metric, rows) in scores.items()}
-    found: dict[K, list[Tensor]] = {key: [] for key, (metric, _) in few.items() if metric.interval}
+    found: dict[K, list[Tensor]] = {key: [] for key in few}
     for weights in _weights(min(n, MOST), times, generator):
         for key in list(found):
             began = time.perf_counter()

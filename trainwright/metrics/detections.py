@@ -19,6 +19,7 @@ from trainwright.core.batch import Batch
 from trainwright.core.boxes import overlaps
 from trainwright.core.rows import Encoded
 from trainwright.core.task import Metric, Outputs
+from trainwright.metrics.matches import matches_of, resampled_precision
 
 _SAID, _TRUE = (
     6,
@@ -56,17 +57,34 @@ def mean_average_precision(of: Pair, most: int, threshold: float | None = None) 
         meant = torch.cat([kinds_true[..., None].double(), ignored[..., None].double(), true.double()], -1)
         return torch.cat([said.flatten(1), meant.flatten(1)], 1)
 
-    def value(rows: Tensor) -> float:
+    def judged(rows: Tensor) -> Any:
         told, true = rows[:, : _SAID * most], rows[:, _SAID * most :]
         said = told.reshape(len(rows), most, _SAID).numpy()
         meant = true.reshape(len(rows), true.shape[1] // _TRUE, _TRUE).nan_to_num(-1.0).numpy()
         return _judged(said, meant, threshold)
 
-    return Metric(count, value, "higher", combine="rows", source="predict", interval=False)
+    def value(rows: Tensor) -> float:
+        judge = judged(rows)
+        if isinstance(judge, float):
+            return judge
+        with _quietly():
+            judge.accumulate()
+        precision = judge.eval["precision"]  # (thresholds, recalls, classes, 1, 1)
+        return float(precision[precision > -1].mean())
+
+    def many(rows: Tensor, weights: Tensor) -> Tensor:
+        """Boxes are matched within their picture, once: resampling pictures only counts the matches again."""
+        judge = judged(rows)
+        if isinstance(judge, float):
+            return torch.full((len(weights),), judge, dtype=torch.float64)
+        found = resampled_precision(matches_of(judge), judge.params.recThrs, weights.numpy())
+        return torch.from_numpy(found)
+
+    return Metric(count, value, "higher", combine="rows", source="predict", many=many)
 
 
-def _judged(said: np.ndarray[Any, Any], meant: np.ndarray[Any, Any], threshold: float | None) -> float:
-    """The mean average precision of boxes told (N, K, 6) and true ones (N, M, 6); NaN where there is no true box."""
+def _judged(said: np.ndarray[Any, Any], meant: np.ndarray[Any, Any], threshold: float | None) -> Any:
+    """The evaluator with boxes told (N, K, 6) matched to true ones (N, M, 6); 0 or NaN where there is none of them."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -84,7 +102,7 @@ def _judged(said: np.ndarray[Any, Any], meant: np.ndarray[Any, Any], threshold: 
     among, where = np.nonzero(said[..., 1] >= 0)
     told = said[among, where]
     results = np.column_stack([among, told[:, 2:4], told[:, 4:] - told[:, 2:4], told[:, 0], told[:, 1]])
-    with contextlib.redirect_stdout(io.StringIO()):  # it tells how long each step took
+    with _quietly():
         truth = COCO()
         truth.dataset = {"images": [{"id": i} for i in range(len(said))], "annotations": marks}
         truth.dataset["categories"] = [{"id": k} for k in kinds]
@@ -97,9 +115,12 @@ def _judged(said: np.ndarray[Any, Any], meant: np.ndarray[Any, Any], threshold: 
         if threshold is not None:
             judge.params.iouThrs = np.array([threshold])
         judge.evaluate()
-        judge.accumulate()
-    precision = judge.eval["precision"]  # (thresholds, recalls, classes, 1, 1)
-    return float(precision[precision > -1].mean())
+    return judge
+
+
+def _quietly() -> contextlib.redirect_stdout[io.StringIO]:
+    """The evaluator tells how long each step took."""
+    return contextlib.redirect_stdout(io.StringIO())
 
 
 @final
