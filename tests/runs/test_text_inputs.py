@@ -64,6 +64,11 @@ def test_a_typed_text_without_a_piece_is_one_message(table_run: Path, capsys: py
     assert "is empty" in capsys.readouterr().err
 
 
+def test_a_text_where_a_file_belongs_is_told_its_option(table_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(table_run), GOOD]) == 2
+    assert "no such file or folder; a text to judge is given by --text" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_run_that_reads_no_text_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tw.train("iris", {"budget": "1 step"}, out=tmp_path / "run", quiet=True)
     assert main(["predict", str(run.path), "--text", "long petals"]) == 2

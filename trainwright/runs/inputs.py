@@ -44,7 +44,10 @@ def items_from(paths: Sequence[str], folder: Path) -> Iterator[Item]:
             if name == STDIN:
                 yield from _lines(sys.stdin.buffer, recipe)
             elif not path.exists():
-                raise DataError(name, "no such file or folder")
+                reads_text = tasks.tags(recipe.config.task["name"]).get("reads_text")
+                raise DataError(
+                    name, "no such file or folder", "a text to judge is given by --text" if reads_text else ""
+                )
             elif own is not None:
                 yield from (_known(str(r.get("path", name)), r) for r in own(path))
             else:
