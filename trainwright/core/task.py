@@ -178,6 +178,11 @@ class Task(ABC, Generic[P]):
     def sizes(self) -> dict[str, JSON]:
         """What a model must know of the data: ``{"inputs": 8, "outputs": 10}``; known once the processor is fitted."""
 
+    @property
+    def essential(self) -> tuple[str, ...]:
+        """Sizes that a model must ask for: without them it would not look at what the recipe says is there."""
+        return ()
+
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
         """The forward pass and the loss, summed over the batch's weight."""

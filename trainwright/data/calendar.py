@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from trainwright.data.written import date_of, forms_of
 
 Unit: TypeAlias = Literal["number", "microsecond", "business day", "month"]
+Part: TypeAlias = Literal["hour", "weekday", "month"]
 Ticks: TypeAlias = NDArray[np.int64]
+PARTS: dict[Part, int] = {
+    "hour": 24,
+    "weekday": 7,
+    "month": 12,
+}  # what may be known of any time, and how many there are
 
 _EPOCH = datetime(1970, 1, 1)
 _MONTH = re.compile(r"\d{4}-\d\d")
@@ -161,6 +167,18 @@ def written_time(tick: int, form: str) -> Any:
         return tick
     at = _EPOCH + timedelta(microseconds=tick)
     return at.strftime("%Y-%m") if form == "month" else at.date().isoformat() if form == "day" else at.isoformat(" ")
+
+
+def parts_of_time(ticks: Ticks, names: Sequence[Part]) -> NDArray[np.float32]:
+    """(R,) ticks of dates -> (R, K) of 0 and 1: in which hour, day of the week and month each lies, as asked."""
+    days, within = np.divmod(ticks, DAY)
+    months = _dates(days).astype("datetime64[M]").astype(np.int64)
+    found = {
+        "hour": within // (3600 * SECOND),
+        "weekday": (days + 3) % 7,
+        "month": months % 12,
+    }  # 1970 began on a Thursday
+    return np.concatenate([np.eye(PARTS[name], dtype=np.float32)[found[name]] for name in names], axis=1)
 
 
 def _tick(text: str, form: str, index: int) -> int:

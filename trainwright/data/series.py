@@ -36,6 +36,8 @@ class Series(Source):
         columns: the columns of numbers to keep, in this order; all when left out.
         drop: columns to leave out.
         gaps: times and numbers that are missing: an "error", or a "mark" that nothing is known there.
+        ahead: columns that are known of times to come, such as holidays and prices: times at the end of which these
+            alone are told are no records, but what forecasts are made with.
         separator: the character between cells; left out, a comma in .csv and a tab in .tsv files.
         decimal: the decimal mark of numbers in a CSV or TSV file.
         encoding: of a CSV, TSV or JSON lines file, by Python's name.
@@ -49,6 +51,7 @@ class Series(Source):
         columns: tuple[str, ...] | None = None,
         drop: tuple[str, ...] = (),
         gaps: Literal["error", "mark"] = "error",
+        ahead: tuple[str, ...] = (),
         separator: str | None = None,
         decimal: Literal[".", ","] = ".",
         encoding: str = "utf-8",
@@ -57,17 +60,21 @@ class Series(Source):
         self.path: Path = self._table.path
         self.time = clock_of(self._table, time_column)
         self._names = self._numbers(columns, drop)
+        told = len(self._table) - self._only(ahead)  # lines that are records
         ticks, self.form = self._times()
         if len(ticks) < 3:
             raise DataError(self.path.name, f"has {len(ticks)} times", "give a series of at least three")
         self._rising(ticks)
         self.step = step_of(ticks, self.form == "number")
         self.ticks, self._rows = self._on_grid(ticks, gaps)
-        self._values = {name: self._column(name, gaps) for name in self._names}
-        self._options = (time_column, columns, drop, gaps, separator, decimal, encoding)
+        self._count = int(np.flatnonzero((self._rows >= 0) & (self._rows < told))[-1]) + 1
+        self._values = {
+            name: self._column(name, gaps, len(self._table) if name in ahead else told) for name in self._names
+        }
+        self._options = (time_column, columns, drop, gaps, ahead, separator, decimal, encoding)
 
     def __len__(self) -> int:
-        return len(self.ticks)
+        return self._count
 
     def __getitem__(self, index: int) -> Record:
         if not 0 <= index < len(self):
@@ -86,12 +93,15 @@ class Series(Source):
 
     def values(self, field: str) -> Sequence[Any]:
         """One field of every record; None where it is marked as missing."""
+        return self._cells(field, len(self))
+
+    def _cells(self, field: str, count: int) -> list[Any]:
         if field == TIME:
-            return [written_time(t, self.form) for t in self.ticks.tolist()]
+            return [written_time(t, self.form) for t in self.ticks[:count].tolist()]
         if field not in self._values:
             raise DataError(self.path.name, f"no column is named '{field}'", did_you_mean(field, self._values))
         values = self._values[field]
-        return [values[row] if row >= 0 else None for row in self._rows.tolist()]
+        return [values[row] if row >= 0 else None for row in self._rows[:count].tolist()]
 
     def where(self, index: int) -> str:
         """``etth1.csv, line 17``; ``etth1.csv, 2016-07-02, which is missing``."""
@@ -105,9 +115,9 @@ class Series(Source):
         return int((self._rows < 0).sum())
 
     def stretch(self, last: int | None = None) -> Record:
-        """All records as one, with lists in the place of single values; or the ``last`` of them."""
+        """All records as one, with lists in the place of values, or the ``last`` of them; then what is to come."""
         start = 0 if last is None else max(0, len(self) - last)
-        return {field: list(self.values(field))[start:] for field in self.fields()}
+        return {field: self._cells(field, len(self.ticks))[start:] for field in self.fields()}
 
     def _numbers(self, columns: Sequence[str] | None, drop: Sequence[str]) -> list[str]:
         """The names of the columns that are kept; each holds numbers."""
@@ -130,6 +140,19 @@ class Series(Source):
                 instead = f'correct it, or leave the column out: drop = ["{name}"]'
                 raise DataError(self._table.where(row), what, instead)
         return kept
+
+    def _only(self, ahead: Sequence[str]) -> int:
+        """How many lines at the end tell nothing but columns that are known ahead."""
+        others = [self._table.values(name) for name in self._names if name not in ahead] if ahead else []
+        if wrong := next((name for name in ahead if name not in self._names), None):
+            raise DataError("data.ahead", f"no column '{wrong}' is kept", did_you_mean(wrong, self._names))
+        if ahead and not others:
+            instead = "leave those out of it that are to be forecast"
+            raise DataError("data.ahead", "names every column beside the time", instead)
+        count, lines = 0, len(self._table)
+        while ahead and count < lines and all(values[lines - 1 - count] is None for values in others):
+            count += 1
+        return count
 
     def _times(self) -> tuple[Ticks, str]:
         try:
@@ -183,13 +206,16 @@ class Series(Source):
         whole = [int(ticks[r]) if r >= 0 else self.step.after(start, i) for i, r in enumerate(rows.tolist())]
         return np.array(whole, dtype=np.int64), rows
 
-    def _column(self, name: str, gaps: str) -> Sequence[Any]:
+    def _column(self, name: str, gaps: str, lines: int) -> Sequence[Any]:
+        """The cells of a column, of which the first ``lines`` must be there."""
         values = self._table.values(name)
-        for row, value in enumerate(values):
+        for row, value in enumerate(values[:lines]):
             if value is None and gaps == "error":
                 many = sum(v is None for v in values)
                 what = f"column '{name}' has no number here; {many:,} of its {len(values):,} are missing"
                 instead = 'fill it in, or write gaps = "mark" in the data section, which leaves it out of account'
+                if all(v is None for v in values[row:]):  # to its end: perhaps the others are known ahead
+                    instead += "; columns that are known of times to come are named by data.ahead"
                 raise DataError(self._table.where(row), what, instead)
             if value is not None and not np.isfinite(value):
                 raise DataError(self._table.where(row), f"column '{name}' is {value}", "write a number")

@@ -1,6 +1,7 @@
 """Series as windows: what is known, what is to be told, and how far apart numbers lie.
 
-Letters in shapes: N windows, T steps of context, L steps to forecast, V series (columns), Q quantiles.
+Letters in shapes: N windows, T steps of context, L steps to forecast, V series (columns), Q quantiles, K numbers that
+are known ahead, P numbers beside the series that are known of the past.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from trainwright.core.batch import Batch, Draw
 from trainwright.core.errors import DataError, UserError
 from trainwright.core.rows import Column, Rows, Windows
 from trainwright.core.task import JSON, Answer, Outputs, Processor, Record, Sample
+from trainwright.data.beside import Beside, further
 from trainwright.data.calendar import Step, read_times, step_of, written_time
 from trainwright.data.series import TIME
 
@@ -37,6 +39,7 @@ class SeriesWindows(Processor):
         scaling: of each series: "standard", "log" (of its logarithm) or "none".
         season: steps after which the series repeat; "auto" is the step's usual one.
         quantiles: that are told, rising; empty for one number each.
+        beside: columns that are not forecast.
     """
 
     def __init__(
@@ -46,10 +49,12 @@ class SeriesWindows(Processor):
         scaling: Scaling = "standard",
         season: int | Literal["auto"] = "auto",
         quantiles: Sequence[float] = (),
+        beside: Beside | None = None,
     ) -> None:
         self.context, self.horizon, self.scaling, self.asked = context, horizon, scaling, season
         self.quantiles = tuple(quantiles)
         self.windows = Windows(lead=context, length=horizon, stride=1)
+        self.beside = Beside((), (), ()) if beside is None else beside
         self.names: list[str] = []
         self.step, self.form, self.season = Step("number", 1), "number", 1
         self.mean: list[float] = []  # of what the network sees, before it is scaled
@@ -63,23 +68,32 @@ class SeriesWindows(Processor):
         """The step, the season, and the scale of each series, all of the training part."""
         times: list[Any] = []
         rows: list[list[float]] = []
+        others: dict[str, list[float]] = {name: [] for name in self.beside.columns}
+        all_names: list[str] = []
         for i, record in enumerate(records):
-            self.names = self.names or _names(record, f"training record {i}")
+            all_names = all_names or _names(record, f"training record {i}")
+            self.names = self.names or [name for name in all_names if name not in others]
             times.append(record.get(TIME))
             rows.append([self._number(record, name, f"training record {i}") for name in self.names])
+            for name in others:
+                others[name].append(_cell(record.get(name), name, f"training record {i}"))
+        if times and not self.names:
+            raise UserError("task", "no column is left to forecast", "name fewer by task.ahead and task.past")
         if len(rows) < 3:
             raise DataError("data", f"the training part has {len(rows)} times", "give it a larger share")
         ticks, self.form = _ticks(times, "training record ")
         self.step = step_of(ticks, self.form == "number")
         self.season = self.step.season if self.asked == "auto" else self.asked
+        self.beside.fit(all_names, others, self.form)
         values = np.array(rows, dtype=np.float64)
         self.missing = int(np.isnan(values).sum())
         self._measure(values)
 
     def columns(self) -> Mapping[str, Column]:
-        """``series`` (V,) scaled, NaN where one is missing, and the time, ``clock``."""
-        series = Column("window", torch.float32, (len(self.names),), padding=math.nan)
-        return {"series": series, "clock": Column("window", torch.int64)}
+        """``series`` (V,) scaled, NaN where one is missing; the time, ``clock``; ``known`` (K,), ``past`` (P,)."""
+        sizes = {"series": len(self.names), "known": self.beside.known, "past": len(self.beside.past)}
+        found = {n: Column("window", torch.float32, (k,), padding=math.nan) for n, k in sizes.items() if k}
+        return {**found, "clock": Column("window", torch.int64)}
 
     def encode(self, record: Record) -> Sample:
         """One time, or a stretch of them where the record has lists."""
@@ -90,35 +104,88 @@ class SeriesWindows(Processor):
             raise DataError(TIME, f"{record[TIME]!r:.60} is not of the kind that was trained on", "write it likewise")
         if len(ticks) > 1:
             self._even(ticks)
-        columns = []
-        for name in self.names:
-            cells = record.get(name) if many else [record.get(name)]
-            if not isinstance(cells, list | tuple | np.ndarray) or len(cells) != len(ticks):
-                what = f"'{name}' has not one number for each of {len(ticks)} times"
-                raise DataError(name, what, f"give the columns {', '.join(self.names)}")
-            columns.append([self._number({name: cell}, name, "") for cell in cells])
-        raw = np.array(columns, dtype=np.float64).T  # (T, V)
-        scaled = (self._curved(raw) - np.array(self.mean)) / np.array(self.scale)
-        return {"series": torch.from_numpy(scaled.astype(np.float32)), "clock": torch.from_numpy(ticks)}
+        series = [self._cells(record, name, many, len(ticks)) for name in self.names]
+        known, past = (
+            [[_cell(v, n, "") for v in self._cells(record, n, many, len(ticks))] for n in names]
+            for names in (self.beside.ahead, self.beside.past)
+        )
+        there = len(ticks)
+        if many and self.beside.known:
+            there, ticks = self._ahead(series, known, ticks)
+        numbers = [
+            [self._number({n: v}, n, "") for v in cells[:there]] for n, cells in zip(self.names, series, strict=True)
+        ]
+        scaled = (self._curved(np.array(numbers, dtype=np.float64).T) - np.array(self.mean)) / np.array(self.scale)
+        behind = ((0, len(ticks) - there), (0, 0))  # times to come, of which the series know nothing
+        sample = {"series": np.pad(scaled, behind, constant_values=math.nan)}
+        if self.beside.known:
+            sample["known"] = self.beside.told(self.beside.ahead, [k[: len(ticks)] for k in known], ticks)
+        if self.beside.past:
+            told = self.beside.told(self.beside.past, [p[:there] for p in past])
+            sample["past"] = np.pad(told, behind, constant_values=math.nan)
+        tensors: dict[str, Tensor] = {n: torch.from_numpy(v.astype(np.float32)) for n, v in sample.items()}
+        return {**tensors, "clock": torch.from_numpy(ticks)}
+
+    def until(self, record: Record) -> int:
+        """How many times of a stretch are past; behind them stands what is known ahead alone."""
+        count = len(record[TIME])
+        known = [[_cell(v, n, "") for v in self._cells(record, n, True, count)] for n in self.beside.ahead]
+        return count - self.beside.to_come([self._cells(record, n, True, count) for n in self.names], known)
+
+    def _cells(self, record: Record, name: str, many: bool, count: int) -> list[Any]:
+        cells = record.get(name) if many else [record.get(name)]
+        if name not in record or not isinstance(cells, list | tuple | np.ndarray) or len(cells) != count:
+            what = f"'{name}' has not one number for each of {count} times"
+            raise DataError(name, what, f"give the columns {', '.join((*self.names, *self.beside.columns))}")
+        return list(cells)
+
+    def _ahead(
+        self, series: list[list[Any]], known: list[list[float]], ticks: NDArray[np.int64]
+    ) -> tuple[int, NDArray[np.int64]]:
+        """How many times of a served stretch are past, and all times up to the end of what is forecast."""
+        ahead = self.beside.to_come(series, known)
+        there = len(ticks) - ahead
+        if self.beside.ahead and ahead < self.horizon:
+            names = ", ".join(self.beside.ahead)
+            what = (
+                f"{ahead} of the {self.horizon} times to forecast have numbers of {names}, and none of what is forecast"
+            )
+            raise DataError(TIME, what, "add lines for the others at the end, with their times and these columns alone")
+        if there < self.context:
+            raise DataError(TIME, f"has {there} times, too few to go on with", f"give at least {self.context}")
+        return there, further(self.step, ticks[:there], self.horizon)
 
     def notes(self) -> list[str]:
         """The step, the season, and what is missing."""
         told = [f"times lie {self.step} apart; the season is {self.season} steps"]
+        if self.beside.columns or self.beside.calendar:
+            ahead = [*self.beside.ahead, *(f"the {name} of each time" for name in self.beside.calendar)]
+            words = [f"known ahead: {', '.join(ahead)}"] if ahead else []
+            words += [f"known of the past: {', '.join(self.beside.past)}"] if self.beside.past else []
+            told.append(f"to forecast: {', '.join(self.names)}; {'; '.join(words)}")
         return told + ([f"{self.missing:,} numbers of the training part are missing"] if self.missing else [])
 
     def batch(self, rows: Rows, draw: Draw | None) -> Batch:
-        """Inputs ``context`` (N, T, V) and the time of its last step, ``clock`` (N,); targets ``future`` (N, L, V), 0
-        where it is not ``real`` (N, L, V). The weight counts numbers to forecast."""
-        series, clock = rows.dense("series"), rows.dense("clock")
-        if series.shape[1] != self.context + self.horizon:  # served: the context ends where the record does
-            at = (rows.lengths["series"] - self.context)[:, None] + torch.arange(
-                self.context + self.horizon, device=series.device
-            )
-            series = series.gather(1, at[..., None].expand(-1, -1, series.shape[2]))
-            clock = clock.gather(1, at)
-        context, future = series[:, : self.context], series[:, self.context :]
+        """Inputs ``context`` (N, T, V) and the time of its last step, ``clock`` (N,), with what is beside it ``known``
+        (N, T + L, K) and ``past`` (N, T, P); targets ``future`` (N, L, V), 0 where it is not ``real`` (N, L, V). The
+        weight counts numbers to forecast."""
+        found = {name: rows.dense(name) for name in self.columns()}
+        width, length = self.context + self.horizon, found["clock"].shape[1]
+        if length != width:  # served: the context ends where the record does, or where what is known ahead begins
+            behind = self.horizon if self.beside.known else 0
+            first = rows.lengths["clock"] - behind - self.context
+            at = first[:, None] + torch.arange(width, device=first.device)
+            found = {
+                n: t.gather(1, at if t.ndim == 2 else at[..., None].expand(-1, -1, t.shape[2]))
+                for n, t in found.items()
+            }
+        context, future = found["series"][:, : self.context], found["series"][:, self.context :]
         real = future.isfinite()
-        inputs = {"context": filled(context), "clock": clock[:, self.context - 1]}
+        inputs = {"context": filled(context), "clock": found["clock"][:, self.context - 1]}
+        if "known" in found:
+            inputs["known"] = filled(found["known"])
+        if "past" in found:
+            inputs["past"] = filled(found["past"][:, : self.context])
         targets = {"future": future.nan_to_num(0.0), "real": real}
         return Batch(inputs, targets, real.sum().float(), rows.ids, len(rows))
 
@@ -157,7 +224,8 @@ class SeriesWindows(Processor):
         """Everything `fit` learned."""
         told: dict[str, Any] = {"names": list(self.names), "step": self.step.as_list(), "form": self.form}
         told |= {"season": self.season, "mean": list(self.mean), "scale": list(self.scale)}
-        return {**told, "spread": list(self.spread), "naive": list(self.naive), "missing": self.missing}
+        told |= {"spread": list(self.spread), "naive": list(self.naive), "missing": self.missing}
+        return {**told, "beside": self.beside.state_dict()} if self.beside.columns else told
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
@@ -165,21 +233,19 @@ class SeriesWindows(Processor):
         self.season, self.missing = int(state["season"]), int(state["missing"])
         self.mean, self.scale = list(state["mean"]), list(state["scale"])
         self.spread, self.naive = list(state["spread"]), list(state["naive"])
+        if self.beside.columns:
+            self.beside.load_state_dict(state["beside"])
         self._placed = {}
 
     def _number(self, record: Record, name: str, where: str) -> float:
         """A cell as a number, NaN where it is missing."""
         if name not in record:
             raise DataError(where or "record", f"has no column '{name}'", f"give {', '.join(self.names)}")
-        value = record[name]
-        if value is None or value != value:
-            return math.nan
-        if not isinstance(value, int | float | np.number) or not math.isfinite(value):
-            raise DataError(where, f"'{name}' is {value!r:.40}", "write a number, or leave it empty")
+        value = _cell(record[name], name, where)
         if self.scaling == "log" and value <= 0:
             what = f"'{name}' is {value:g}, which has no logarithm"
             raise DataError(where, what, 'write scaling = "standard" in the task section')
-        return float(value)
+        return value
 
     def _curved(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.log(raw) if self.scaling == "log" else raw
@@ -213,6 +279,15 @@ class SeriesWindows(Processor):
         at, before = (written_time(int(ticks[i]), self.form) for i in (odd, max(0, odd - 1)))
         what = f"{at} follows {before}, and this run knows times {self.step} apart"
         raise DataError(TIME, what, "give each time of an even grid, with None for numbers that are missing")
+
+
+def _cell(value: Any, name: str, where: str) -> float:
+    """A cell as a number, NaN where it is missing."""
+    if value is None or value != value:
+        return math.nan
+    if not isinstance(value, int | float | np.number) or not math.isfinite(value):
+        raise DataError(where, f"'{name}' is {value!r:.40}", "write a number, or leave it empty")
+    return float(value)
 
 
 def filled(context: Tensor) -> Tensor:

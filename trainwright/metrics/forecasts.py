@@ -131,7 +131,7 @@ class Repeated(nn.Module):
         self.horizon, self.season = horizon, season
         self.register_buffer("spread", spread)
 
-    def forward(self, context: Tensor, clock: Tensor | None = None) -> Tensor:
+    def forward(self, context: Tensor, known: Tensor | None = None, past: Tensor | None = None) -> Tensor:
         """(N, T, V) -> (N, L, V, Q)."""
         return repeated(context, self.horizon, self.season)[..., None] + self.get_buffer("spread")
 
@@ -150,7 +150,7 @@ class Relative(nn.Module):
         self.register_buffer("weight", weight)
         self.register_buffer("spread", spread)
 
-    def forward(self, context: Tensor, clock: Tensor | None = None) -> Tensor:
+    def forward(self, context: Tensor, known: Tensor | None = None, past: Tensor | None = None) -> Tensor:
         """(N, T, V) -> (N, L, V, Q)."""
         return linear(context, self.get_buffer("weight"))[..., None] + self.get_buffer("spread")
 

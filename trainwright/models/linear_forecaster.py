@@ -1,6 +1,7 @@
 """Linear forecasts: one map of the past for all series, or one for each.
 
-Letters in shapes: N windows, T steps of context, L steps to forecast, V series, Q numbers told for each step.
+Letters in shapes: N windows, T steps of context, L steps to forecast, V series, Q numbers told for each step,
+K numbers known ahead.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool1d, pad
 
 from trainwright.core.kinds import models
+from trainwright.models.effects import effect_of, parted
 
 Size = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
 
 
 @models.add("nlinear", default_for="forecasting")
@@ -27,22 +30,32 @@ class NLinear(nn.Module):
         horizon: steps to forecast; given by the data.
         variables: series; given by the data.
         quantiles: numbers told for each step; given by the data.
+        known: numbers known ahead, whose linear effect is taken out and added again; given by the data.
         individual: whether each series has a map of its own.
 
     Source: Zeng, Chen, Zhang & Xu 2023, "Are Transformers effective for time series forecasting?".
     """
 
     def __init__(
-        self, *, context: Size, horizon: Size, variables: Size, quantiles: Size, individual: bool = False
+        self,
+        *,
+        context: Size,
+        horizon: Size,
+        variables: Size,
+        quantiles: Size,
+        known: Count = 0,
+        individual: bool = False,
     ) -> None:
         super().__init__()
+        self.effect = effect_of(known, variables)
         self.map = _map(context, horizon * quantiles, variables, individual)
         self.quantiles = quantiles
 
-    def forward(self, context: Tensor) -> Tensor:
-        """(N, T, V) -> (N, L, V, Q)."""
+    def forward(self, context: Tensor, known: Tensor | None = None) -> Tensor:
+        """(N, T, V) and (N, T + L, K) -> (N, L, V, Q)."""
+        context, added = parted(self.effect, context, known)
         last = context[:, -1:]
-        return _told(self.map((context - last).transpose(1, 2)), self.quantiles) + last[..., None]
+        return _told(self.map((context - last).transpose(1, 2)), self.quantiles) + last[..., None] + added
 
 
 @models.add("dlinear")
@@ -55,6 +68,7 @@ class DLinear(nn.Module):
         horizon: steps to forecast; given by the data.
         variables: series; given by the data.
         quantiles: numbers told for each step; given by the data.
+        known: numbers known ahead, whose linear effect is taken out and added again; given by the data.
         window: steps of the moving mean; the ends of the context are repeated for it.
         individual: whether each series has maps of its own.
 
@@ -68,20 +82,23 @@ class DLinear(nn.Module):
         horizon: Size,
         variables: Size,
         quantiles: Size,
+        known: Count = 0,
         window: Size = 25,
         individual: bool = False,
     ) -> None:
         super().__init__()
+        self.effect = effect_of(known, variables)
         self.trend = _map(context, horizon * quantiles, variables, individual)
         self.rest = _map(context, horizon * quantiles, variables, individual)
         self.quantiles, self.window = quantiles, window
 
-    def forward(self, context: Tensor) -> Tensor:
-        """(N, T, V) -> (N, L, V, Q)."""
+    def forward(self, context: Tensor, known: Tensor | None = None) -> Tensor:
+        """(N, T, V) and (N, T + L, K) -> (N, L, V, Q)."""
+        context, added = parted(self.effect, context, known)
         x = context.transpose(1, 2)
         before = (self.window - 1) // 2
         trend = avg_pool1d(pad(x, (before, self.window - 1 - before), mode="replicate"), self.window, stride=1)
-        return _told(self.trend(trend) + self.rest(x - trend), self.quantiles)
+        return _told(self.trend(trend) + self.rest(x - trend), self.quantiles) + added
 
 
 @final

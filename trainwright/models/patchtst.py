@@ -1,7 +1,7 @@
 """A Transformer over patches of series, each series by itself.
 
 Letters in shapes: N windows, T steps of context, L steps to forecast, V series, Q numbers told for each step,
-P patches, W width.
+P patches, W width, K numbers known ahead.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from trainwright.core.errors import UserError
 from trainwright.core.kinds import models
 from trainwright.models.activations import dense
 from trainwright.models.dropout import Dropout
+from trainwright.models.effects import effect_of, parted
 from trainwright.models.transformer import Form, Stack
 
 Size = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -36,6 +38,7 @@ class PatchTST(nn.Module):
         horizon: steps to forecast; given by the data.
         variables: series; given by the data.
         quantiles: numbers told for each step; given by the data.
+        known: numbers known ahead, whose linear effect is taken out and added again; given by the data.
         patch: steps of a patch.
         stride: steps from a patch to the next; the last number is repeated so often behind the context.
         width: numbers that tell a patch.
@@ -56,6 +59,7 @@ class PatchTST(nn.Module):
         horizon: Size,
         variables: Size,
         quantiles: Size,
+        known: Count = 0,
         patch: Size = 16,
         stride: Size = 8,
         width: Size = 16,
@@ -70,6 +74,7 @@ class PatchTST(nn.Module):
             what = f"a patch of {patch} steps is longer than the context of {context}"
             raise UserError("model.patch", what, "write a shorter patch, or a longer task.context")
         self.patch, self.stride, self.quantiles = patch, stride, quantiles
+        self.effect = effect_of(known, variables)
         count = (context + stride - patch) // stride + 1
         self.embed = dense(patch, width, None)
         self.places = nn.Parameter(torch.empty(count, width).uniform_(-0.02, 0.02))
@@ -79,8 +84,9 @@ class PatchTST(nn.Module):
         self.head_dropout = Dropout(head_dropout)
         self.head = dense(count * width, horizon * quantiles, None)
 
-    def forward(self, context: Tensor) -> Tensor:
-        """(N, T, V) -> (N, L, V, Q)."""
+    def forward(self, context: Tensor, known: Tensor | None = None) -> Tensor:
+        """(N, T, V) and (N, T + L, K) -> (N, L, V, Q)."""
+        context, added = parted(self.effect, context, known)
         mean = context.mean(1, keepdim=True)
         deviation = (context.var(1, keepdim=True, correction=0) + 1e-5).sqrt()
         x = ((context - mean) / deviation).transpose(1, 2).flatten(0, 1)  # (N · V, T)
@@ -88,4 +94,4 @@ class PatchTST(nn.Module):
         states = self.blocks(self.dropout(self.embed(patches) + self.places))  # (N · V, P, W)
         told = self.head(self.head_dropout(states.flatten(1)))
         told = told.reshape(len(context), context.shape[2], -1, self.quantiles).transpose(1, 2)
-        return told * deviation[..., None] + mean[..., None]  # type: ignore[no-any-return]
+        return told * deviation[..., None] + mean[..., None] + added  # type: ignore[no-any-return]

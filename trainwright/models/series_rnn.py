@@ -1,6 +1,7 @@
 """A recurrent network that reads all series together and tells the whole horizon at once.
 
-Letters in shapes: N windows, T steps of context, L steps to forecast, V series, Q numbers told for each step.
+Letters in shapes: N windows, T steps of context, L steps to forecast, V series, Q numbers told for each step,
+K numbers known ahead, P numbers beside the series that are known of the past.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from trainwright.core.kinds import models
 from trainwright.models.activations import dense
 from trainwright.models.cells import begin
 from trainwright.models.dropout import Dropout
+from trainwright.models.effects import effect_of, joined, parted
 
 Size = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
 _CELLS = {"simple": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
@@ -30,6 +33,8 @@ class SeriesRNN(nn.Module):
         horizon: steps to forecast; given by the data.
         variables: series; given by the data.
         quantiles: numbers told for each step; given by the data.
+        known: numbers known ahead, which are seen, and whose linear effect is added; given by the data.
+        past: numbers beside the series that are known of the past; given by the data.
         cell: "lstm", "gru" or "simple".
         units: of each layer.
         layers: one above the other.
@@ -47,6 +52,8 @@ class SeriesRNN(nn.Module):
         horizon: Size,
         variables: Size,
         quantiles: Size,
+        known: Count = 0,
+        past: Count = 0,
         cell: Literal["lstm", "gru", "simple"] = "gru",
         units: Size = 64,
         layers: Size = 1,
@@ -54,15 +61,19 @@ class SeriesRNN(nn.Module):
     ) -> None:
         super().__init__()
         self.told = (horizon, variables, quantiles)
+        self.effect = effect_of(known, variables)
+        inputs = variables + known + past
         between = dropout if layers > 1 else 0.0
-        self.cells = _CELLS[cell](variables, units, layers, batch_first=True, dropout=between)
+        self.cells = _CELLS[cell](inputs, units, layers, batch_first=True, dropout=between)
         begin(self.cells)
         self.dropout = Dropout(dropout)
         self.head = dense(units, horizon * variables * quantiles, None)
 
-    def forward(self, context: Tensor) -> Tensor:
-        """(N, T, V) -> (N, L, V, Q)."""
+    def forward(self, context: Tensor, known: Tensor | None = None, past: Tensor | None = None) -> Tensor:
+        """(N, T, V), (N, T + L, K) and (N, T, P) -> (N, L, V, Q)."""
+        context, added = parted(self.effect, context, known)
         last = context[:, -1:]
+        seen = joined(context - last, known, past)
         with torch.autocast(context.device.type, enabled=False):  # torch's cells have no half precision everywhere
-            states, _ = self.cells((context - last).to(self.head.weight.dtype))
-        return self.head(self.dropout(states[:, -1])).reshape(-1, *self.told) + last[..., None]  # type: ignore[no-any-return]
+            states, _ = self.cells(seen.to(self.head.weight.dtype))
+        return self.head(self.dropout(states[:, -1])).reshape(-1, *self.told) + last[..., None] + added  # type: ignore[no-any-return]

@@ -290,6 +290,10 @@ def build_model(recipe: Recipe, task: Task[Any]) -> nn.Module:
         )
     known = options(factory)
     fitted = {k: v for k, v in sizes.items() if k in known}
+    if lost := [n for n in task.essential if n not in known]:
+        able = [m for m in models.names() if set(task.essential) <= options(models[m]).keys()]
+        fitting = [m for m in able if set(required(models[m])) <= set(sizes)]
+        raise UserError("model", f"'{name}' does not look at what is {lost[0]}", f"choose one of: {', '.join(fitting)}")
     if given := [k for k in fitted if k in recipe.config.model]:
         raise UserError(f"model.{given[0]}", "follows from the data", "leave it out")
     with randomness_kept(torch.device("cpu")):  # alike on every rank, whatever was drawn before

@@ -89,7 +89,9 @@ def forecast(predictor: Predictor, folder: Path, data: str | Path | Mapping[str,
         forecast = _said(predictor, record)  # (L, V, Q) scaled
     except DataError as error:
         raise DataError(place, f"{error.where}: {error.what}", error.instead) from None
-    gone = sum(v is None for name in p.names for v in record[name][-p.context :])
+    there = p.until(record)
+    past = {k: list(v)[:there] for k, v in record.items() if k in (TIME, *p.names)}
+    gone = sum(v is None for name in p.names for v in past[name][-p.context :])
     if gone:
         notes.append(f"{gone:,} of the {p.context * len(p.names):,} numbers that were looked at are missing")
     low, middle, high = forecast[..., 0], forecast[..., p.middle], forecast[..., -1]
@@ -105,7 +107,7 @@ def forecast(predictor: Predictor, folder: Path, data: str | Path | Mapping[str,
     values, below, above = (dict(zip(p.names, found[..., k].T.tolist(), strict=True)) for k in range(3))
     if told.startswith("none"):
         below, above = {}, {}
-    end = {k: list(v)[-max(2 * p.season, _SHOWN * p.horizon) :] for k, v in record.items() if k in (TIME, *p.names)}
+    end = {k: v[-max(2 * p.season, _SHOWN * p.horizon) :] for k, v in past.items()}
     times = p.decode({"forecast": forecast[None]}, _served(predictor, record))[0][TIME]
     return Forecast(times, values, below, above, told, end, clock, notes)
 
@@ -153,7 +155,9 @@ def _stretch(
     else:
         _, options = recipe.reader()
         known: dict[str, Any] = {k: options[k] for k in ("gaps", "separator", "decimal", "encoding") if k in options}
-        wanted = tuple(predictor.task.processor.names)
+        processor = predictor.task.processor
+        known["ahead"] = processor.beside.ahead
+        wanted = (*processor.names, *processor.beside.columns)
         asked: dict[str, Any] = {**known, "columns": wanted, "time_column": options.get("time_column")}
         place = str(data)
         try:

@@ -15,6 +15,8 @@ from trainwright.core.errors import UserError
 from trainwright.core.kinds import tasks
 from trainwright.core.rows import Encoded
 from trainwright.core.task import JSON, Baseline, Loss, Metric, Outputs, Progress, Task
+from trainwright.data.beside import Beside
+from trainwright.data.calendar import Part
 from trainwright.data.series_windows import Scaling, SeriesWindows
 from trainwright.metrics.forecasts import linear_fit, metrics_of, pinball, repeated_fit
 
@@ -42,6 +44,10 @@ class Forecasting(Task[SeriesWindows]):
             logarithms ("log", for what grows by percent), or "none".
         season: steps after which series repeat, for MASE and the seasonal baseline; "auto" is a day of hours or
             minutes, a week of days, a year of weeks, months or quarters.
+        ahead: columns that are not forecast, but known of times to come too, such as holidays and prices. A prediction
+            needs them of the times that it tells (see data.ahead).
+        past: columns that are not forecast, and known of the past alone, such as what was measured beside.
+        calendar: what of each time is known by its date, and told to the model: "hour", "weekday", "month".
     """
 
     def __init__(
@@ -53,6 +59,9 @@ class Forecasting(Task[SeriesWindows]):
         quantiles: tuple[Quantile, ...] = _DEFAULT,
         scaling: Scaling = "standard",
         season: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto",
+        ahead: tuple[str, ...] = (),
+        past: tuple[str, ...] = (),
+        calendar: tuple[Part, ...] = (),
     ) -> None:
         if list(quantiles) != sorted(set(quantiles)) or 0.5 not in quantiles or len(quantiles) < 3:
             what = f"{list(quantiles)} is no rising list of three or more with the median, 0.5"
@@ -61,7 +70,7 @@ class Forecasting(Task[SeriesWindows]):
             raise UserError("task.quantiles", f'says nothing with loss = "{loss}"', 'write loss = "quantile"')
         self.kind = loss
         told = quantiles if loss == "quantile" else ()
-        self.processor = SeriesWindows(context, horizon, scaling, season, told)
+        self.processor = SeriesWindows(context, horizon, scaling, season, told, Beside(ahead, past, calendar))
 
     @property
     def monitor(self) -> str:
@@ -69,15 +78,23 @@ class Forecasting(Task[SeriesWindows]):
         return {"mse": "mse", "quantile": "crps"}.get(self.kind, "mae")
 
     def sizes(self) -> dict[str, JSON]:
-        """``context`` and ``horizon``, ``variables`` (series), and ``quantiles``, numbers told for each step."""
+        """``context`` and ``horizon``, ``variables`` (series), and ``quantiles``, numbers told for each step; what is
+        ``known`` ahead of each time, and of the ``past``."""
         p = self.processor
         count = max(1, len(p.quantiles))
-        return {"context": p.context, "horizon": p.horizon, "variables": len(p.names), "quantiles": count}
+        told: dict[str, JSON] = {"context": p.context, "horizon": p.horizon, "variables": len(p.names)}
+        return {**told, "quantiles": count, "known": p.beside.known, "past": len(p.beside.past)}
+
+    @property
+    def essential(self) -> tuple[str, ...]:
+        """What the recipe names must be looked at."""
+        beside = self.processor.beside
+        return (*(["known"] if beside.known else []), *(["past"] if beside.past else []))
 
     def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
         """Of every number (N, L, V) that is there, summed."""
         real, true = batch.targets["real"], batch.targets["future"]
-        said = model(batch.inputs["context"])  # (N, L, V, Q)
+        said = _asked(model, batch)  # (N, L, V, Q)
         said = said.to(torch.promote_types(said.dtype, torch.float32))
         each = torch.where(real, self._each(said, true.to(said.dtype)), 0.0).sum((1, 2))
         count = real.sum((1, 2)).to(each.dtype)
@@ -85,7 +102,7 @@ class Forecasting(Task[SeriesWindows]):
 
     def predict(self, model: nn.Module, batch: Batch) -> Outputs:
         """``forecast`` (N, L, V, Q), scaled; quantiles rise."""
-        return {"forecast": self._told(model(batch.inputs["context"]))}
+        return {"forecast": self._told(_asked(model, batch))}
 
     def metrics(self) -> dict[str, Metric]:
         """MSE, MAE, MASE; of quantiles CRPS and coverage."""
@@ -119,3 +136,8 @@ class Forecasting(Task[SeriesWindows]):
         Source: Chernozhukov, Fernández-Val & Galichon 2010, "Quantile and probability curves without crossing".
         """
         return said.sort(3).values if self.kind == "quantile" else said
+
+
+def _asked(model: nn.Module, batch: Batch) -> Tensor:
+    """(N, L, V, Q)."""
+    return model(**{name: tensor for name, tensor in batch.inputs.items() if name != "clock"})  # type: ignore[no-any-return]
