@@ -87,9 +87,9 @@ def learned(lines: list[str]) -> None:
 def generated(lines: list[str]) -> None:
     """Images that a classifier of real digits takes for digits of many kinds, as no untrained generator's are."""
     told = {line.split(":")[0]: figures(line.partition(":")[2]) for line in lines if "digits, confidence" in line}
-    (few, _, _, far), (many, _, sure, near), (_, _, surely, there) = told.values()
+    (few, _, unsure, far), (many, _, sure, near), (_, _, surely, there) = told.values()
     assert many >= 8 > few
-    assert sure > 0.8 * surely
+    assert sure - unsure > 0.6 * (surely - unsure)  # how sure exactly hangs on the last bit of the first weights
     assert near - there < 0.1 * (far - there)
 
 
