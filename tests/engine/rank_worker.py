@@ -1,6 +1,6 @@
 """What each of several ranks runs for the tests: every task trained a little, and what came out, written by rank 0.
 
-Started as ``python -m tests.engine.rank_worker MODE PRECISION FOLDER`` with RANK, WORLD_SIZE and the like set.
+Started as ``python -m tests.engine.rank_worker MODE FOLDER`` with RANK, WORLD_SIZE and the like set.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import json
 import os
 import sys
 import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import save_file
@@ -21,7 +22,7 @@ from trainwright.core.events import Event, StepDone, Stop
 from trainwright.engine import checkpoint
 from trainwright.engine.average import Average, averaged_weights
 from trainwright.engine.frozen import Frozen
-from trainwright.engine.runtime import Runtime
+from trainwright.engine.runtime import Precision, Runtime
 from trainwright.engine.step import train_step
 
 SETUPS: dict[str, dict[str, Any]] = {
@@ -29,6 +30,12 @@ SETUPS: dict[str, dict[str, Any]] = {
     "nothing left": {"batch_size": 1, "n": 40, "valid": 6},
 }
 STEPS = 3
+PRECISIONS: tuple[Precision, ...] = ("float64", "float32")
+
+
+def setups(precision: Precision) -> list[str]:
+    """All where a difference shows best; a rank that gets nothing gets it in any precision."""
+    return list(SETUPS) if precision == "float64" else ["uneven"]
 
 
 def trained(case: Case, runtime: Runtime, setup: dict[str, Any]) -> tuple[Class, dict[str, Any]]:
@@ -38,24 +45,30 @@ def trained(case: Case, runtime: Runtime, setup: dict[str, Any]) -> tuple[Class,
     return taught, {"losses": losses(events), "samples": samples, "metrics": taught.evaluate()}
 
 
-def main(mode: str, precision: str, folder: Path) -> None:
+def main(mode: Literal["ddp", "fsdp"], folder: Path) -> None:
     warnings.filterwarnings("error")
     warnings.filterwarnings("ignore", message=".*device is not available.*")
     warnings.filterwarnings("ignore", message=".*returned a view tensor")  # the sketches change nothing in place
     torch.set_num_threads(1)
-    runtime = Runtime.start("cpu", precision, mode)  # type: ignore[arg-type]
-    rank = runtime.ranks.rank
+    runtime = Runtime.start("cpu", parallel=mode)
+    for precision in PRECISIONS:
+        (folder / precision).mkdir(exist_ok=True)
+        taught_in(replace(runtime, precision=precision), folder / precision)
+    runtime.ranks.close()
+
+
+def taught_in(runtime: Runtime, folder: Path) -> None:
+    """Everything in one precision."""
     for case in summed():
-        for name, setup in SETUPS.items():
-            taught, found = trained(case, runtime, setup)
+        for name in setups(runtime.precision):
+            taught, found = trained(case, runtime, SETUPS[name])
             moved = weights(taught.state)
-            if rank == 0:
+            if runtime.first:
                 save_file({k: v.contiguous() for k, v in moved.items()}, folder / f"{case.name}-{name}.safetensors")
                 (folder / f"{case.name}-{name}.json").write_text(json.dumps(found))
     stopping(runtime, folder)
     saving(runtime, folder)
     shaping(runtime, folder)
-    runtime.ranks.close()
 
 
 def stopping(runtime: Runtime, folder: Path) -> None:
@@ -115,6 +128,6 @@ def shaping(runtime: Runtime, folder: Path) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+    main("fsdp" if sys.argv[1] == "fsdp" else "ddp", Path(sys.argv[2]))
     sys.stdout.flush()
     os._exit(0)  # once in some twenty runs gloo's threads abort an interpreter that ends after all was written
