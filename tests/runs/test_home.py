@@ -37,9 +37,9 @@ def at(step: int, act: Callable[[], object]) -> Callable[[Event], Stop | None]:
     return observe
 
 
-@pytest.fixture
-def whole(tmp_path: Path) -> tw.Run:
-    return tw.train(PLAN, out=tmp_path / "whole", quiet=True)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tw.Run:
+    return tw.train(PLAN, out=tmp_path_factory.mktemp("home") / "whole", quiet=True)
 
 
 @pytest.fixture
