@@ -38,6 +38,26 @@ def _offline(event: str, given: tuple[Any, ...]) -> None:
 sys.addaudithook(_offline)
 torch.set_num_threads(1)
 
+LONGEST = (  # files that take a minute or so; with --no-loadscope-reorder no worker is left alone with one at the end
+    "docs/test_docs.py",
+    "benchmarks/test_faults.py",
+    "engine/test_resume_matrix.py",
+    "engine/test_ranks.py",
+    "test_examples.py",
+    "runs/test_healed.py",
+    "data/test_pool.py",
+    "tools/test_crossval.py",
+    "tools/test_tune.py",
+    "studio/test_browser.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first."""
+    here = Path(__file__).parent
+    order = {here / name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
 
 @pytest.fixture
 def real_data() -> Path:

@@ -30,6 +30,7 @@ from trainwright.runs import attempt
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.decided import LEFT, RECORD
 from trainwright.runs.directory import BAD, COMPOSED, DETECTIONS, FORECASTS, INCIDENTS, PLAYED, PORTRAITS
+from trainwright.runs.examples import EXAMPLES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
@@ -85,7 +86,7 @@ def house_kept() -> Iterator[None]:
 
 @pytest.fixture
 def short_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every budget, a twentieth of it, so that trying and resuming go on as written."""
+    """Every budget, a twentieth of it, so that trying and resuming go on as written; and a smaller Transformer."""
     whole = attempt._cadence
 
     def shorter(pieces: Pieces, folder: Path) -> Cadence:
@@ -93,6 +94,7 @@ def short_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
         return replace(cadence, steps=-(-cadence.steps // SHORTER))
 
     monkeypatch.setattr(attempt, "_cadence", shorter)
+    monkeypatch.setitem(EXAMPLES, "gpt", {**EXAMPLES["gpt"], "model": {"name": "gpt", "size": "nano"}})
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if any(b.runs for b in blocks(p))], ids=named)
