@@ -45,6 +45,18 @@ def zeros(sound: dict[str, Any]) -> dict[str, Any]:
     return {**sound, "init": "zeros"}
 
 
+@pytest.fixture(scope="module")
+def repaired(zeros: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tw.Run:
+    """The same, healed and not disturbed."""
+    return tw.train(zeros, {"doctor": "heal"}, out=tmp_path_factory.mktemp("healed") / "run", quiet=True)
+
+
+@pytest.fixture(scope="module")
+def plain(zeros: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tw.Run:
+    """The same without a doctor."""
+    return tw.train(zeros, {"doctor": "off"}, out=tmp_path_factory.mktemp("plain") / "run", quiet=True)
+
+
 def net(*more: nn.Module, outputs: int = 2) -> nn.Module:
     torch.manual_seed(1)
     return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, outputs), *more)
@@ -76,12 +88,11 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_recipe_with_weights_of_zero_is_repaired_and_the_final_recipe_is_written_out(
-    zeros: dict[str, Any], tmp_path: Path
+    repaired: tw.Run, plain: tw.Run, tmp_path: Path
 ) -> None:
-    sick = tw.train(zeros, out=tmp_path / "sick", quiet=True)
-    run = tw.train(zeros, {"doctor": "heal"}, out=tmp_path / "run", quiet=True)
+    run = repaired
     assert verdict(run) == "REPAIRED"
-    assert run.metrics["test/accuracy"] > sick.metrics["test/accuracy"]
+    assert run.metrics["test/accuracy"] > plain.metrics["test/accuracy"]
     assert run.metrics["test/accuracy"] > run.baselines["constant"]["accuracy"]
     (repair,) = run.view.repairs
     assert (repair.rule, repair.state) == ("symmetric_weights", "taken")
@@ -96,8 +107,8 @@ def test_a_recipe_with_weights_of_zero_is_repaired_and_the_final_recipe_is_writt
     assert verdict(again) == "HEALTHY"
 
 
-def test_the_log_alone_tells_the_same_story(zeros: dict[str, Any], tmp_path: Path) -> None:
-    run = tw.train(zeros, {"doctor": "heal"}, out=tmp_path / "run", quiet=True)
+def test_the_log_alone_tells_the_same_story(repaired: tw.Run) -> None:
+    run = repaired
     found = checkup(run.path)
     assert found.verdict == "REPAIRED"
     assert [r.state for r in found.repairs] == ["taken"]
@@ -115,12 +126,10 @@ def test_a_healthy_run_is_left_alone_to_the_last_bit(sound: dict[str, Any], tmp_
     assert runs[0].view.tried == []
 
 
-def test_trials_that_change_nothing_change_no_bit(zeros: dict[str, Any], tmp_path: Path) -> None:
-    for mode in ({"mode": "advise", "trials": True}, {"mode": "off"}):
-        tw.train(zeros, {"doctor": mode}, out=tmp_path / mode["mode"], quiet=True)
-    tried, off = tw.open(tmp_path / "advise"), tw.open(tmp_path / "off")
-    assert tried.view.losses == off.view.losses
-    ours, theirs = weights(tried.path), weights(off.path)
+def test_trials_that_change_nothing_change_no_bit(zeros: dict[str, Any], plain: tw.Run, tmp_path: Path) -> None:
+    tried = tw.train(zeros, {"doctor": {"mode": "advise", "trials": True}}, out=tmp_path / "run", quiet=True)
+    assert tried.view.losses == plain.view.losses
+    ours, theirs = weights(tried.path), weights(plain.path)
     assert all(torch.equal(ours[k], theirs[k]) for k in theirs)
     (trial,) = tried.view.tried
     assert trial.won
@@ -179,10 +188,8 @@ def test_a_run_that_is_stopped_in_a_trial_is_resumed_and_healed(zeros: dict[str,
 
 
 def test_a_run_that_is_killed_between_decision_and_attempt_begins_anew_with_what_was_decided(
-    zeros: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    zeros: dict[str, Any], repaired: tw.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    straight = tw.train(zeros, {"doctor": "heal"}, out=tmp_path / "straight", quiet=True)
-
     def killed(folder: Path, number: int) -> None:
         raise KeyboardInterrupt
 
@@ -192,12 +199,13 @@ def test_a_run_that_is_killed_between_decision_and_attempt_begins_anew_with_what
             tw.train(zeros, {"doctor": "heal"}, out=tmp_path / "run", quiet=True)
     run = tw.resume(tmp_path / "run", quiet=True)
     assert verdict(run) == "REPAIRED"
-    assert run.view.losses == straight.view.losses
+    assert run.view.losses == repaired.view.losses
     assert [r.state for r in run.view.repairs] == ["taken"]
 
 
-def test_a_healed_attempt_that_is_interrupted_goes_on_exactly(zeros: dict[str, Any], tmp_path: Path) -> None:
-    straight = tw.train(zeros, {"doctor": "heal"}, out=tmp_path / "straight", quiet=True)
+def test_a_healed_attempt_that_is_interrupted_goes_on_exactly(
+    zeros: dict[str, Any], repaired: tw.Run, tmp_path: Path
+) -> None:
     attempts: list[RunStarted] = []
 
     def stop(event: Event) -> tw.Stop | None:
@@ -207,7 +215,7 @@ def test_a_healed_attempt_that_is_interrupted_goes_on_exactly(zeros: dict[str, A
 
     tw.train(zeros, {"doctor": "heal"}, out=tmp_path / "run", observers=[stop], quiet=True)
     run = tw.resume(tmp_path / "run", quiet=True)
-    assert run.view.losses == straight.view.losses
+    assert run.view.losses == repaired.view.losses
     assert verdict(run) == "REPAIRED"
 
 
@@ -233,9 +241,8 @@ def test_a_healed_run_of_an_own_module_is_resumed_with_its_repairs(tmp_path: Pat
 
 
 def test_a_repair_that_does_not_hold_is_taken_back(
-    zeros: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    zeros: dict[str, Any], plain: tw.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = tw.train(zeros, {"doctor": "off"}, out=tmp_path / "plain", quiet=True)
     held = healed._Case._taken
 
     def overrated(case: Any, view: Any, finding: Any, remedy: Any, outcome: Any, state: Any) -> Any:
