@@ -138,7 +138,7 @@ def test_a_mistaken_flag_is_one_message(
 def started(arguments: list[str], **how: object) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own."""
     command = [sys.executable, "-m", "trainwright", *arguments]
-    whole = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 300, **how}
+    whole = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 900, **how}
     return subprocess.run(command, check=False, **whole)  # type: ignore[call-overload,no-any-return]
 
 
@@ -160,7 +160,7 @@ def test_a_working_folder_that_is_gone_is_told(arguments: list[str], tmp_path: P
     gone = tmp_path / "gone"
     gone.mkdir()
     command = f'cd "{gone}" && rmdir "{gone}" && exec "{sys.executable}" -m trainwright {" ".join(arguments)}'
-    ended = subprocess.run(["sh", "-c", command], check=False, capture_output=True, text=True, timeout=300)
+    ended = subprocess.run(["sh", "-c", command], check=False, capture_output=True, text=True, timeout=900)
     assert ended.returncode == 73, ended.stderr
     assert ended.stderr.startswith("error: the working folder no longer exists")
     assert ended.stderr.count("error:") == 1

@@ -32,7 +32,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 subprocess.Popen(command, env={**os.environ, **place, **own}, stdout=log, stderr=log, cwd=root)
             )
     try:
-        codes = [w.wait(timeout=400) for w in workers]
+        codes = [w.wait(timeout=3000) for w in workers]
     finally:
         for worker in workers:
             worker.kill()

@@ -64,7 +64,7 @@ def test_a_training_that_loses_a_rank_fails_with_one_message_and_can_go_on(tmp_p
         assert training.poll() is None
         time.sleep(0.1)
     os.kill(rank_of(training.pid, 1), signal.SIGKILL)
-    _, said = training.communicate(timeout=300)
+    _, said = training.communicate(timeout=900)
     assert training.returncode == 128 + signal.SIGKILL
     assert "rank 1 was ended by SIGKILL" in said
     assert f"trainwright resume {run}" in said

@@ -200,7 +200,7 @@ def test_two_processes_follow_their_folder_too(removed: bool, tmp_path: Path) ->
         assert training.poll() is None
         time.sleep(0.05)
     shutil.rmtree(run) if removed else run.rename(there)
-    said, _ = training.communicate(timeout=300)
+    said, _ = training.communicate(timeout=900)
     assert "Traceback" not in said
     if removed:
         assert training.returncode == StorageError.exit_code, said

@@ -20,7 +20,7 @@ from trainwright.runs.lock import Lock
 held = Lock(Path(sys.argv[1]))
 if sys.argv[2] == "alone" or not os.fork():
     print(os.getpid(), flush=True)
-time.sleep(60)
+time.sleep(9000)
 """
 
 

@@ -29,7 +29,7 @@ def test_a_training_saves_and_stops_when_a_page_asks(tmp_path: Path) -> None:
     training_ = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     try:
         with opened(tmp_path, control=True) as visitor:
-            until = time.monotonic() + 60
+            until = time.monotonic() + 900
             runs: list[dict[str, object]] = []
             while time.monotonic() < until and not (runs and runs[0]["state"] == "running" and runs[0]["step"]):
                 time.sleep(0.1)
@@ -39,7 +39,7 @@ def test_a_training_saves_and_stops_when_a_page_asks(tmp_path: Path) -> None:
             assert runs[0]["state"] == "running"
             status, body = asked(visitor, str(runs[0]["key"]))
             assert (status, json.loads(body)) == (200, {"told": "it finishes the step, saves and stops"})
-            _, errors = training_.communicate(timeout=60)
+            _, errors = training_.communicate(timeout=900)
             assert "stopping after this step" in errors
             assert visitor.ask("/api/runs").json["runs"][0]["state"] == "interrupted"
     finally:

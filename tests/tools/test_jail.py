@@ -32,7 +32,7 @@ def tried(act: str, place: Path, fence: str = ALL) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-c", program, str(report), str(place / "kept")],
         cwd=place,
-        timeout=30,
+        timeout=900,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)},
     )
     return done.returncode, report.read_text() if report.exists() else ""
