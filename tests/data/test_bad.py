@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.data.test_encode import Listed, Numbers, One, everything
+from tests.data.encoded import Listed, Numbers, One, everything
 from trainwright.core.errors import BadSamplesError, DataError
 from trainwright.core.rows import Column, Windows
 from trainwright.data.bad import Bad, Skipped

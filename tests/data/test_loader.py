@@ -4,119 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
-from trainwright.core.batch import Batch, Draw
+from tests.data.counted import Noisy, contents, ids_of, loader_of, part_of, taken
 from trainwright.core.errors import CheckpointError, DataError
-from trainwright.core.rows import Column, Rows, Windows
-from trainwright.core.task import JSON, Answer, Outputs, Processor, Record, Sample
-from trainwright.data.encode import encode
+from trainwright.core.rows import Windows
 from trainwright.data.loader import Loader, batches, shares
 from trainwright.data.part import Part
-from trainwright.data.source import Source
-
-
-class Count(Source):
-    """Records 0, 1, 2, …"""
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-
-    def __len__(self) -> int:
-        return self.n
-
-    def __getitem__(self, index: int) -> Record:
-        return {"n": index}
-
-    def fingerprint(self) -> str:
-        return str(self.n)
-
-
-class Noisy(Processor):
-    """A number; augmented by noise; mixed with the numbers of its companions."""
-
-    def __init__(self, companions: int = 0, windows: Windows | None = None, file: bool = False) -> None:
-        self.companions, self.windows, self.file = companions, windows, file
-        self.before: Callable[[], Any] = lambda: None
-
-    def fit(self, records: Iterable[Record]) -> None: ...
-
-    def columns(self) -> Mapping[str, Column]:
-        if self.file:
-            return {"x": Column("bytes", torch.float32)}
-        return {"x": Column("dense" if self.windows is None else "window", torch.float32)}
-
-    def encode(self, record: Record) -> Sample:
-        if self.file:
-            return {"x": str(record["n"]).encode()}
-        x = torch.tensor(float(record["n"]))
-        return {"x": x if self.windows is None else x.view(1)}
-
-    def unpack(self, column: str, data: bytes) -> Tensor:
-        self.before()
-        return torch.tensor(float(data))
-
-    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
-        inputs = {"x": rows.dense("x")}
-        if draw is not None:
-            assert draw.ids is rows.ids
-            inputs["noise"] = draw.uniform("noise")[:, 0]
-            assert len(rows.companions) == self.companions
-            for k, companion in enumerate(rows.companions):
-                inputs[f"companion{k}"] = companion.dense("x")
-        else:
-            assert not rows.companions
-        return Batch(inputs, {}, torch.tensor(float(len(rows))), rows.ids, len(rows))
-
-    def decode(self, outputs: Outputs, batch: Batch) -> list[Answer]:
-        raise NotImplementedError
-
-    def state_dict(self) -> dict[str, JSON]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, JSON]) -> None: ...
-
-
-def part_of(n: int, processor: Noisy | None = None, ids: Tensor | None = None) -> Part:
-    processor = processor or Noisy()
-    store = encode(Count(n), processor, workers=0)
-    return Part(store, torch.arange(n) if ids is None else ids, processor.windows, processor)
-
-
-def loader_of(
-    part: Part,
-    batch_size: int | Literal["all"] = 7,
-    micro: int | Literal["all"] = "all",
-    *,
-    seed: int = 0,
-    shuffle: bool = True,
-    rank: int = 0,
-    world: int = 1,
-) -> Loader:
-    return Loader(
-        part, part.processor, batch_size=batch_size, micro=micro, seed=seed, shuffle=shuffle, rank=rank, world=world
-    )
-
-
-def ids_of(group: list[Batch]) -> list[int]:
-    return [i for batch in group if batch.size for i in batch.ids.tolist()]
-
-
-def contents(group: list[Batch]) -> list[tuple[Any, ...]]:
-    return [
-        (b.size, float(b.weight), b.ids.tolist(), {name: x.tolist() for name, x in b.inputs.items()}) for b in group
-    ]
-
-
-def taken(loader: Loader, steps: int) -> list[list[tuple[Any, ...]]]:
-    return [contents(next(loader)) for _ in range(steps)]
 
 
 @settings(max_examples=200, deadline=None)
@@ -290,14 +189,21 @@ def test_closing_ends_the_thread() -> None:
 def test_time_spent_waiting_is_counted_and_reading_ahead_saves_it() -> None:
     processor = Noisy(file=True)
     part = part_of(16, processor)
-    processor.before = lambda: time.sleep(0.02)
+    read = threading.Semaphore(0)
+
+    def slowly() -> None:
+        time.sleep(0.02)
+        read.release()
+
+    processor.before = slowly
     loader = loader_of(part, 8)
     next(loader)
     waited = loader.waited
-    assert waited > 0.015
-    time.sleep(0.3)  # training
+    assert waited > 8 * 0.02
+    for _ in range(16):  # a training so long that the next group is read as well
+        read.acquire()
     next(loader)
-    assert loader.waited - waited < 0.015
+    assert loader.waited - waited < waited / 2
     loader.close()
 
 
@@ -381,74 +287,4 @@ def test_batches_are_on_the_device_and_the_same() -> None:
     group = next(loader)
     assert group[0].device.type == "cuda"
     assert [contents(group), *taken(loader, 5)] == wanted
-    loader.close()
-
-
-class Long(Noisy):
-    """Record n has n % 17 + 1 rows of n; batches are of about one length."""
-
-    bucketed = "x"
-
-    def columns(self) -> Mapping[str, Column]:
-        return {"x": Column("ragged", torch.float32)}
-
-    def encode(self, record: Record) -> Sample:
-        return {"x": torch.full((record["n"] % 17 + 1,), float(record["n"]))}
-
-    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
-        x = rows.ragged("x")
-        return Batch({"x": x.padded(), "lengths": x.lengths}, {}, torch.tensor(float(len(rows))), rows.ids, len(rows))
-
-
-@settings(max_examples=20, deadline=None)
-@given(n=st.integers(1, 900), batch_size=st.integers(1, 17) | st.just("all"), seed=st.integers(0, 3))
-def test_batches_of_one_length_still_see_each_sample_once(n: int, batch_size: Any, seed: int) -> None:
-    loader = loader_of(part_of(n, Long()), batch_size, seed=seed)
-    groups = [ids_of(next(loader)) for _ in range(loader.steps_per_epoch)]
-    assert sorted(i for group in groups for i in group) == [*range(n)]
-    assert {len(group) for group in groups[:-1]} <= {loader.batch_size}
-    loader.close()
-
-
-def test_batches_of_one_length_have_little_padding_and_come_in_a_new_order() -> None:
-    part = part_of(1000, Long())
-    bucketed = loader_of(part, 8)
-    orders = [[ids_of(next(bucketed)) for _ in range(bucketed.steps_per_epoch)] for _ in range(2)]
-    for order in orders:
-        spans = [max(i % 17 for i in group) - min(i % 17 for i in group) for group in order]
-        assert sum(spans) / len(spans) < 1
-        lengths = torch.tensor([group[0] % 17 for group in order]).double()
-        steps = torch.arange(len(order)).double()
-        assert abs(float(torch.corrcoef(torch.stack([lengths, steps]))[0, 1])) < 0.3, "not from short to long"
-    assert orders[0] != orders[1]
-    bucketed.close()
-
-
-@settings(max_examples=10, deadline=None)
-@given(stop=st.integers(0, 11), rank=st.integers(0, 1))
-def test_batches_of_one_length_go_on_as_if_nothing_had_happened(stop: int, rank: int) -> None:
-    part = part_of(27, Long())
-    straight = loader_of(part, 5, 2, rank=rank, world=2)
-    wanted = taken(straight, 14)
-    first, second = (loader_of(part, 5, 2, rank=rank, world=2) for _ in range(2))
-    taken(first, stop)
-    second.load_state_dict(first.state_dict())
-    assert taken(second, 14 - stop) == wanted[stop:]
-    for loader in (straight, first, second):
-        loader.close()
-
-
-def test_batches_of_one_length_depend_on_neither_ranks_nor_micro_batches() -> None:
-    part = part_of(40, Long())
-    whole = loader_of(part, 9, seed=5)
-    ranks = [loader_of(part, 9, 2, seed=5, rank=r, world=3) for r in range(3)]
-    for _ in range(2 * whole.steps_per_epoch):
-        assert ids_of(next(whole)) == [i for r in ranks for i in ids_of(next(r))]
-    for loader in (whole, *ranks):
-        loader.close()
-
-
-def test_without_shuffling_lengths_do_not_matter() -> None:
-    loader = loader_of(part_of(40, Long()), 9, shuffle=False)
-    assert ids_of(next(loader)) == [*range(9)]
     loader.close()

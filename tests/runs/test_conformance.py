@@ -4,560 +4,90 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import nn
 
 from tests.builtin import films, lines
+from tests.runs.faulty_processors import (
+    AColumnTooMany,
+    AnotherShape,
+    AnotherType,
+    AnswersInSets,
+    BadRecord,
+    ByNeighbours,
+    ByPlaceInBatch,
+    EncodesLabelsIn,
+    Forgets,
+    InPlace,
+    LearnsByChance,
+    MeanWeight,
+    MixesLabelsIn,
+    Moody,
+    NeedsLabels,
+    OwnNumbers,
+    ReadsTwice,
+    RollsPythonsDice,
+    RollsTheDice,
+    RollsWhenAugmenting,
+    RoundsItsState,
+    ScalarInput,
+    WholeWeight,
+    WritesIntoRecords,
+)
+from tests.runs.faulty_tasks import (
+    ArraySizes,
+    ComparesAcross,
+    CountsOnSize,
+    DividesByWeight,
+    ForgetsWeights,
+    HalfShares,
+    Infinite,
+    KeepsGraphs,
+    Mean,
+    MeanAccuracy,
+    MeanParts,
+    MetricCalledLoss,
+    MonitorsNothing,
+    MonitorsTooLate,
+    MovedShares,
+    NoNumber,
+    OffTopic,
+    OneRowForAll,
+    Peeks,
+    PenaltyPerBatch,
+    RelativeRows,
+    RootOfZero,
+    SharesOverBatch,
+    ShowsTensors,
+    StrataOfNothing,
+    SwitchesMode,
+    TensorMetric,
+    TooFewSizes,
+    TupleSizes,
+    Wears,
+    counting,
+    two_lines,
+)
+from tests.runs.points import Points, PointsProcessor, linear, points, without_label
 from tests.sketches import SKETCHES, Sketch, ctc
-from trainwright.core.batch import Batch, Draw
-from trainwright.core.errors import DataError
+from trainwright.core.batch import Batch
 from trainwright.core.kinds import models, tasks
-from trainwright.core.rows import Column, Encoded, Rows
 from trainwright.core.task import (
-    JSON,
-    Answer,
-    Baseline,
-    Classes,
-    Exhibit,
-    Loss,
-    Metric,
     Outputs,
-    Processor,
-    Progress,
     Record,
-    Sample,
     Task,
 )
 from trainwright.models.cnn import CNN
 from trainwright.models.mlp import MLP
 from trainwright.runs.conformance import PROMISES, Promise, check_task, report
-
-
-class PointsProcessor(Processor):
-    """Points in the plane and the side of a line they are on."""
-
-    companions = 1
-
-    def __init__(self) -> None:
-        self.mean = 0.0
-
-    def fit(self, records: Iterable[Record]) -> None:
-        self.mean = float(np.mean([r["x"] for r in records]))
-
-    def columns(self) -> Mapping[str, Column]:
-        return {"x": Column("dense", torch.float32, (2,)), "label": Column("dense", torch.int64, target=True)}
-
-    def encode(self, record: Record) -> Sample:
-        sample = {"x": torch.tensor(record["x"], dtype=torch.float32)}
-        return {**sample, "label": torch.tensor(record["label"])} if "label" in record else sample
-
-    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
-        x = rows.dense("x") - self.mean
-        if draw is not None:
-            mix = 0.1 * draw.uniform("mix")
-            x = (1 - mix) * x + mix * (rows.companions[0].dense("x") - self.mean)
-        targets = {"label": rows.dense("label")} if "label" in rows.columns else {}
-        return Batch({"x": x}, targets, torch.tensor(float(len(rows))), rows.ids, len(rows))
-
-    def decode(self, outputs: Outputs, batch: Batch) -> list[Answer]:
-        columns = zip(outputs["label"].tolist(), outputs["share"].tolist(), strict=True)
-        return [{"label": label, "share": share} for label, share in columns]
-
-    def state_dict(self) -> dict[str, JSON]:
-        return {"mean": self.mean}
-
-    def load_state_dict(self, state: Mapping[str, JSON]) -> None:
-        self.mean = cast(float, state["mean"])
-
-
-class Points(Task[PointsProcessor]):
-    """The side of a point."""
-
-    def __init__(self, processor: type[PointsProcessor] = PointsProcessor) -> None:
-        self.processor = processor()
-
-    @property
-    def monitor(self) -> str:
-        return "accuracy"
-
-    def strata(self, record: Record) -> str | None:
-        return "label"
-
-    def sizes(self) -> dict[str, JSON]:
-        return {"inputs": 2, "outputs": 2}
-
-    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
-        logits = model(**batch.inputs)
-        each = cross_entropy(logits, batch.targets["label"], reduction="none")
-        return Loss(each.sum(), {"logits": logits.detach()}, each.detach(), {"nats": each.detach().sum()})
-
-    @torch.no_grad()
-    def predict(self, model: nn.Module, batch: Batch) -> Outputs:
-        share, label = model(**batch.inputs).softmax(-1).max(-1)
-        return {"share": share, "label": label}
-
-    def metrics(self) -> dict[str, Metric]:
-        def right(outputs: Outputs, batch: Batch) -> Tensor:
-            hits = outputs["logits"].argmax(-1) == batch.targets["label"]
-            return torch.stack([hits, torch.ones_like(hits)], 1).double()
-
-        def sides(outputs: Outputs, batch: Batch) -> Tensor:
-            return torch.stack([outputs["label"], batch.targets["label"]], 1).double()
-
-        return {
-            "accuracy": Metric(
-                right,
-                lambda total: float(total[0] / total[1]),
-                "higher",
-                many=lambda rows, weights: (weights @ rows)[:, 0] / (weights @ rows)[:, 1],
-            ),
-            "agreement": Metric(
-                sides, lambda rows: float((rows[:, 0] == rows[:, 1]).double().mean()), "higher", "rows", "predict"
-            ),
-        }
-
-    def baselines(self, train: Encoded) -> Mapping[str, Callable[[float], Baseline]]:
-        return {"constant": lambda seconds: always_yes()}
-
-    def show(self, batch: Batch, outputs: Outputs) -> Sequence[Exhibit]:
-        return [Exhibit("text", "first", {"label": int(outputs["label"][0])})]
-
-
-def linear(sizes: Mapping[str, Any]) -> nn.Module:
-    return Line(sizes["inputs"], sizes["outputs"])
-
-
-class Line(nn.Module):
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.map = nn.Linear(inputs, outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.map(x))
-
-
-def always_yes() -> Line:
-    """The second class, whatever it is asked."""
-    line = Line(2, 2).double()
-    nn.init.zeros_(line.map.weight)
-    with torch.no_grad():
-        line.map.bias.copy_(torch.tensor([0.0, 1.0]))
-    return line
-
-
-def points(n: int = 24) -> list[Record]:
-    rng = random.Random(0)
-    found: list[Record] = []
-    for number in range(n):
-        x = [rng.uniform(-1, 1), rng.uniform(-1, 1)]
-        found.append({"x": x, "label": int(x[0] > x[1]), "number": number})
-    return found
-
-
-def without_label(record: Record) -> Record:
-    return {"x": record["x"]}
-
-
-# ------------------------------------------------------------------------------------------------- faults of processors
-
-
-class LearnsByChance(PointsProcessor):
-    def fit(self, records: Iterable[Record]) -> None:
-        self.mean = float(torch.rand(()))
-
-
-class ReadsTwice(PointsProcessor):
-    def fit(self, records: Iterable[Record]) -> None:
-        self.mean = float(len(list(records))) + float(len(list(records)))
-
-
-class AnotherType(PointsProcessor):
-    def encode(self, record: Record) -> Sample:
-        sample = super().encode(record)
-        return {**sample, "x": cast(Tensor, sample["x"]).double()}
-
-
-class AnotherShape(PointsProcessor):
-    def columns(self) -> Mapping[str, Column]:
-        return {**super().columns(), "x": Column("dense", torch.float32, (3,))}
-
-
-class AColumnTooMany(PointsProcessor):
-    def encode(self, record: Record) -> Sample:
-        return {**super().encode(record), "number": torch.tensor(1)}
-
-
-class BadRecord(PointsProcessor):
-    def encode(self, record: Record) -> Sample:
-        if record.get("number") == 20:
-            raise DataError("x", "cannot be read")
-        return super().encode(record)
-
-
-class Forgets(PointsProcessor):
-    """The second time it sees a record, it says something else."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[Record] = []
-
-    def encode(self, record: Record) -> Sample:
-        again = any(record is r for r in self.seen)
-        self.seen.append(record)
-        sample = super().encode(record)
-        return {**sample, "x": cast(Tensor, sample["x"]) + 1} if again else sample
-
-
-class WritesIntoRecords(PointsProcessor):
-    def encode(self, record: Record) -> Sample:
-        if "label" in record:
-            cast("dict[str, Any]", record)["seen"] = True
-        return super().encode(record)
-
-
-class RoundsItsState(PointsProcessor):
-    def state_dict(self) -> dict[str, JSON]:
-        return {"mean": round(self.mean, 2)}
-
-
-class InPlace(PointsProcessor):
-    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
-        made = super().batch(rows, draw)
-        rows.dense("x").mul_(2)
-        return made
-
-
-class Moody(PointsProcessor):
-    """Evaluation with a coin thrown, by a generator of its own so that the global ones stand still."""
-
-    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
-        made = super().batch(rows, draw)
-        last = getattr(self, "last", None)
-        self.last = rows
-        return replace(made, inputs={"x": made.inputs["x"] + 1}) if last is rows else made
-
-
-class RollsTheDice(PointsProcessor):
-    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
-        if draw is None:
-            torch.rand(1)
-        return super().batch(rows, draw)
-
-
-class RollsPythonsDice(PointsProcessor):
-    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
-        if draw is None:
-            random.random()
-        return super().batch(rows, draw)
-
-
-class ByPlaceInBatch(PointsProcessor):
-    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
-        made = super().batch(rows, draw)
-        noise = 0.1 * torch.arange(len(rows))[:, None] if draw is not None else 0.0
-        return replace(made, inputs={"x": made.inputs["x"] + noise})
-
-
-class ByNeighbours(PointsProcessor):
-    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
-        made = super().batch(rows, draw)
-        x = made.inputs["x"]
-        return replace(made, inputs={"x": 0.9 * x + 0.1 * x.roll(1, 0)}) if draw is not None else made
-
-
-class RollsWhenAugmenting(PointsProcessor):
-    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
-        if draw is not None:
-            np.random.random()
-        return super().batch(rows, draw)
-
-
-class WholeWeight(PointsProcessor):
-    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
-        made = super().batch(rows, draw)
-        return replace(made, weight=made.weight.long())
-
-
-class ScalarInput(PointsProcessor):
-    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
-        made = super().batch(rows, draw)
-        return replace(made, targets={**made.targets, "longest": torch.tensor(2)} if draw is None else made.targets)
-
-
-class OwnNumbers(PointsProcessor):
-    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
-        made = super().batch(rows, draw)
-        return replace(made, ids=torch.arange(len(rows)) + 100) if draw is None else made
-
-
-class MeanWeight(PointsProcessor):
-    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
-        return replace(super().batch(rows, draw), weight=torch.tensor(1.0))
-
-
-class MixesLabelsIn(PointsProcessor):
-    def batch(self, rows: Rows, draw: Draw | None) -> Batch:
-        made = super().batch(rows, draw)
-        leak = rows.dense("label")[:, None].float() if "label" in rows.columns else 0.0
-        return replace(made, inputs={"x": made.inputs["x"] + leak})
-
-
-class EncodesLabelsIn(PointsProcessor):
-    def encode(self, record: Record) -> Sample:
-        sample = super().encode(record)
-        return {**sample, "x": cast(Tensor, sample["x"]) + record.get("label", 0)}
-
-
-class NeedsLabels(PointsProcessor):
-    def encode(self, record: Record) -> Sample:
-        return {**super().encode(record), "label": torch.tensor(record["label"])}
-
-
-class AnswersInSets(PointsProcessor):
-    def decode(self, outputs: Outputs, batch: Batch) -> list[Answer]:
-        return [{"labels": {i}} for i in outputs["label"].tolist()]
-
-
-# ------------------------------------------------------------------------------------------------------ faults of tasks
-
-
-class ArraySizes(Points):
-    def sizes(self) -> dict[str, JSON]:
-        return {"inputs": cast(int, np.int64(2)), "outputs": 2}
-
-
-class TupleSizes(Points):
-    def sizes(self) -> dict[str, JSON]:
-        return {**super().sizes(), "shape": cast("list[JSON]", (2,))}
-
-
-class TooFewSizes(Points):
-    def sizes(self) -> dict[str, JSON]:
-        return {"inputs": 2}
-
-
-class Infinite(Points):
-    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
-        loss = super().loss(model, batch, progress)
-        return replace(loss, sum=loss.sum * torch.inf)
-
-
-class Mean(Points):
-    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
-        loss = super().loss(model, batch, progress)
-        return Loss(loss.sum / len(batch.ids), loss.outputs)
-
-
-class PenaltyPerBatch(Points):
-    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
-        loss = super().loss(model, batch, progress)
-        return Loss(loss.sum + sum(p.square().sum() for p in model.parameters()), loss.outputs)
-
-
-class HalfShares(Points):
-    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
-        loss = super().loss(model, batch, progress)
-        assert loss.each is not None
-        return replace(loss, each=loss.each / 2)
-
-
-class MovedShares(Points):
-    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
-        loss = super().loss(model, batch, progress)
-        assert loss.each is not None
-        return replace(loss, each=loss.each.roll(1))
-
-
-class MeanParts(Points):
-    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
-        loss = super().loss(model, batch, progress)
-        return replace(loss, parts={"nats": loss.parts["nats"] / len(batch.ids)})
-
-
-class KeepsGraphs(Points):
-    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
-        loss = super().loss(model, batch, progress)
-        return replace(loss, outputs={"logits": model(**batch.inputs)})
-
-
-class RootOfZero(Points):
-    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
-        loss = super().loss(model, batch, progress)
-        nothing = sum((p - p.detach()).square().sum() for p in model.parameters())
-        return replace(loss, sum=loss.sum + torch.sqrt(cast(Tensor, nothing)))
-
-
-class TwoLines(nn.Module):
-    """A second line that only some samples need."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.map, self.rare = nn.Linear(2, 2), nn.Linear(2, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        rare = x[:, :1] > 0
-        if not bool(rare.any()):
-            return cast(Tensor, self.map(x))
-        return torch.where(rare, self.rare(x), self.map(x))
-
-
-class CountsOnSize(Points):
-    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
-        loss = super().loss(model, batch, progress)
-        return replace(loss, outputs={"logits": loss.outputs["logits"].view(batch.size, -1)})
-
-
-class DividesByWeight(Points):
-    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
-        loss = super().loss(model, batch, progress)
-        return replace(loss, sum=loss.sum / batch.weight * len(batch.ids))
-
-
-class MeanAccuracy(Points):
-    def metrics(self) -> dict[str, Metric]:
-        found = super().metrics()
-        right = found["accuracy"].count
-        mean = replace(found["accuracy"], count=lambda o, b: right(o, b) / len(b.ids))
-        return {**found, "accuracy": mean}
-
-
-class ForgetsWeights(Points):
-    def metrics(self) -> dict[str, Metric]:
-        found = super().metrics()
-
-        def many(rows: Tensor, weights: Tensor) -> Tensor:
-            return rows[:, 0].mean().expand(len(weights))
-
-        return {**found, "accuracy": replace(found["accuracy"], many=many)}
-
-
-class RelativeRows(Points):
-    def metrics(self) -> dict[str, Metric]:
-        found = super().metrics()
-        sides = found["agreement"].count
-        shifted = replace(found["agreement"], count=lambda o, b: sides(o, b) - sides(o, b).mean(0))
-        return {**found, "agreement": shifted}
-
-
-class OneRowForAll(Points):
-    def metrics(self) -> dict[str, Metric]:
-        found = super().metrics()
-        sides = found["agreement"].count
-        return {**found, "agreement": replace(found["agreement"], count=lambda o, b: sides(o, b).sum(0, keepdim=True))}
-
-
-class TensorMetric(Points):
-    def metrics(self) -> dict[str, Metric]:
-        found = super().metrics()
-        value = cast("Callable[[Tensor], float]", lambda total: total[0] / total[1])
-        return {**found, "accuracy": replace(found["accuracy"], value=value)}
-
-
-class MetricCalledLoss(Points):
-    def metrics(self) -> dict[str, Metric]:
-        found = super().metrics()
-        return {**found, "loss": found["accuracy"]}
-
-
-class MonitorsNothing(Points):
-    @property
-    def monitor(self) -> str:
-        return "f1"
-
-    def baselines(self, train: Encoded) -> Mapping[str, Callable[[float], Baseline]]:
-        return {}
-
-
-class MonitorsTooLate(Points):
-    def metrics(self) -> dict[str, Metric]:
-        found = super().metrics()
-        return {**found, "accuracy": replace(found["accuracy"], when="final")}
-
-
-class ComparesAcross(Points):
-    def compared(self) -> Classes:
-        return Classes(lambda outputs: outputs["logits"].T, lambda batch: batch.targets["label"])
-
-
-class StrataOfNothing(Points):
-    def strata(self, record: Record) -> str:
-        return "class"
-
-
-class OffTopic(Points):
-    @property
-    def monitor(self) -> str:
-        return "loss"
-
-    def baselines(self, train: Encoded) -> Mapping[str, Callable[[float], Baseline]]:
-        """A function has no loss."""
-        return {"constant": lambda seconds: lambda batch: {"logits": batch.inputs["x"], "label": batch.ids}}
-
-
-class NoNumber(Points):
-    def baselines(self, train: Encoded) -> Mapping[str, Callable[[float], Baseline]]:
-        def fit(seconds: float) -> Baseline:
-            fitted = always_yes()
-            nn.init.constant_(fitted.map.bias, float("nan"))
-            return fitted
-
-        return {"constant": fit}
-
-
-class Peeks(Points):
-    @torch.no_grad()
-    def predict(self, model: nn.Module, batch: Batch) -> Outputs:
-        outputs = super().predict(model, batch)
-        return {**outputs, "label": batch.targets["label"]} if "label" in batch.targets else outputs
-
-
-class SharesOverBatch(Points):
-    @torch.no_grad()
-    def predict(self, model: nn.Module, batch: Batch) -> Outputs:
-        outputs = super().predict(model, batch)
-        return {**outputs, "share": outputs["share"] / outputs["share"].sum()}
-
-
-class ShowsTensors(Points):
-    def show(self, batch: Batch, outputs: Outputs) -> Sequence[Exhibit]:
-        return [Exhibit("text", "first", {"label": outputs["label"][0]})]
-
-
-class Wears(Points):
-    def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
-        loss = super().loss(model, batch, progress)
-        with torch.no_grad():
-            next(model.parameters()).mul_(1 - 1e-15)
-        return loss
-
-
-class Counting(nn.Module):
-    """A line that counts how often it was asked."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.map = nn.Linear(2, 2)
-        self.asked: Tensor
-        self.register_buffer("asked", torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.asked += 1
-        return cast(Tensor, self.map(x))
-
-
-class SwitchesMode(Points):
-    @torch.no_grad()
-    def predict(self, model: nn.Module, batch: Batch) -> Outputs:
-        return super().predict(model.eval(), batch)
 
 
 @dataclass(frozen=True)
@@ -572,14 +102,6 @@ class Fault:
     def __str__(self) -> str:
         part = next((c for c in (self.task, self.processor) if c not in (Points, PointsProcessor)), self.model_for)
         return part.__name__
-
-
-def two_lines(sizes: Mapping[str, Any]) -> nn.Module:
-    return TwoLines()
-
-
-def counting(sizes: Mapping[str, Any]) -> nn.Module:
-    return Counting()
 
 
 FAULTS = (

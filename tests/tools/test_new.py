@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import datetime
 import gzip
 import json
 import os
-import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import trainwright as tw
+from tests.tools.made_data import SHORT, csv, flats, houses, pictures, recipe, said, trained
 from trainwright.cli import main
 from trainwright.core.errors import DataError, UserError
 from trainwright.runs.recipe import read
-from trainwright.tools.new import Proposal, new
+from trainwright.tools.new import new
 
 Captured = pytest.CaptureFixture[str]
-Rows = list[dict[str, Any]]
-SHORT = {"budget": "3 steps", "eval_every": "3 steps", "save_every": "3 steps", "workers": 0}
 
 
 @pytest.fixture(autouse=True)
@@ -31,53 +27,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
     return tmp_path
-
-
-def houses(n: int = 60, seed: int = 0) -> Rows:
-    """Rooms, town and an id tell the price."""
-    draw = np.random.default_rng(seed)
-    rows = []
-    for i in range(n):
-        rooms, town = int(draw.integers(1, 9)), "abc"[int(draw.integers(3))]
-        rows.append({"id": 1000 + i, "rooms": rooms, "town": town, "price": round(50.5 * rooms + draw.normal(), 2)})
-    return rows
-
-
-def flats(n: int = 60) -> Rows:
-    """Whether a flat is sold."""
-    return [{**row, "sold": "yes" if row["price"] < 200 else "no"} for row in houses(n)]
-
-
-def csv(path: Path, rows: Rows, separator: str = ",", header: bool = True, decimal: str = ".") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [separator.join(rows[0])] if header else []
-    lines += [separator.join("" if v is None else str(v).replace(".", decimal) for v in row.values()) for row in rows]
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def pictures(root: Path, classes: str = "ab", n: int = 6, size: int = 12) -> Path:
-    """Light pictures and dark ones."""
-    for k, name in enumerate(classes):
-        (root / name).mkdir(parents=True)
-        for i in range(n):
-            pixels = np.random.default_rng(100 * k + i).integers(100 * k, 100 * k + 80, (size, size, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / name / f"{i}.png")
-    return root
-
-
-def said(made: Proposal, label: str) -> str:
-    return " | ".join(text for name, text in made.facts if name == label)
-
-
-def recipe(made: Proposal) -> dict[str, Any]:
-    return tomllib.loads(made.recipe.read_text(encoding="utf-8"))
-
-
-def trained(made: Proposal) -> tw.Run:
-    run = tw.train(made.recipe, SHORT, out=Path("run"), quiet=True)
-    assert run.state == "finished"
-    return run
 
 
 def test_a_table_of_numbers_becomes_a_regression_that_trains(place: Path) -> None:
@@ -407,107 +356,3 @@ def test_texts_get_a_language_model_that_trains(place: Path) -> None:
     for name in ("train", "valid"):
         (place / "parts" / f"{name}.txt").write_text("It was a dark and stormy night; the rain fell.\n" * 120)
     assert recipe(new("parts", out="p.toml"))["data"] == {"source": "documents", "path": "parts"}
-
-
-def reviews(at: Path, head: str = "review,mood\n", rows: int = 60, extra: str = "") -> Path:
-    told = ("warm", "good"), ("dull", "bad")
-    lines = [f"a {told[i % 2][0]} film number {i} of the year{extra},{told[i % 2][1]}" for i in range(rows)]
-    at.write_text(head + "\n".join(lines) + "\n")
-    return at
-
-
-def test_a_labelled_table_of_texts_is_learned_from_its_texts(tmp_path: Path) -> None:
-    found = tw.new(reviews(tmp_path / "films.csv"), out=tmp_path / "recipe.toml")
-    recipe = read(tmp_path / "recipe.toml")
-    assert recipe.config.task["name"] == "text_classification"
-    assert (recipe.task["text"], recipe.task["target"]) == ("review", "mood")
-    assert "different words of 'review'" in dict(found.facts)["inputs"]
-    run = tw.train(tmp_path / "recipe.toml", {"budget": "1 step"}, out=tmp_path / "run", quiet=True)
-    assert run.state == "finished"
-
-
-def test_tabs_without_header_and_with_loose_quotes_are_read_as_text(tmp_path: Path) -> None:
-    lines = [f'the "{"warm" if i % 2 else "dull"} film" of year {i}\t{i % 2}' for i in range(60)]
-    (tmp_path / "films.tsv").write_text("\n".join(lines))
-    tw.new(tmp_path / "films.tsv", out=tmp_path / "recipe.toml")
-    recipe = read(tmp_path / "recipe.toml")
-    assert recipe.config.task["name"] == "text_classification"
-    assert recipe.source["quote"] == ""
-    assert not recipe.source["header"]
-
-
-def test_texts_beside_numbers_stay_a_table_and_the_doubt_is_told(tmp_path: Path) -> None:
-    path = reviews(tmp_path / "films.csv", head="review,stars,mood\n")
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(line.replace(" year,", f" year,{i % 5},") for i, line in enumerate(lines)))
-    found = tw.new(path, out=tmp_path / "recipe.toml")
-    assert read(tmp_path / "recipe.toml").config.task["name"] == "tabular_classification"
-    assert any("--task text_classification" in said for said in found.unsure)
-    tw.new(path, out=tmp_path / "text.toml", task="text_classification")
-    assert read(tmp_path / "text.toml").task["text"] == "review"
-
-
-def test_short_texts_are_read_where_there_is_nothing_else(tmp_path: Path) -> None:
-    rows = [{"t": f"{i} {'warm' if i % 2 else 'dull'} film", "label": i % 2} for i in range(60)]
-    tw.new(csv(tmp_path / "t.csv", rows), out=tmp_path / "recipe.toml")
-    assert read(tmp_path / "recipe.toml").task["text"] == "t"
-
-
-def test_a_folder_of_texts_per_class_is_recognized(tmp_path: Path) -> None:
-    for i in range(40):
-        file = tmp_path / "films" / ("pos" if i % 2 else "neg") / f"{i}.txt"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"a {'warm' if i % 2 else 'dull'} film {i}")
-    tw.new(tmp_path / "films", out=tmp_path / "recipe.toml")
-    recipe = read(tmp_path / "recipe.toml")
-    assert (recipe.config.task["name"], recipe.config.data["source"]) == ("text_classification", "texts")
-    assert recipe.config.budget == "60 epochs"
-    run = tw.train(tmp_path / "recipe.toml", {"budget": "1 step"}, out=tmp_path / "run", quiet=True)
-    assert run.state == "finished"
-
-
-def visits(at: Path, head: str = "day,art,science", extra: str = "", skip: int = -1) -> Path:
-    days = [datetime.date(2024, 1, 1) + datetime.timedelta(days=i) for i in range(200) if i != skip]
-    at.write_text(head + "\n" + "\n".join(f"{d},{d.day},{d.weekday()}{extra}" for d in days) + "\n")
-    return at
-
-
-def test_even_times_beside_numbers_alone_are_series_that_train(tmp_path: Path) -> None:
-    made = new(visits(tmp_path / "v.csv", skip=50), out=tmp_path / "r.toml")
-    written = recipe(made)
-    assert written["task"] == {"name": "forecasting", "context": 28, "horizon": 7, "loss": "quantile"}
-    assert written["data"] == {"source": "series", "path": "v.csv", "gaps": "mark", "valid": 0.2, "test": 0.2}
-    assert any("--target science" in text for text in made.unsure)
-    assert any("1 whole times" in text for text in made.unsure)
-    run = tw.train(made.recipe, {"budget": "3 steps"}, out=tmp_path / "run", quiet=True)
-    assert run.state == "finished"
-
-
-def test_a_table_that_holds_more_or_of_which_a_column_is_asked_for_is_no_series(tmp_path: Path) -> None:
-    path = visits(tmp_path / "v.csv")
-    assert recipe(new(path, out=tmp_path / "a.toml", target="art"))["task"]["target"] == "art"
-    head, *lines = path.read_text().splitlines()
-    told = [f"{line},{'wet' if i % 3 else 'dry'}" for i, line in enumerate(lines)]
-    path.write_text("\n".join([f"{head},weather", *told]))
-    assert recipe(new(path, out=tmp_path / "b.toml"))["task"]["name"] != "forecasting"
-
-
-def test_what_keeps_a_table_from_being_series_is_told_where_they_are_asked_for(tmp_path: Path) -> None:
-    (tmp_path / "y.csv").write_text("year,born\n" + "\n".join(f"{1900 + i},{i * 7 % 30}" for i in range(90)) + "\n")
-    with pytest.raises(DataError, match="of a series along time: --task forecasting"):
-        new(tmp_path / "y.csv", out=tmp_path / "a.toml")
-    asked = new(tmp_path / "y.csv", out=tmp_path / "b.toml", task="forecasting")
-    assert recipe(asked)["task"]["name"] == "forecasting"
-    with pytest.raises(DataError, match="holds text"):
-        new(visits(tmp_path / "v.csv", "day,art,science,kind", ",x"), out=tmp_path / "c.toml", task="forecasting")
-
-
-def test_records_can_be_put_into_codes_where_that_is_asked_for(tmp_path: Path) -> None:
-    csv(tmp_path / "t.csv", houses())
-    made = new(tmp_path / "t.csv", out=tmp_path / "a.toml", task="autoencoding", target="town")
-    assert recipe(made)["task"] == {"name": "autoencoding", "codes": 1, "label": "town"}
-    assert any("task.anomaly" in text for text in made.unsure)
-    run = tw.train(made.recipe, SHORT, out=tmp_path / "run", quiet=True)
-    assert run.state == "finished"
-    with pytest.raises(DataError, match="did you mean 'town'"):
-        new(tmp_path / "t.csv", out=tmp_path / "b.toml", task="autoencoding", target="twon")
