@@ -168,6 +168,13 @@ def test_a_bad_record_is_told(options: dict[str, Any], changed: dict[str, Any], 
         prepared()
 
 
+def test_a_silent_recording_is_not_written_down() -> None:
+    task = tasks["speech_recognition"](bands=16)
+    task.processor.fit(utterances(8))
+    with pytest.raises(DataError, match="the recording is silent"):
+        encode_records([{"audio": (np.zeros(900, np.int16), RATE)}], task.processor)
+
+
 def test_characters_that_training_did_not_have_count_as_wrong() -> None:
     task = tasks["speech_recognition"](bands=16)
     task.processor.fit(utterances(8))

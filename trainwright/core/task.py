@@ -198,6 +198,10 @@ class Task(ABC, Generic[P]):
         """
         return self.predict(model, batch)
 
+    def exported(self, model: nn.Module, batch: Batch) -> Outputs:
+        """What a graph for other programs computes: what `predict` does, unless that searches or puts in order."""
+        return self.predict(model, batch)
+
     @abstractmethod
     def metrics(self) -> dict[str, Metric]:
         """The numbers of an evaluation, beside "loss"."""

@@ -93,6 +93,8 @@ class Speech(Processor):
         wave = self.recordings.wave(record)
         sample: dict[str, Tensor | bytes] = {"wave": self.recordings.encoded(wave)}
         if self.target is None or record.get(self.target) is None:
+            if not wave.any():
+                raise DataError("record", "the recording is silent: all its samples are 0", "record it again")
             return sample
         text = self._text(record, "record")
         if not wave.any():

@@ -154,6 +154,11 @@ class ObjectDetection(Task[Scenes]):
             "classes": pad(kind, (0, short)),
         }
 
+    def exported(self, model: nn.Module, batch: Batch) -> Outputs:
+        """``boxes`` (N, A, 4) in the pixels of the originals and ``scores`` (N, A, C) of every cell, none dropped."""
+        boxes, logits, _, _ = _cells(model, batch)
+        return {"boxes": returned(boxes, batch.inputs["place"]), "scores": logits.sigmoid()}
+
     def metrics(self) -> dict[str, Metric]:
         """Mean average precision at an overlap of 0.5, and over 0.50 to 0.95."""
 

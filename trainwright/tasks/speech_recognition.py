@@ -143,6 +143,11 @@ class SpeechRecognition(Task[Speech]):
         logits, lengths = model(**batch.inputs)
         return self._told(logits, lengths, self.beams)
 
+    def exported(self, model: nn.Module, batch: Batch) -> Outputs:
+        """``logs`` (N, U, V), log probabilities of the pieces in each frame, and the real frames ``lengths`` (N,)."""
+        logits, lengths = model(**batch.inputs)
+        return {"logs": _logs(logits), "lengths": lengths}
+
     def draft(self, model: nn.Module, batch: Batch) -> Outputs:
         """The text of the likeliest path."""
         logits, lengths = model(**batch.inputs)

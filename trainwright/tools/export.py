@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -132,7 +133,7 @@ def _written(run: Run, file: Path, records: list[Record]) -> tuple[dict[str, Any
     inputs = graph.inputs(rows)
     with torch.no_grad():
         expected = dict(zip(graph.outputs(inputs), graph(*inputs.values()), strict=True))
-    facts = _facts(run, predictor, inputs, expected)
+    facts = _facts(run, predictor, graph, inputs, expected)
     if file.suffix == ".onnx":
         write_onnx(graph, inputs, file, {"trainwright": json.dumps(facts, ensure_ascii=False)})
         got = onnx_answers(file, inputs)
@@ -142,8 +143,8 @@ def _written(run: Run, file: Path, records: list[Record]) -> tuple[dict[str, Any
         predictor.model.load_state_dict(load_file(file))
         with torch.no_grad():
             got = dict(zip(expected, graph(*inputs.values()), strict=True))
-    difference = max(float((got[k].double() - v.double()).abs().max()) for k, v in expected.items())
-    largest = max(float(v.abs().max()) for v in expected.values())
+    apart = [(float((got[k].double() - v.double()).abs().max()), float(v.abs().max())) for k, v in expected.items()]
+    difference, largest = max(apart, key=lambda pair: math.inf if pair[0] != pair[0] else pair[0] / max(pair[1], 1e-30))
     if not difference <= _AGREEMENT * max(largest, 1e-30):  # written so that NaN is refused too
         what = f"answers {len(records)} records otherwise than the run, by up to {difference:g} where outputs reach "
         raise UserError(file.name, f"{what}{largest:g}", "it was not kept; please report it")
@@ -152,13 +153,20 @@ def _written(run: Run, file: Path, records: list[Record]) -> tuple[dict[str, Any
 
 
 def _facts(
-    run: Run, predictor: Predictor, inputs: Mapping[str, torch.Tensor], outputs: Mapping[str, torch.Tensor]
+    run: Run,
+    predictor: Predictor,
+    graph: Graph,
+    inputs: Mapping[str, torch.Tensor],
+    outputs: Mapping[str, torch.Tensor],
 ) -> dict[str, Any]:
     """What a program must know: names, types and shapes, what was learned of the data, and the recipe."""
 
     def described(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         return {
-            name: {"dtype": str(t.dtype).removeprefix("torch."), "shape": ["batch", *t.shape[1:]]}
+            name: {
+                "dtype": str(t.dtype).removeprefix("torch."),
+                "shape": [graph.axes(t).get(i, n) for i, n in enumerate(t.shape)],
+            }
             for name, t in tensors.items()
         }
 

@@ -13,6 +13,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from trainwright.core.batch import Batch
 from trainwright.core.errors import UserError
 from trainwright.core.rows import Rows
 from trainwright.core.task import Task
@@ -20,7 +21,9 @@ from trainwright.core.task import Task
 
 @final
 class Graph(nn.Module):
-    """Encoded columns (N, …) to what the task predicts (N, …): normalization and softmax are inside.
+    """What is encoded (N, …) to what the task tells other programs (N, …): normalization and softmax are inside.
+
+    Columns are what goes in. Where samples differ in length, it is what a batch is made of: features, padded behind.
 
     Args:
         task: with its fitted processor.
@@ -32,13 +35,23 @@ class Graph(nn.Module):
         self.model = model.eval().cpu()
         self._task = task
         self._columns = {n: c for n, c in task.processor.columns().items() if not c.target}
-        if odd := [n for n, c in self._columns.items() if c.kind not in ("dense", "bytes")]:
-            what = f"takes '{odd[0]}', of which every sample has another length"
-            raise UserError("export", what, "only inputs of one shape can be exported so far")
+        if odd := [n for n, c in self._columns.items() if c.kind == "window"]:
+            what = f"takes '{odd[0]}', which is read as it comes"
+            raise UserError("export", what, "records of their own can be exported so far, streams and series cannot")
+        self.ragged = any(c.kind == "ragged" for c in self._columns.values())
+        self._names = list(self._columns)
 
     def inputs(self, rows: Rows) -> dict[str, Tensor]:
-        """The columns by name, in the order in which `forward` takes them."""
-        return {name: rows.dense(name) for name in self._columns}
+        """What goes in by name, in the order in which `forward` takes it."""
+        if not self.ragged:
+            return {name: rows.dense(name) for name in self._columns}
+        found = dict(self._task.processor.batch(rows, None).inputs)
+        self._names = list(found)
+        return found
+
+    def axes(self, tensor: Tensor) -> dict[int, str]:
+        """The axes of an input or an output whose length is free, and what they are."""
+        return {0: "batch", **({1: "length"} if self.ragged and tensor.ndim > 1 else {})}
 
     def outputs(self, inputs: Mapping[str, Tensor]) -> list[str]:
         """The names of what `forward` returns, in order."""
@@ -51,15 +64,18 @@ class Graph(nn.Module):
 
     def _predicted(self, columns: tuple[Tensor, ...]) -> dict[str, Tensor]:
         # The ids do not depend on the inputs, else the length of a batch would be written into the graph as a number.
-        rows = Rows(dict(zip(self._columns, columns, strict=True)), torch.arange(2))
-        batch = self._task.processor.batch(rows, None)
-        return dict(self._task.predict(self.model, batch))
+        given, ids = dict(zip(self._names, columns, strict=True)), torch.arange(2)
+        if self.ragged:
+            batch = Batch(given, {}, torch.tensor(1.0), ids, 2)
+        else:
+            batch = self._task.processor.batch(Rows(given, ids), None)
+        return dict(self._task.exported(self.model, batch))
 
 
 def write_onnx(graph: Graph, inputs: Mapping[str, Tensor], file: Path, metadata: Mapping[str, str]) -> None:
     """One ONNX file, weights and ``metadata`` inside, for any length of batch; `UserError` where it has no words."""
     names, results = list(inputs), graph.outputs(inputs)
-    batch = torch.export.Dim("batch")
+    free = {"batch": torch.export.Dim("batch"), "length": torch.export.Dim("length")}
     example = tuple(t[:2] if len(t) > 1 else torch.cat([t, t]) for t in inputs.values())  # of one, 1 would be fixed
     try:
         with _silence():
@@ -69,7 +85,9 @@ def write_onnx(graph: Graph, inputs: Mapping[str, Tensor], file: Path, metadata:
                 dynamo=True,
                 input_names=names,
                 output_names=results,
-                dynamic_shapes=(tuple({0: batch} for _ in names),),  # one tuple: forward takes *columns
+                dynamic_shapes=(  # one tuple: forward takes *columns
+                    tuple({i: free[word] for i, word in graph.axes(t).items()} for t in inputs.values()),
+                ),
                 verbose=False,
                 external_data=False,
             )

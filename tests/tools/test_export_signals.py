@@ -1,0 +1,64 @@
+"""Detectors and networks for sound answer in onnxruntime as they do in the run, whatever the length of a recording."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import trainwright as tw
+from tests import sounds
+from tests.shapes import scene, written_voc
+from trainwright.core.boxes import suppressed
+from trainwright.data.encode import encode_records
+
+onnxruntime = pytest.importorskip("onnxruntime")
+
+
+def exported(recipe: Mapping[str, Any], place: Path) -> tuple[tw.Run, Any, dict[str, Any]]:
+    """A run of two steps, a session with its exported file, and what stands beside it."""
+    short = {"budget": "2 steps", "device": "cpu", "pace": "plain", "batch_size": 8}
+    run = tw.train({**recipe, **short}, out=place / "run", quiet=True)
+    tw.export(run, place / "m.onnx")
+    return run, onnxruntime.InferenceSession(place / "m.onnx"), json.loads((place / "m.json").read_text())
+
+
+def test_a_detector_tells_boxes_in_the_pixels_of_the_original_and_their_scores(tmp_path: Path) -> None:
+    small = {"name": "fcos", "width": 4, "features": 8, "towers": 1}
+    data = {"source": "boxes", "path": str(written_voc(tmp_path / "shapes", 16)), "valid": 0.2, "test": 0.2}
+    run, session, about = exported({"task": {"name": "object_detection"}, "data": data, "model": small}, tmp_path)
+    assert about["outputs"]["scores"]["shape"] == ["batch", 64 + 16 + 4, 2]
+    wide = np.full((64, 128, 3), 110, np.uint8)
+    wide[:, 32:96] = scene(503)["image"]
+    task = run.predictor.task
+    rows = encode_records([{"image": wide}], task.processor)
+    boxes, scores = map(
+        torch.from_numpy,
+        session.run(["boxes", "scores"], {name: rows.dense(name).numpy() for name in ("image", "place")}),
+    )
+    assert float(boxes[..., 2].max()) > 64
+    best, at = scores.flatten(1).sort(dim=1, descending=True, stable=True)  # what docs/howto/export.md says to do
+    best, at = best[:, :300], at[:, :300]
+    kept = ~suppressed(boxes.gather(1, (at // 2)[..., None].expand(-1, -1, 4)), at % 2, 0.5)
+    told = run.predictor.task.predict(run.predictor.model, task.processor.batch(rows, None))
+    first = best[kept][: task.most]
+    torch.testing.assert_close(told["scores"][0, : len(first)], first, atol=1e-5, rtol=1e-4)
+
+
+def test_a_classifier_of_recordings_takes_features_of_any_length(tmp_path: Path) -> None:
+    data = {"source": "audio", "path": str(sounds.folders(tmp_path / "calls", 12)), "valid": 0.25, "test": 0.25}
+    model = {"name": "audio_cnn", "filters": [4, 4]}
+    task = {"name": "audio_classification", "bands": 16}
+    run, session, about = exported({"task": task, "data": data, "model": model}, tmp_path)
+    assert about["inputs"]["frames"]["shape"] == ["batch", "length", 16]
+    for records in (sounds.calls(5), sounds.calls(1)):
+        heard = [{"audio": r["audio"]} for r in records]
+        inputs = run.predictor.task.processor.batch(encode_records(heard, run.predictor.task.processor), None).inputs
+        found = session.run(["probabilities"], {name: t.numpy() for name, t in inputs.items()})[0]
+        wanted = [list(answer["probabilities"].values()) for answer in run.predict(heard)]
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
