@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import models
+from trainwright.models.cells import both_ways
 from trainwright.models.hearing import RealNorm
 
 SPOKEN: list[tuple[str, dict[str, Any]]] = [
@@ -84,3 +86,20 @@ def test_batch_norm_is_of_the_real_frames_alone() -> None:
 def test_an_even_kernel_is_refused() -> None:
     with pytest.raises(UserError, match=r"model\.kernel"):
         built("conformer", {"kernel": 4})
+
+
+@pytest.mark.parametrize("cell", [nn.GRU, nn.LSTM])
+def test_a_layer_in_both_directions_is_that_of_packed_sequences(cell: type[nn.GRU] | type[nn.LSTM]) -> None:
+    torch.manual_seed(0)
+    layer = cell(3, 4, batch_first=True, bidirectional=True).double()
+    x, lengths = torch.randn(3, 7, 3).double(), torch.tensor([2, 7, 4])
+
+    def learned(said: Tensor) -> list[Tensor]:
+        return list(torch.autograd.grad(said.square().sum(), list(layer.parameters())))
+
+    packed = layer(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))[0]
+    wanted = pad_packed_sequence(packed, batch_first=True, total_length=7)[0]
+    said = both_ways(layer, x, lengths)
+    torch.testing.assert_close(said, wanted)
+    for mine, theirs in zip(learned(said), learned(wanted), strict=True):
+        torch.testing.assert_close(mine, theirs)

@@ -10,12 +10,11 @@ from typing import Annotated, Literal, final
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from trainwright.core.kinds import models
 from trainwright.core.model import FrameModel
 from trainwright.models.activations import dense
-from trainwright.models.cells import begin
+from trainwright.models.cells import begin, both_ways
 from trainwright.models.dropout import Dropout
 from trainwright.models.hearing import Shortened, shorter
 
@@ -75,9 +74,7 @@ class ConvRNN(nn.Module):
         x, lengths = self.shortened(frames, lengths)
         for norm, cells in zip(self.norms, self.cells, strict=False):
             whole = norm(x).to(next(cells.parameters()).dtype)
-            packed = pack_padded_sequence(whole, lengths.cpu(), batch_first=True, enforce_sorted=False)
             with torch.autocast(x.device.type, enabled=False):  # torch's cells have no half precision on every device
-                told, _ = cells(packed)
-            read, _ = pad_packed_sequence(told, batch_first=True, total_length=x.shape[1])
+                read = both_ways(cells, whole, lengths)  # type: ignore[arg-type]
             x = x + self.dropout(read)
         return self.head(self.norms[-1](x)), lengths

@@ -144,9 +144,9 @@ class SpeechRecognition(Task[Speech]):
         return self._told(logits, lengths, self.beams)
 
     def exported(self, model: nn.Module, batch: Batch) -> Outputs:
-        """``logs`` (N, U, V), log probabilities of the pieces in each frame, and the real frames ``lengths`` (N,)."""
+        """``logs`` (N, U, V), log probabilities of the pieces in each frame, of which ``real`` (N,) are no padding."""
         logits, lengths = model(**batch.inputs)
-        return {"logs": _logs(logits), "lengths": lengths}
+        return {"logs": _logs(logits), "real": lengths}
 
     def draft(self, model: nn.Module, batch: Batch) -> Outputs:
         """The text of the likeliest path."""

@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
@@ -161,11 +161,13 @@ def _facts(
 ) -> dict[str, Any]:
     """What a program must know: names, types and shapes, what was learned of the data, and the recipe."""
 
-    def described(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    def described(
+        tensors: Mapping[str, torch.Tensor], axes: Callable[[torch.Tensor], dict[int, str]]
+    ) -> dict[str, Any]:
         return {
             name: {
                 "dtype": str(t.dtype).removeprefix("torch."),
-                "shape": [graph.axes(t).get(i, n) for i, n in enumerate(t.shape)],
+                "shape": [axes(t).get(i, n) for i, n in enumerate(t.shape)],
             }
             for name, t in tensors.items()
         }
@@ -176,8 +178,8 @@ def _facts(
         "format": 1,
         "run": run.path.name,
         "task": run.config["task"]["name"],
-        "inputs": described(inputs),
-        "outputs": described(outputs),
+        "inputs": described(inputs, graph.axes),
+        "outputs": described(outputs, graph.told_axes),
         **({"labels": labels} if labels is not None else {}),
         "preprocessing": {k: v for k, v in learned.items() if k != "labels"},
         "recipe": run.config,

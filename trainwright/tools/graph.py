@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from trainwright.core.batch import Batch
 from trainwright.core.errors import UserError
 from trainwright.core.rows import Rows
 from trainwright.core.task import Task
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of terminals, in the exporter's messages
 
 
 @final
@@ -50,8 +53,12 @@ class Graph(nn.Module):
         return found
 
     def axes(self, tensor: Tensor) -> dict[int, str]:
-        """The axes of an input or an output whose length is free, and what they are."""
+        """The axes of an input whose length is free, and what they are."""
         return {0: "batch", **({1: "length"} if self.ragged and tensor.ndim > 1 else {})}
+
+    def told_axes(self, tensor: Tensor) -> dict[int, str]:
+        """The same of an output: what has a vector for each frame is as long as follows from the input."""
+        return {0: "batch", **({1: "frames"} if self.ragged and tensor.ndim > 2 else {})}
 
     def outputs(self, inputs: Mapping[str, Tensor]) -> list[str]:
         """The names of what `forward` returns, in order."""
@@ -95,7 +102,8 @@ def write_onnx(graph: Graph, inputs: Mapping[str, Tensor], file: Path, metadata:
             program.model.metadata_props.update(metadata)
             program.save(str(file), external_data=False)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        lines = [_COLOURS.sub("", line).partition(" This is step")[0].strip() for line in str(error).splitlines()]
+        reason = next((line for line in lines if line), type(error).__name__)
         raise UserError(
             file.name, f"the model cannot be written as ONNX ({reason})", "export it as .safetensors instead"
         ) from error
@@ -106,8 +114,12 @@ def onnx_answers(file: Path, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = 4  # what goes wrong is an exception too
+    try:
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # it has a class of its own for each trouble
+        what = f"onnxruntime cannot load what was written ({str(error)[:200]})"
+        raise UserError(file.name, what, "export it as .safetensors instead") from error
     names = [output.name for output in session.get_outputs()]
 
     def run(n: int | None) -> list[Tensor]:
