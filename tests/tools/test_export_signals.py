@@ -43,7 +43,8 @@ def test_a_detector_tells_boxes_in_the_pixels_of_the_original_and_their_scores(t
     )
     assert 64 < float(boxes[..., 2].max()) <= 128
     assert float(boxes[..., 3].max()) <= 64
-    told = task.predict(run.predictor.model, task.processor.batch(rows, None))
+    with torch.no_grad():
+        told = task.predict(run.predictor.model, task.processor.batch(rows, None))
     answer = returned(told["boxes"][:, :1], rows.dense("place"))
     assert float(scores.max()) == pytest.approx(float(told["scores"].max()), abs=1e-5)
     best = boxes[0, int(scores[0].amax(1).argmax())]
