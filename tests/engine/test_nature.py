@@ -105,3 +105,13 @@ def test_shapes_that_spread_over_each_other_are_named() -> None:
         found = facts_of(lambda o: F.mse_loss(o, t), torch.randn(N, 1), t, 1.0)
     assert found.broadcast == "(200, 1) and (200,) became (200, 200)"
     assert not facts_of(lambda o: F.mse_loss(o, t), torch.randn(N), t, 1.0).broadcast
+
+
+def test_minus_a_known_loss_is_known_as_that_and_has_no_lowest_value() -> None:
+    labels, output = targets()["labels"], torch.randn(N, 4)
+    told = facts_of(lambda o: -F.cross_entropy(o, labels), output, labels, -1.4)
+    assert told.minus
+    assert told.name == "cross_entropy"
+    assert math.isnan(told.guess)
+    assert not facts_of(lambda o: F.cross_entropy(o, labels), output, labels, 1.4).minus
+    assert recognized(lambda o: o.sum() * 0 + 3.0, output, labels) is None

@@ -7,13 +7,24 @@ from dataclasses import replace
 
 import pytest
 
-from trainwright.core.events import Examined, Found, Probed, RunEnded, RunStarted, StepDone, StepSkipped, dump, load
-from trainwright.core.facts import Facts, LayerFacts, LossFacts, OptimizerFacts, Output, Values
+from trainwright.core.events import (
+    Event,
+    Examined,
+    Found,
+    Probed,
+    RunEnded,
+    RunStarted,
+    StepDone,
+    StepSkipped,
+    dump,
+    load,
+)
+from trainwright.core.facts import Facts, LayerFacts, LossFacts, OptimizerFacts, Output, Target, Values
 from trainwright.core.finding import Finding
 from trainwright.core.kinds import rules
 from trainwright.rules.diagnosis import Diagnosis, all_rules, diagnosed, verdict
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import failing, standing, window
+from trainwright.rules.reading import by_heart, failing, standing, window
 from trainwright.rules.upstream import ALL
 
 NAMES = [name for name in rules.names() if rules[name].__module__.startswith("trainwright.")]
@@ -152,3 +163,66 @@ def test_a_trouble_that_went_away_spoils_no_verdict() -> None:
     for event in (*later, Probed(600, {}), RunEnded(600, "finished", "", 1.0)):
         diagnosis.take(event)
     assert diagnosis.verdict == "HEALTHY"
+
+
+def burst(facts: Facts, losses: list[float], steps: int = 4) -> list[tuple[int, Finding]]:
+    """What is said of a training whose loss overflows behind these losses."""
+    events: list[Event] = [RunStarted(1, 0, 300, 10, ""), Examined(0, facts)]
+    for i, loss in enumerate(losses, 1):
+        events.append(StepDone(i, 0, i, (loss,), (1.0,), 30.0, 0.01, 0.0))
+    after = range(len(losses) + 1, len(losses) + 1 + steps)
+    events += [StepSkipped(step, "the loss was NaN", math.nan, math.nan, 8, (1, 2)) for step in after]
+    return diagnosed(events)
+
+
+def test_losses_that_grow_until_they_overflow_are_the_rate_s_fault() -> None:
+    facts = Facts(loss=LossFacts("mse", "numbers", 1.0, 1.0))
+    grown = [f.what for _, f in burst(facts, [1.0, 30.0, 9e8])]
+    assert any("the learning rate of 30 is too high" in what for what in grown)
+    sudden = [f.what for _, f in burst(facts, [1.0, 0.8, 0.7])]  # a logarithm of 0
+    assert sudden
+    assert not any("learning rate" in what for what in sudden)
+
+
+def test_an_overflow_by_inputs_or_targets_of_a_large_scale_names_these() -> None:
+    wide = Facts(
+        inputs={"x": Values((2,), low=0.0, high=1e6)},
+        layers=(LayerFacts("a", "linear", 10, deviation=1e5),),
+        loss=LossFacts("mse", "numbers", 1.0, 1.0),
+    )
+    prices = Target(Values((1,), rows=100, mean=3e5, deviation=2e4), "numbers")
+    far = Facts(target=prices, loss=LossFacts("mse", "numbers", 9e10, 4e8))
+    for facts, rule in ((wide, "inputs_not_scaled"), (far, "target_not_scaled")):
+        assert (rule, "error") in [(f.rule, f.severity) for _, f in burst(facts, [1.0, 30.0, 9e8])]
+        assert rule not in [f.rule for _, f in burst(facts, [1.0, 30.0, 9e8], steps=2) if f.severity == "error"]
+
+
+def test_what_is_known_by_heart_and_never_holds_for_others_is_no_signal() -> None:
+    falling = [1.0 - 0.003 * i for i in range(300)]
+    never = {100 * i: {"loss": 1.0 + 0.1 * i} for i in (1, 2, 3)}
+    facts = Facts(loss=LossFacts("mse", "numbers", 1.0, 1.0), signal=0.01, signal_error=0.05)
+    found = all_rules()["no_signal"].check(patient(facts, falling, evals=never, over=True))
+    assert isinstance(found, Finding)
+    assert "by heart" in found.what
+    assert by_heart(patient(facts, falling, evals=never)) is None  # it may come yet
+    assert by_heart(patient(facts, falling, evals={**never, 150: {"loss": 0.9}}, over=True)) is None
+    assert all_rules()["no_signal"].check(patient(replace(facts, signal=0.6), falling, evals=never, over=True)) is None
+
+
+def test_a_gradient_that_is_clipped_to_nothing_is_said_to_be() -> None:
+    facts = Facts(loss=LossFacts("mse", "numbers", 2.0, 1.0), clip=1e-6)
+    found = all_rules()["rate_too_low"].check(
+        patient(facts, [2.0] * 300, probes={300: {"a": {"update": 1e-9}}}, over=True)
+    )
+    assert isinstance(found, Finding)
+    assert found.where == "clip"
+    usual = patient(replace(facts, clip=1.0), [2.0] * 300, probes={300: {"a": {"update": 1e-9}}}, over=True)
+    found = all_rules()["rate_too_low"].check(usual)
+    assert isinstance(found, Finding)
+    assert found.where == "optimizer.lr"
+
+
+def test_minus_a_loss_is_said_to_be_that() -> None:
+    found = all_rules()["loss_misfits_target"].check(patient(Facts(loss=LossFacts("cross_entropy", minus=True))))
+    assert isinstance(found, Finding)
+    assert "minus the cross_entropy" in found.what

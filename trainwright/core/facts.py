@@ -73,6 +73,7 @@ class LossFacts:
     deaf: float = 0.0  # share of samples for which it does not answer to a change of the output
     reach: tuple[float, float] = (-math.inf, math.inf)  # outputs beyond do not change it
     broadcast: str = ""  # "(32, 1) and (32,) became (32, 32)"
+    minus: bool = False  # it is minus the loss of that name
 
 
 @with_config(_numbers)
@@ -131,6 +132,7 @@ class Facts:
     signal_error: float = math.nan
     batch_size: int = 0
     micro_batch: int = 0
+    clip: float = math.inf  # largest norm of the gradient
     steps: int = 0  # of the whole budget
     per_epoch: int = 0
     samples: int = 0  # training

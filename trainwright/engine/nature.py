@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -24,10 +24,13 @@ class Known:
     name: str
     wants: Wants
     value: Callable[[Tensor, Tensor], Tensor]  # (output, target) -> any multiple of the mean loss
+    minus: bool = False  # the loss is this times a number below 0
 
 
 def recognized(loss: Measure, output: Tensor, target: Tensor) -> Known | None:
     """Which known loss this is, up to a constant factor: by its value for a few random outputs within (0, 1).
+
+    One that is minus a known loss is said to be that only where it is no known one itself.
 
     Args:
         loss: of outputs, against these targets.
@@ -42,12 +45,15 @@ def recognized(loss: Measure, output: Tensor, target: Tensor) -> Known | None:
             values = torch.stack([loss(o).double().reshape(()) for o in tries]).cpu()
     except Exception:  # it may refuse such outputs; then it is not known
         return None
+    minus: Known | None = None
     for known in _fitting(output, target):
         with torch.no_grad():
             theirs = torch.stack([known.value(o.double(), target).double().reshape(()) for o in tries]).cpu()
         if _proportional(values, theirs):
             return known
-    return None
+        if minus is None and _proportional(-values, theirs):
+            minus = replace(known, minus=True)
+    return minus
 
 
 def _proportional(a: Tensor, b: Tensor) -> bool:
@@ -205,6 +211,8 @@ def facts_of(
     if target is None:
         return LossFacts(name=name, start=start, deaf=deaf_of(loss, output))
     known = recognized(loss, output, target)
+    if known is not None and known.minus:  # it has no lowest value
+        return LossFacts(name=known.name, start=start, deaf=deaf_of(loss, output), minus=True)
     wants: Wants = known.wants if known else ""
     targets, many = (target, loss) if wide is None else wide
     return LossFacts(

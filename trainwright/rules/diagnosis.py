@@ -22,7 +22,7 @@ from trainwright.core.events import (
 )
 from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
-from trainwright.rules.reading import failing
+from trainwright.rules.reading import by_heart, failing
 
 _RANK = {"note": 0, "warning": 1, "error": 2}
 _WHEN = (Examined, Probed, StepSkipped, EvalDone, RunEnded)
@@ -65,11 +65,12 @@ class Diagnosis:
         return self._asked(isinstance(event, RunEnded) and event.outcome in ("finished", "stopped", "failed"))
 
     def puzzled(self, over: bool = False) -> bool:
-        """Whether nothing is learned, and it is not known yet whether there is anything to learn."""
+        """Whether nothing is learned that holds, and it is not known yet whether there is anything to learn."""
         examined = self.view.examined
         if examined is None or self.asked_for_signal or not math.isnan(examined.facts.signal):
             return False
-        self.asked_for_signal = failing(Evidence(self.view, examined.facts, over)) is not None
+        evidence = Evidence(self.view, examined.facts, over)
+        self.asked_for_signal = failing(evidence) is not None or by_heart(evidence) is not None
         return self.asked_for_signal
 
     def ending(self) -> list[Finding]:

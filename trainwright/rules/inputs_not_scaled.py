@@ -6,7 +6,7 @@ from trainwright.core.facts import Facts, LayerFacts, LossFacts, Values
 from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import HEAVY, failing, gravity, number
+from trainwright.rules.reading import HEAVY, blown, failing, gravity, number
 from trainwright.rules.remedies import scaled_inputs
 
 _RATIO, _LARGE, _BEFORE = 100.0, 50.0, 10.0
@@ -30,7 +30,8 @@ def check(evidence: Evidence) -> Finding | None:
     large = max(abs(values.low), abs(values.high))
     if not (ratio > _RATIO or large > _LARGE):
         return None
-    bad, before = failing(evidence), layers[0].deviation
+    burst = blown(evidence) if layers[0].deviation > _BEFORE else None
+    bad, before = failing(evidence) or burst, layers[0].deviation
     if bad is None and before <= _BEFORE:
         return None
     what = (
@@ -40,8 +41,8 @@ def check(evidence: Evidence) -> Finding | None:
     )
     return Finding(
         rule="inputs_not_scaled",
-        severity=gravity(evidence) if bad else "note",
-        what=what + (", and nothing is learned" if bad else ""),
+        severity="error" if burst else gravity(evidence) if bad else "note",
+        what=what + (", and the loss overflows" if burst else ", and nothing is learned" if bad else ""),
         where=name,
         evidence={
             "lowest": values.low,
@@ -66,7 +67,8 @@ def inputs_not_scaled() -> Rule:
     """Columns a hundred times as wide as others, or numbers beyond 50.
 
     Measured on up to 4,096 training samples before the first step, where the first layer multiplies them by weights.
-    A note where that layer gives numbers of a deviation above 10, a warning where nothing is learned.
+    A note where that layer gives numbers of a deviation above 10, a warning where nothing is learned, an error where
+    steps are then not finite.
     """
     facts = Facts(
         inputs={"x": Values((2,), low=0.0, high=255.0)},

@@ -15,6 +15,13 @@ _FEW = 20  # different whole numbers that are rather classes
 def check(evidence: Evidence) -> Finding | None:
     """By what the targets are and what the loss computes."""
     target, loss, output = evidence.facts.target, evidence.facts.loss, evidence.facts.output
+    if loss.minus:
+        return _finding(
+            "error",
+            f"the loss is minus the {loss.name}: the optimizer makes it smaller, and so the {loss.name} larger",
+            "It falls without end, and the answers become wrong as surely as they can.",
+            Edit("leave out the minus, or the factor below 0"),
+        )
     several = target.coding == "several" and target.values.shape == output.values.shape and target.classes > 1
     if several and (loss.name == "cross_entropy" or (output.last == "softmax" and loss.name)):
         return _finding(
@@ -56,9 +63,10 @@ def _finding(severity: str, what: str, why: str, fix: Edit) -> Finding:
 
 @rules.add("loss_misfits_target")
 def loss_misfits_target() -> Rule:
-    """The loss is for another kind of target: classes that compete though they may go together, distances for classes.
+    """The loss is for another kind of target, or for another direction.
 
-    By the values of the targets, and by what the loss computes.
+    Classes that compete though they may go together, distances for classes, or minus a loss of the textbooks. By the
+    values of the targets, and by what the loss computes.
     """
     three = Output(Values((3,)), "softmax")
     return Rule(

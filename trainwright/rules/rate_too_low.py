@@ -9,12 +9,24 @@ from trainwright.core.facts import Facts, LossFacts
 from trainwright.core.finding import Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import everywhere, gravity, number, percent, probes, rate_of, standing
+from trainwright.rules.reading import (
+    Standing,
+    everywhere,
+    gravity,
+    norms,
+    number,
+    percent,
+    probes,
+    rate_of,
+    rounded,
+    standing,
+)
 from trainwright.rules.remedies import other_rates
 from trainwright.rules.upstream import BEFORE_SLOW
 
 _UPDATE = 1e-4  # of a weight, each step
 _SLOW = 0.25  # of the way from the start to guessing
+_LEFT = 1000.0  # times what clipping leaves of the median gradient
 
 
 def check(evidence: Evidence) -> Finding | None:
@@ -38,12 +50,16 @@ def check(evidence: Evidence) -> Finding | None:
     if not (slow or still):
         return None
     rate = rate_of(evidence)
+    cut = _cut(evidence)
+    if cut:
+        return _clipped(evidence, now, cut)
     moved = f" (each step moves the weights by {percent(move)} of their size)" if moves else ""
     return Finding(
         rule="rate_too_low",
         severity=gravity(evidence),
         what=f"after {now.steps:,} steps the loss is {number(now.loss)}, and guessing reaches {number(now.guess)}; it "
-        f"{'still falls, but too slowly' if slow else 'hardly moves'}{moved}",
+        f"{'still falls, but too slowly' if slow else 'hardly moves'}{moved}: the learning rate of {number(rate)} is "
+        "too low, or the budget too small",
         where="optimizer.lr",
         evidence={"learning rate": rate, "update, relative": move, "window before": now.before, **now.numbers},
         why="The way is right and the steps are too short for the budget.",
@@ -54,12 +70,34 @@ def check(evidence: Evidence) -> Finding | None:
     )
 
 
+def _cut(evidence: Evidence) -> float:
+    """The median norm of the gradient before it is clipped, where next to nothing is left of it; else 0."""
+    seen = norms(evidence)
+    usual = median(seen) if len(seen) else 0.0
+    return usual if usual > _LEFT * evidence.facts.clip else 0.0
+
+
+def _clipped(evidence: Evidence, now: Standing, usual: float) -> Finding:
+    clip = evidence.facts.clip
+    return Finding(
+        rule="rate_too_low",
+        severity=gravity(evidence),
+        what=f"the gradient is clipped to a norm of {number(clip)}, and half of the time it is above {number(usual)}: "
+        f"what is left of it moves nothing, and after {now.steps:,} steps the loss is {number(now.loss)}",
+        where="clip",
+        evidence={"clip": clip, "median norm": usual, "learning rate": rate_of(evidence), **now.numbers},
+        why="Clipping is meant for the few steps whose gradient is unusually large. Where it cuts every step, its norm "
+        "is the learning rate.",
+        fixes=(Patch({"clip": rounded(usual)}), Patch({"clip": "none"})),
+    )
+
+
 @rules.add("rate_too_low")
 def rate_too_low() -> Rule:
     """The learning rate is too low, or the budget too small.
 
     No better than guessing, and the loss still falls beyond its noise, or the median step moves weights by less than
-    0.01 % of their size.
+    0.01 % of their size. Where clipping leaves less than a thousandth of the median gradient, that is said.
     """
     facts = Facts(loss=LossFacts("mse", "numbers", 100.0, 1.0), steps=300)
     return Rule(

@@ -20,6 +20,8 @@ LEAST_STEPS = 20  # of which anything is said at the end of a training
 EARLY = 200  # steps, and one epoch, before which nothing is said while it goes on
 _PART = 0.3  # of the budget, likewise: many a network stands on a plateau before it learns
 _WINDOW = 50  # steps
+_LEARNED, _EVALS = 0.8, 3  # of the loss of guessing; evaluations of which something is said
+_IN_A_ROW = 3  # steps that were not finite
 _LONGEST = 2000
 # kinds of layers: with matrices or kernels, silent below 0, flat at their ends
 HEAVY = {"linear", "bilinear", "conv1d", "conv2d", "conv3d", "rnn", "lstm", "gru", "multiheadattention", "dense"}
@@ -153,3 +155,31 @@ def number(x: float) -> str:
 def percent(share: float) -> str:
     """``38 %``."""
     return f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else f"{100 * share:.2g} %"
+
+
+def by_heart(evidence: Evidence) -> Standing | None:
+    """Where the loss is, if the training samples are learned and no evaluation was better than guessing; else None.
+
+    Only at the end. It may be chance of a small validation part, or another kind of samples: it is a symptom.
+    """
+    now = standing(evidence)
+    if now is None or not evidence.over or not now.loss < _LEARNED * now.guess:
+        return None
+    seen = [e.metrics.get("loss", math.nan) for e in evidence.view.evals if e.part == "valid"]
+    return now if len(seen) >= _EVALS and all(loss > NO_BETTER * now.guess for loss in seen) else None
+
+
+def blown(evidence: Evidence) -> Standing | None:
+    """Where the loss was before it overflowed, if the latest steps were not finite; else None.
+
+    Three in a row: one batch may have been at fault, and half precision skips some at its beginning. In a loop of
+    somebody's own they are taken, and one is enough: all weights are NaN from then on.
+    """
+    latest = [e.step for e in evidence.view.skipped[-_IN_A_ROW:]]
+    skipped = len(latest) == _IN_A_ROW and latest[-1] - latest[0] < _IN_A_ROW and latest[-1] >= evidence.view.step
+    last = next(reversed(evidence.view.losses.values()), 0.0)
+    if not (skipped or (not evidence.view.skipped and not math.isfinite(last))):
+        return None
+    losses, facts = curve(evidence), evidence.facts.loss
+    before = float(losses[-1]) if len(losses) else math.nan
+    return Standing(len(losses), math.inf, 0.0, before, facts.guess, facts.start, False)

@@ -6,7 +6,7 @@ from trainwright.core.facts import Facts, LossFacts, Target, Values
 from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import failing, gravity, number
+from trainwright.rules.reading import blown, failing, gravity, number
 from trainwright.rules.remedies import scaled_targets
 
 _SMALL, _WIDE, _FAR = 0.01, 100.0, 10.0
@@ -21,7 +21,8 @@ def check(evidence: Evidence) -> Finding | None:
     far = abs(values.mean) > _FAR * values.deviation
     if not (far or not _SMALL < values.deviation < _WIDE):
         return None
-    bad = failing(evidence)
+    burst = blown(evidence) if max(abs(values.mean), values.deviation) > _WIDE else None
+    bad = failing(evidence) or burst
     if bad is None:
         return None
     what = (
@@ -31,8 +32,10 @@ def check(evidence: Evidence) -> Finding | None:
     )
     return Finding(
         rule="target_not_scaled",
-        severity=gravity(evidence),
-        what=f"{what}, and after {bad.steps:,} steps the network does no better than their mean",
+        severity="error" if burst else gravity(evidence),
+        what=f"{what}, and the loss overflows"
+        if burst
+        else f"{what}, and after {bad.steps:,} steps the network does no better than their mean",
         where="the targets",
         evidence={"mean": values.mean, "deviation": values.deviation, **bad.numbers},
         why="A new network says numbers near 0. With steps of the usual size it takes very long to reach others, and "
@@ -43,7 +46,10 @@ def check(evidence: Evidence) -> Finding | None:
 
 @rules.add("target_not_scaled")
 def target_not_scaled() -> Rule:
-    """Targets with a deviation outside 0.01 to 100, or more than ten deviations from 0, where nothing is learned."""
+    """Targets with a deviation outside 0.01 to 100, or more than ten deviations from 0.
+
+    Where nothing is learned, or where they are large and steps are not finite.
+    """
     values = Values((1,), rows=100, mean=4e5, deviation=3e5)
     loss = LossFacts("mse", "numbers", 2.0, 1.0)
     return Rule(
