@@ -46,6 +46,12 @@ def test_a_training_that_learns_is_healthy_and_examined_and_probed(tmp_path: Pat
     assert facts.loss.guess == pytest.approx(-(share * np.log(share) + (1 - share) * np.log(1 - share)), rel=0.05)
     assert view.probed[-1].step == view.step
     assert view.probed[-1].statistics["0"]["gradient"] > 0
+    took = run.manifest["attempts"][-1]["doctor"]
+    assert took == view.ended.doctor
+    assert took["probes"] == len(view.probed)
+    assert 0 < took["share"] < 1
+    assert took["seconds"] > 0
+    assert took["before"] > 0
 
 
 def test_the_doctor_changes_no_bit(tmp_path: Path) -> None:
@@ -55,6 +61,7 @@ def test_the_doctor_changes_no_bit(tmp_path: Path) -> None:
         run = fit(model, tmp_path / mode, doctor=mode, batch_size=32)
         weights.append(({k: v.clone() for k, v in model.state_dict().items()}, run.view.losses))
         assert (run.view.examined is None) == (mode == "off")
+        assert ("doctor" in run.manifest["attempts"][-1]) == (mode == "advise")
     assert weights[0][1] == weights[1][1]
     assert all(torch.equal(weights[0][0][k], weights[1][0][k]) for k in weights[0][0])
 

@@ -193,6 +193,7 @@ class RunEnded:
     differences: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)  # to each baseline
     skipped: Mapping[str, str] = field(default_factory=dict)  # baselines that were not fitted, and why
     verdict: str = ""  # of the doctor: "HEALTHY" | "REPAIRED" | "SUSPECT" | "FAILED"; "" where nobody asked it
+    doctor: Mapping[str, float] = field(default_factory=dict)  # "share" of the time, "seconds", "probes", "before" 1
 
 
 Event: TypeAlias = (

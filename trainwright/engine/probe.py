@@ -40,6 +40,7 @@ class Pace:
     clocked: bool = True
     clock: Callable[[], float] = time.perf_counter
     spent: float = 0.0  # seconds, of this attempt
+    probes: int = 0  # that were taken
     latest: float = 0.0  # seconds that the last probe took
     began: float = -1.0
 
@@ -60,11 +61,22 @@ class Pace:
         """What a probe took."""
         self.latest = seconds
         self.spent += seconds
+        self.probes += 1
 
     def judged(self, seconds: float) -> None:
         """What the rules took that read it."""
         self.latest += seconds
         self.spent += seconds
+
+    def besides(self, seconds: float) -> None:
+        """What the rules took that read something else, between two steps."""
+        self.spent += seconds if self.began >= 0 else 0.0
+
+    @property
+    def share(self) -> float:
+        """Of the time since the first step, evaluations and checkpoints included, without its own; 0 before."""
+        trained = self.clock() - self.began - self.spent if self.began >= 0 else 0.0
+        return self.spent / trained if trained > 0 else 0.0
 
 
 class Probe:

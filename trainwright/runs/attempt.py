@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -135,12 +135,22 @@ def attempt(a: Attempt) -> RunEnded:
         )
         home.watch(story.tell, pieces.state.counters.step)
         saving.settle(story.tell, home.rescue)
+        if doctor is not None and runtime.first:
+            _write_account(a.folder, doctor.account())
         if stop:
             recovery.keep()
         story.outcome, story.reason = (stop.outcome, stop.reason) if stop else ("finished", "the budget is spent")
         if story.outcome not in ("interrupted", "healing"):
             _score(a, story, interruption)
     return story.ended()
+
+
+def _write_account(folder: Path, took: Mapping[str, float]) -> None:
+    """What the doctor took of the attempt, beside what the manifest tells of it; a full disk is no reason to end."""
+    with suppress(OSError, CheckpointError):
+        told = read_manifest(folder)
+        told["attempts"][-1]["doctor"] = dict(took)
+        write_json(told, folder / MANIFEST)
 
 
 def _score(a: Attempt, story: _Story, interruption: Interruption) -> None:

@@ -261,6 +261,10 @@ class _Scene:
                 self.out.line(f"\ninterrupted after {reached} ({by}); everything is saved", "warning")
             case _:
                 self._broken_off(event.outcome, reached)
+        if event.doctor.get("probes"):
+            share, seconds, probes = (event.doctor[name] for name in ("share", "seconds", "probes"))
+            took = f"{100 * share:.2g} % of the training, {duration(seconds)} for {probes:.0f} looks"
+            field(self.out, "doctor", f"{took}; {duration(event.doctor['before'])} before it")
 
     def _broken_off(self, outcome: str, reached: str) -> None:
         """Nothing was saved at this step, and nobody will call `end`: say what there is."""

@@ -62,14 +62,17 @@ class Doctor:
         self._probe: Probe | None = None
         self._armed = False
         self._lost = False  # its rules failed
+        self._before = 0.0  # seconds that the examination took
+        self._account: dict[str, float] = {}
         self._unsaid: list[Finding] = []  # its own troubles, until there is somebody to tell
 
     def examined(self) -> Examined:
         """What it finds before the first step of the attempt."""
-        state, runtime = self.pieces.state, self.pieces.runtime
+        state, runtime, began = self.pieces.state, self.pieces.runtime, time.perf_counter()
         facts = self._known()
         if runtime.first and runtime.ranks.mode != "fsdp":
             facts = self._examined(facts)
+        self._before = round(time.perf_counter() - began, 3)
         return Examined(state.counters.step, facts)
 
     def _examined(self, known: Facts) -> Facts:
@@ -126,9 +129,17 @@ class Doctor:
                     self._wish = Stop(f"the doctor tries what helps against {finding.rule}", "healing")
             if not isinstance(event, RunEnded):
                 return wish or self._wish
+            event = replace(event, doctor=self.account())
             return tell(event if paused else replace(event, verdict=diagnosis.verdict))
 
         return told
+
+    def account(self) -> dict[str, float]:
+        """What it took of the attempt until this is first asked, at the end of the training."""
+        if not self._account:
+            took = {"share": self.pace.share, "seconds": self.pace.spent, "probes": float(self.pace.probes)}
+            self._account = {**{name: float(f"{value:.3g}") for name, value in took.items()}, "before": self._before}
+        return self._account
 
     def _second_look(self, diagnosis: Diagnosis, over: bool) -> Examined | None:
         """Whether there is anything to learn, once nothing is learned."""
@@ -160,8 +171,8 @@ class Doctor:
             self._gives_up(error, "could not judge what it saw")
             return []
         finally:
-            if isinstance(event, Probed):
-                self.pace.judged(time.perf_counter() - began)
+            took = time.perf_counter() - began
+            self.pace.judged(took) if isinstance(event, Probed) else self.pace.besides(took)
 
     def _gives_up(self, error: Exception, what: str) -> None:
         self._probe = None
@@ -181,6 +192,7 @@ class Doctor:
             loss=LossFacts(name=name),
             batch_size=int(size or 0),
             micro_batch=0 if config.micro_batch == "all" else config.micro_batch,
+            clip=math.inf if config.clip == "none" else config.clip,
             steps=self.steps,
             per_epoch=pieces.per_epoch,
             samples=int(whole or 0),
