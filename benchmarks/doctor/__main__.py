@@ -8,6 +8,7 @@ script/bench doctor peers --seeds 3 --json OUT        # what the rules of other 
 script/bench doctor controls --seeds 5 --json OUT     # another seed, a blind repair, random search on buggy programs
 script/bench doctor fit --seeds 5 --json OUT          # all of them by tw.fit and tw.train, with what these find
 script/bench doctor heal --seeds 5 --json OUT         # which of the failing ones are repaired, beside the controls
+script/bench doctor overhead --seeds 5 [--json OUT]   # what the doctor costs: off and on in turn, same weights
 script/bench doctor report --json OUT RUNS.json …     # shares with their intervals, from records of runs
 """
 
@@ -19,10 +20,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.doctor.controls import CONTROLS, controls
 from benchmarks.doctor.fitted import fit_record, recipe_record
 from benchmarks.doctor.healthy import Recipe, recipes
 from benchmarks.doctor.outcome import SECONDS, Subject, disagreements, outcomes, plainly, spelled
+from benchmarks.doctor.overhead import HEAD, WORKS, measured, row
 from benchmarks.doctor.peers import judged_by_peers
 from benchmarks.doctor.planted import RUNS, programs_and_faults, verdicts
 from benchmarks.doctor.programs import CASES, Program, Skipped, programs
@@ -143,6 +147,19 @@ def heal(given: argparse.Namespace) -> int:
     return LEFT if left else 0
 
 
+def cost(given: argparse.Namespace) -> int:
+    """Trainings with the doctor off and on in turn, a round for each seed."""
+    torch.set_num_threads(1)
+    rows = []
+    print(HEAD)
+    for work in (w for w in WORKS if given.only in w.name):
+        rows.append(measured(work, given.seeds))
+        print(row(rows[-1]), flush=True)
+    if given.json:
+        given.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return 0
+
+
 def tell(given: argparse.Namespace) -> int:
     """One table of the runs of several files."""
     files = [json.loads(path.read_text()) for path in given.runs]
@@ -182,6 +199,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "controls": control,
     "fit": train,
     "heal": heal,
+    "overhead": cost,
     "report": tell,
 }
 

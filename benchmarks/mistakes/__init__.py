@@ -1,0 +1,1 @@
+"""The same planted mistakes in several systems: which of them says something, names it, stops, repairs it."""

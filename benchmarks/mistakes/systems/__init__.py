@@ -1,0 +1,1 @@
+"""One file a system: a plan as its own documentation would write it."""
