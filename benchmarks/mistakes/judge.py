@@ -12,7 +12,8 @@ import numpy as np
 
 from benchmarks.mistakes.plan import Array, Plan
 
-AS_GOOD = 0.95  # of the way from a constant answer to the healthy twin
+# Of the way from a constant answer to the healthy twin, of which 256 rows leave a twentieth to chance:
+AS_GOOD, HARMED = 0.9, 0.8
 _HARM = 100.0  # times the largest of the first weights
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*([eE][-+]?\d+)?|\bnan\b|\binf\b|\bNaN\b)")
 _TRACE = re.compile(r'^ *File "[^"]*", line \d+.*\n(?: +.*\n)*', re.MULTILINE)  # words of code, not of a system
@@ -96,8 +97,8 @@ def judged(
     usual = {form(line) for other in healthy for line in lines(other)}
     every = lines(record)
     said = tuple(x for x in dict.fromkeys(every) if form(x) not in usual and not REMARKS.search(x) and _worded(x))
-    shown = any(re.search(r"\bnan\b", x, re.IGNORECASE) for x in every)
-    harms = way(plain[0], constant, plain[1]) < AS_GOOD
+    shown = any(re.search(r"\b(nan|inf)\b", x, re.IGNORECASE) for x in every)
+    harms = way(plain[0], constant, plain[1]) < HARMED
     unharmed = record.get("finite", False) and record["largest"] <= _HARM * max(record["largest at first"], 1.0)
     early = record.get("steps", 0) < 0.9 * record.get("planned", 0) or bool(record.get("error"))
     return Judged(
