@@ -69,7 +69,7 @@ def form(line: str) -> str:
 def alarms(record: Mapping[str, Any]) -> tuple[str, ...]:
     """What a healthy training is warned of: warnings, errors, and an end before its end that says so."""
     if record.get("messages") is not None:
-        return tuple(lines(record))
+        return tuple(line for line in lines(record) if not line.startswith("note: "))
     warned = re.compile(r"\b\w*Warning\b|WARNING|ERROR|Error\b")
     return tuple(x for x in lines(record) if warned.search(x) and not REMARKS.search(x))
 

@@ -54,8 +54,8 @@ def tell(log: Path, held: Held) -> None:
     for event in map(load, log.read_text().splitlines()):
         if isinstance(event, StepDone):
             held.steps = event.step
-        if isinstance(event, Found) and event.finding.severity != "note":
-            held.messages.append(event.finding.what)
+        if isinstance(event, Found):
+            held.messages.append(f"{event.finding.severity}: {event.finding.what}")
         if isinstance(event, Repaired) and event.state == "taken":
             held.messages.append(f"repaired: {event.what}")
 
@@ -88,4 +88,4 @@ def watched(plan: Plan, net: Any, held: Held) -> None:
     try:
         loop(plan, net, held, beside=beside)
     finally:
-        held.messages = [f.what for f in opened[0].findings if f.severity != "note"]
+        held.messages = [f"{f.severity}: {f.what}" for f in opened[0].findings]
