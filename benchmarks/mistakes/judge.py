@@ -22,7 +22,7 @@ _WORDLESS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 REMARKS = re.compile(
     r"DeprecationWarning|FutureWarning|GPU available|TPU available|many workers|num_workers|litlogger|💡|HF_TOKEN|"
     r"pin_memory|log_every_n_steps|logging interval|hub|Restoring|loss_type|`Trainer.fit` stopped|lightning\.ai|"
-    r"^\s*(warnings?\.warn|rank_zero|return |super\(\)|[a-z_]+ = )|PossibleUserWarning",
+    r"`build\(\)` was called|^\s*(warnings?\.warn|rank_zero|return |super\(\)|[a-z_]+ = )|PossibleUserWarning",
 )
 
 
@@ -63,7 +63,7 @@ def lines(record: Mapping[str, Any]) -> list[str]:
 
 def form(line: str) -> str:
     """A line without its numbers, so that two of a table are the same."""
-    return re.sub(r"[\s|]+", " ", _NUMBER.sub("#", line)).strip()
+    return re.sub(r"#m?s\b", "#s", re.sub(r"[\s|]+", " ", _NUMBER.sub("#", line))).strip()
 
 
 def alarms(record: Mapping[str, Any]) -> tuple[str, ...]:

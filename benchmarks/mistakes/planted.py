@@ -177,7 +177,7 @@ MISTAKES: Sequence[Mistake] = (
             "dim=0 instead of the classes"),
     Mistake("softmax of one", "model", "yes", _layers(f"dense {COLUMNS} 32", "relu", "dense 32 1", "softmax"),
             r"softmax", "one unit: it is always 1"),
-    Mistake("rows are mixed", "model", "classes", _with(2, "rows mixed"), r"which others|mixed|depends on",
+    Mistake("rows are mixed", "model", "classes", _with(2, "rows mixed"), r"other (samples|rows)|mixed|depends on",
             "reshape instead of transpose"),
     Mistake("softmax twice", "loss", "classes", _with(5, "softmax"), r"softmax",
             "before a loss that has it in it"),
