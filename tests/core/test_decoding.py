@@ -9,7 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainwright.core.decoding import Decoding, Prompts, choose, decoding_of, repeated_less, written
+from trainwright.core.decoding import (
+    Decoding,
+    Prompts,
+    chances,
+    choose,
+    decoding_of,
+    following,
+    repeated_less,
+    written,
+)
 from trainwright.core.errors import UserError
 from trainwright.models.gpt import GPT
 from trainwright.models.rnn_lm import RecurrentLM
@@ -137,3 +146,25 @@ def test_repetition_divides_what_is_above_zero_and_multiplies_what_is_below() ->
 def test_options_out_of_range_are_told_by_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=f"generate.{next(iter(wrong))}"):
         decoding_of(wrong, "generate")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [Decoding(0.7), Decoding(1.3, top_k=4), Decoding(1.0, top_p=0.6), Decoding(0.9, top_k=6, top_p=0.8), Decoding(0)],
+)
+def test_chances_are_how_often_each_token_is_chosen(how: Decoding) -> None:
+    torch.manual_seed(1)
+    logits, count = 2 * torch.randn(1, VOCAB), 20_000
+    dice = (torch.arange(count) + 0.5) / count
+    often = torch.bincount(choose(logits.expand(count, -1), how, dice), minlength=VOCAB) / count
+    assert (chances(logits, how)[0] - often).abs().max() <= 1 / count + 1e-6
+
+
+def test_what_follows_a_prompt_is_what_the_whole_model_says_behind_the_end_that_it_sees() -> None:
+    model = gpt()
+    asked, rows = prompts(1, 40, 7, 16)
+    said = following(model, asked, Decoding())
+    for row, logits in zip(rows, said, strict=True):
+        torch.testing.assert_close(logits, model(torch.tensor([row[-CONTEXT:]]))[0, -1])
+    less = following(model, asked, Decoding(repetition=2.0))
+    assert (less != said).any(1).all()

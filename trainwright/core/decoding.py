@@ -139,13 +139,7 @@ def choose(logits: Tensor, how: Decoding, dice: Tensor) -> Tensor:
     """(N, V) logits and (N,) numbers in [0, 1) -> (N,) tokens."""
     if how.temperature == 0:
         return logits.argmax(1)
-    scores, ids = logits.double() / how.temperature, None
-    if how.top_k or how.top_p < 1:
-        scores, ids = scores.sort(dim=1, descending=True, stable=True)
-        scores = scores[:, : how.top_k or None]
-    shares = scores.softmax(1)
-    if how.top_p < 1:  # the one that reaches the probability still belongs
-        shares = shares.masked_fill(shares.cumsum(1) - shares >= how.top_p, 0.0)
+    shares, ids = _shares(logits, how)
     sums = shares.cumsum(1)
     place = (sums <= dice.double()[:, None] * sums[:, -1:]).sum(1, keepdim=True)
     at = torch.arange(shares.shape[1], device=shares.device)
@@ -154,10 +148,40 @@ def choose(logits: Tensor, how: Decoding, dice: Tensor) -> Tensor:
     return (place if ids is None else ids.gather(1, place)).flatten()
 
 
+def chances(logits: Tensor, how: Decoding) -> Tensor:
+    """(N, V) logits -> (N, V) how probable it is that `choose` takes each token, float64."""
+    if how.temperature == 0:
+        return torch.zeros_like(logits, dtype=torch.float64).scatter(1, logits.argmax(1, keepdim=True), 1.0)
+    shares, ids = _shares(logits, how)
+    shares = shares / shares.sum(1, keepdim=True)
+    return shares if ids is None else torch.zeros_like(logits, dtype=torch.float64).scatter(1, ids, shares)
+
+
+def _shares(logits: Tensor, how: Decoding) -> tuple[Tensor, Tensor | None]:
+    """Of the tokens that may come, 0 for what is cut off; and which they are, None for all (N, V) in order."""
+    scores, ids = logits.double() / how.temperature, None
+    if how.top_k or how.top_p < 1:
+        scores, ids = scores.sort(dim=1, descending=True, stable=True)
+        scores = scores[:, : how.top_k or None]
+        ids = ids[:, : how.top_k or None]
+    shares = scores.softmax(1)
+    if how.top_p < 1:  # the one that reaches the probability still belongs
+        shares = shares.masked_fill(shares.cumsum(1) - shares >= how.top_p, 0.0)
+    return shares, ids
+
+
 def repeated_less(logits: Tensor, there: Tensor, penalty: float) -> Tensor:
     """(N, V) logits of which those of tokens (N, T) that stand in the text are divided, below 0 multiplied."""
     picked = logits.gather(1, there)
     return logits.scatter(1, there, torch.where(picked > 0, picked / penalty, picked * penalty))
+
+
+@torch.no_grad()
+def following(model: TokenModel, prompts: Prompts, how: Decoding) -> Tensor:
+    """(N, V) logits of the token behind each prompt, as `written` sees them; of a longer one its end is read."""
+    text = _Text(prompts.tokens, prompts.lengths.clone(), model.context)
+    logits, _ = model.step(text.newest, text.read(model))
+    return logits if how.repetition == 1 else repeated_less(logits, text.there(), how.repetition)
 
 
 def _dice(seeds: Tensor | None, how: Decoding, count: int, limit: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 
-from trainwright.core.decoding import Decoding, Prompts, decoding_of
+from trainwright.core.decoding import Decoding, Prompts, chances, decoding_of, following
 from trainwright.core.errors import UserError
 from trainwright.core.model import TokenModel
 from trainwright.core.rows import Rows
@@ -70,6 +70,25 @@ def streamed(predictor: Predictor, prompt: str, asked: Asked, tell: Tell) -> Ite
             said = len(shown)
     if len(text.text) > said:
         yield text.text[said:]
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """A token that may come next."""
+
+    text: str
+    probability: float  # as the model says
+    chance: float  # of being written, with temperature, top_k, top_p and repetition
+
+
+def next_tokens(predictor: Predictor, prompt: str, asked: Asked, most: int) -> list[Next]:
+    """What may stand behind a prompt, the likeliest first, ``most`` at most."""
+    task, _, how, _ = _asked(predictor, asked)
+    logits = following(_writer(predictor), _prompts(task, predictor, [prompt]), how)
+    said, chance = logits.double().softmax(1)[0], chances(logits, how)[0]
+    order = said.argsort(descending=True, stable=True)[:most]
+    names = task.processor.tokenizer.pieces(order)
+    return [Next(*told) for told in zip(names, said[order].tolist(), chance[order].tolist(), strict=True)]
 
 
 def _asked(predictor: Predictor, asked: Asked) -> tuple[Generation, int, Any, tuple[str, ...]]:
