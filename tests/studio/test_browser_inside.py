@@ -29,6 +29,7 @@ from tests.studio.test_browser import AXE, TEXT, WIDTHS, missing, picture
 
 DRAWN = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage"]
+PICTURE = Path(__file__).resolve().parent.parent.parent / "docs" / "codes" / "new.png"
 PATIENCE = 120_000  # ms: the first question starts a process, and the machine may be busy
 APART = """() => {
   const all = [...document.querySelector('.stage canvas').scene.plan.frames.values()]
@@ -268,3 +269,54 @@ def test_the_inside_is_accessible_in_both_themes_and_fits_every_width(
         told = [f"{v['id']} ({v['impact']}): {v['nodes'][0]['html'][:160]}" for v in found["violations"]]
         assert told == [], name
     context.close()
+
+
+def attempt(page: Page, visitor: Visitor, name: str) -> None:
+    page.goto(f"http://{visitor.host}/#/run/{visitor.keys()[name]}/try")
+    expect(page.get_by_role("heading", name="Try it")).to_be_visible(timeout=PATIENCE)
+
+
+def test_a_digit_that_is_drawn_or_dropped_is_answered_with_probabilities(page: Page, visitor: Visitor) -> None:
+    attempt(page, visitor, "digits")
+    box = page.locator(".draw canvas").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 200, box["y"] + 200, steps=3)
+    page.mouse.up()
+    bars = page.locator(".bars tbody tr")
+    expect(bars).to_have_count(10, timeout=PATIENCE)
+    expect(page.get_by_role("img", name="as the network is given it, 8 by 8 pixels, grey")).to_be_visible()
+    drawn = page.locator(".says").inner_text()
+    picture(page, "try-digit")
+    page.get_by_role("button", name="clear").click()
+    expect(bars).to_have_count(0)
+    page.locator(".drop input").set_input_files(PICTURE)
+    expect(bars).to_have_count(10, timeout=PATIENCE)
+    assert drawn
+    page.locator(".drop input").set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"x"})
+    expect(page.get_by_role("alert")).to_contain_text("is not what this run reads")
+
+
+def test_the_fields_of_a_row_are_filled_in_and_judged_as_they_change(page: Page, visitor: Visitor) -> None:
+    attempt(page, visitor, "moons")
+    expect(page.locator(".bars tbody tr")).to_have_count(2, timeout=PATIENCE)
+    before = page.locator(".bars").inner_text()
+    page.get_by_label("x", exact=True).fill("-30")
+    expect(page.locator(".bars")).not_to_have_text(before)
+    page.get_by_label("x", exact=True).fill("no number")
+    expect(page.get_by_role("alert")).to_contain_text("column 'x'")
+
+
+def test_a_prompt_shows_what_may_come_next_and_is_written_on(page: Page, visitor: Visitor) -> None:
+    attempt(page, visitor, "gpt")
+    rows = page.locator(".tokens-next tbody tr")
+    expect(rows).to_have_count(14, timeout=PATIENCE)
+    page.get_by_label("temperature").fill("0")
+    expect(rows.first).to_contain_text("100.0 %")
+    page.locator(".token:not(:disabled)").first.click()
+    assert len(page.get_by_label("prompt").input_value()) == 1
+    page.get_by_label("tokens").fill("5")
+    page.get_by_role("button", name="write on").click()
+    expect(page.locator(".written")).not_to_be_empty(timeout=PATIENCE)
+    picture(page, "try-gpt")

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from tests.open_studio import Visitor, opened
 from tests.run_folders import SECRET, training, write
 from trainwright.studio.app import app
-from trainwright.studio.guard import HEADERS
+from trainwright.studio.guard import BODY, HEADERS
 from trainwright.studio.shelf import Shelf
 
 VERBS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
@@ -107,6 +107,27 @@ def test_only_our_own_pages_may_ask_for_a_change(visitor: Visitor) -> None:
     assert visitor.ask(path, "GET").status == 405
 
 
+def test_a_body_is_taken_where_a_run_is_tried_and_nowhere_else_and_no_larger_than_a_file_may_be(
+    visitor: Visitor, paths: list[str]
+) -> None:
+    own = {"origin": f"http://{visitor.host}", "x_trainwright": "1"}
+    place = next(p for p in paths if p.endswith("/try"))
+    for path in [*paths, place + "/", place + "/x", "/try"]:
+        for length in ["1", str(BODY + 1), "9" * 30, "-1", "1e3", "+1", "٣"]:
+            if path == place and length == "1":
+                continue
+            with closing(Visitor(visitor.studio)) as other:
+                status = other.ask(path, "POST", content_length=length.encode().decode("latin-1"), **own).status
+            assert status in (400, 413), (path, length)
+    assert visitor.ask(place, "POST", b"{", content_length="1", **own).status == 400
+    assert visitor.ask(place, "POST", b"[", content_length="1", **own).status == 400
+    deep = b"[" * 100_000
+    assert visitor.ask(place, "POST", deep, content_length=str(len(deep)), **own).status == 400
+    assert visitor.give(place, {"give": "file", "name": "../../x.png", "run": "/etc", "ask": "graph"}).status == 422
+    with closing(Visitor(visitor.studio)) as other:
+        assert other.ask(place, "POST", transfer_encoding="chunked", **own).status == 413
+
+
 def test_the_token_of_the_link_becomes_a_cookie_that_scripts_cannot_read_and_leaves_the_address(
     visitor: Visitor,
 ) -> None:
@@ -155,7 +176,15 @@ def test_of_a_thousand_ways_out_of_the_run_folders_none_leads_anywhere(visitor: 
 
 def test_no_name_in_a_question_reads_a_file(visitor: Visitor) -> None:
     key = visitor.keys()["run"]
-    routes = ["series?name=", "layers?statistic=", "samples?at=", "series?room=", "inside/step?part=", "inside?part="]
+    routes = [
+        "series?name=",
+        "layers?statistic=",
+        "samples?at=",
+        "series?room=",
+        "inside/step?part=",
+        "inside?part=",
+        "try?part=",
+    ]
     for way in traversals()[::10]:
         for route in routes:
             answer = visitor.ask(f"/api/runs/{key}/{route}{quote(way, safe='')}")
@@ -166,7 +195,18 @@ def test_no_name_in_a_question_reads_a_file(visitor: Visitor) -> None:
 def test_nothing_that_is_asked_makes_the_server_fail_or_tells_a_secret(visitor: Visitor) -> None:
     key, dice = visitor.keys()["run"], random.Random(0)
     words = ["NaN", "inf", "-1", "1e308", "", "x", "%00", "🙂", "9" * 400, "0x10", "../..", "1_0"]
-    routes = ["series", "layers", "samples", "recipe", "confusion", "inside", "inside/cell", "inside/numbers", ""]
+    routes = [
+        "series",
+        "layers",
+        "samples",
+        "recipe",
+        "confusion",
+        "inside",
+        "inside/cell",
+        "inside/numbers",
+        "try",
+        "",
+    ]
     options = ["from", "to", "room", "smooth", "log", "at", "name", "step", "sample", "node", "cell", "part", "what"]
     for _ in range(1500):
         names = [f"{n}={quote(dice.choice(words))}" for n in options]

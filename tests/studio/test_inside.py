@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import struct
@@ -127,3 +128,46 @@ def test_a_process_that_dies_is_told_of_and_begun_again(runs: Path) -> None:
         assert insides._process is not process
     finally:
         insides.close()
+
+
+def test_a_run_answers_for_what_it_is_given_as_predict_does(visitor: Visitor, runs: Path) -> None:
+    path = f"/api/runs/{visitor.keys()['iris']}/try"
+    offer = visitor.ask(path).json
+    assert [f["kind"] for f in offer["fields"]] == ["number"] * 4
+    assert ".csv" in offer["files"]
+    record = {f["name"]: f["value"] for f in offer["fields"]}
+    told = visitor.give(path, {"give": "fields", "record": record})
+    known = tw.open(runs / "iris").predict([record])
+    assert told.json["answers"] == known
+    lines = [",".join(record), ",".join(map(str, record.values())), ",".join(map(str, record.values()))]
+    table = base64.b64encode("\n".join(lines).encode()).decode()
+    told = visitor.give(path, {"give": "file", "name": "a.csv", "data": table})
+    assert [a["probability"] for a in told.json["answers"]] == [known[0]["probability"]] * 2
+    assert [a["row"] for a in told.json["answers"]] == [1, 2]
+
+
+def test_what_cannot_be_answered_for_is_told_in_a_line_that_names_no_place_of_the_disk(visitor: Visitor) -> None:
+    path = f"/api/runs/{visitor.keys()['iris']}/try"
+    table = base64.b64encode(b"a,b\n1,2\n").decode()
+    wrong: list[tuple[Any, str]] = [
+        ({"give": "file", "name": "a.csv", "data": table}, "no such column"),
+        ({"give": "file", "name": "a.exe", "data": table}, "is not what this run reads"),
+        ({"give": "file", "name": "../../a", "data": table}, "is not what this run reads"),
+        ({"give": "file", "name": "a.csv", "data": "#"}, "did not arrive whole"),
+        ({"give": "file", "name": "a.csv", "data": ""}, "given.csv"),
+        ({"give": "fields", "record": 3}, "no object"),
+        ({"give": "fields", "record": {}}, "no such column"),
+        ({"give": "prompt", "prompt": "x"}, "does not write texts"),
+        ({"give": "text", "text": "x"}, "reads no text"),
+        ({"give": "compose"}, "writes no music"),
+        ({"give": "continue"}, "forecasts no series"),
+        ({}, "nothing that can be tried"),
+    ]
+    for given, said in wrong:
+        answer = visitor.give(path, given)
+        assert answer.status == 422, given
+        assert said in answer.body.decode(), given
+        assert "/tmp" not in answer.body.decode()
+    own = f"/api/runs/{visitor.keys()['own']}/try"
+    assert "module of your own" in visitor.ask(own).json["closed"]
+    assert visitor.give(own, {"give": "fields", "record": {}}).status == 422

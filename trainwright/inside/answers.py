@@ -14,7 +14,10 @@ from trainwright.inside.opened import Opened
 from trainwright.inside.samples import caption, decisions, sample
 from trainwright.inside.taken import Taken, take
 from trainwright.inside.told import cell_at, cell_of, form_of, graph_of, numbers_of, tiled
+from trainwright.inside.tried import offered, tried
+from trainwright.runs.begin import served
 from trainwright.runs.directory import MANIFEST
+from trainwright.runs.predict import Predictor
 
 RUNS, STEPS = 2, 6  # that are remembered
 _WHAT = ("value", "gradient", "change")
@@ -33,6 +36,7 @@ class Answers:
 
     def __init__(self) -> None:
         self._runs: OrderedDict[tuple[Path, int], Opened] = OrderedDict()
+        self._predictors: OrderedDict[Path, Predictor] = OrderedDict()
         self._seen: OrderedDict[tuple[Path, int, str, int], _Seen] = OrderedDict()
 
     def answer(self, asked: Mapping[str, Any]) -> Answer:
@@ -43,6 +47,10 @@ class Answers:
         run = self._run(Path(asked["run"]))
         if asked["ask"] == "outline":
             return self._outline(run), b""
+        if asked["ask"] == "offered":
+            return offered(run), b""
+        if asked["ask"] == "tried":
+            return tried(run, self._predictor(run), asked), b""
         step, part, index = self._place(run, asked)
         if asked["ask"] == "decisions":
             return {"decisions": self._decisions(run, step, part)}, b""
@@ -60,6 +68,10 @@ class Answers:
         """A run; opened again where an attempt began since."""
         written = (folder / MANIFEST).stat().st_mtime_ns if (folder / MANIFEST).is_file() else 0
         return _kept(self._runs, (folder, written), RUNS, lambda: Opened(folder))
+
+    def _predictor(self, run: Opened) -> Predictor:
+        """With the weights that the run serves now."""
+        return _kept(self._predictors, served(run.folder), 1, lambda: Predictor.of(run.folder))
 
     def _outline(self, run: Opened) -> dict[str, Any]:
         parts = {name: len(part) for name, part in run.parts.items()}

@@ -32,7 +32,7 @@ from trainwright.runs.directory import (
     read_manifest,
     read_view,
 )
-from trainwright.runs.gathered import gather_data
+from trainwright.runs.gathered import Data, gather_data
 from trainwright.runs.learned import put_back, read_learned
 from trainwright.runs.recipe import Recipe, read
 from trainwright.runs.stored import stored_config
@@ -79,12 +79,17 @@ class Opened:
         return found
 
     @cached_property
-    def parts(self) -> Mapping[str, Part]:
-        """The run's data, divided as it was."""
+    def data(self) -> Data:
+        """The run's records, divided as they were."""
         learned = self.task.processor.state_dict()
         known = self.manifest["data"].get("bad_samples", {}).get("records", [])
         report = partial(_quiet)
-        return gather_data(self.recipe, self.task, Runtime(), report, learned, known).parts
+        return gather_data(self.recipe, self.task, Runtime(), report, learned, known)
+
+    @property
+    def parts(self) -> Mapping[str, Part]:
+        """The same, encoded."""
+        return self.data.parts
 
     @property
     def large(self) -> bool:

@@ -79,12 +79,13 @@ class _Desk:
             "/api/runs/{key}/recipe": self._of_a_run(lambda run: spelled(flat(run.place.config()))),
             "/api/runs/{key}/samples": self._of_a_run_asked(_samples),
             "/api/runs/{key}/confusion": self._of_a_run(_confusion),
-            **{
-                f"/api/runs/{{key}}/inside{path}": self._of_a_run_asked(self._inside(ask)) for path, ask in ASKS.items()
-            },
+            **{f"/api/runs/{{key}}/{path}": self._of_a_run_asked(self._inside(ask)) for path, ask in ASKS.items()},
         }
-        change = [Route("/api/runs/{key}/stop", self.stop, methods=["POST"])]
-        return [Route(path, answer, methods=["GET"]) for path, answer in read.items()] + change
+        told = {"/api/runs/{key}/stop": self.stop, "/api/runs/{key}/try": self.attempt}
+        return [
+            *(Route(path, answer, methods=["GET"]) for path, answer in read.items()),
+            *(Route(path, answer, methods=["POST"]) for path, answer in told.items()),
+        ]
 
     async def index(self, request: Request) -> Response:
         """The one page."""
@@ -136,6 +137,28 @@ class _Desk:
         except UnreadableError as error:
             raise HTTPException(409, str(error)) from None
 
+    async def attempt(self, request: Request) -> Response:
+        """Let the run's network answer for what the body holds."""
+        run = self._run(request)
+        try:
+            given = json.loads(await request.body())
+        except (ValueError, RecursionError):
+            given = None
+        if not isinstance(given, dict):
+            raise HTTPException(400, "the body is no JSON object")
+        try:
+            return await run_in_threadpool(self._answered, run, given)
+        except BusyError:
+            raise HTTPException(503, "others are asking their networks; ask again") from None
+        except UnreadableError as error:
+            raise HTTPException(422, str(error)) from None
+
+    def _answered(self, run: Followed, given: dict[str, Any]) -> Response:
+        if why := refusal(run.place):
+            raise UnreadableError(why)
+        question = {**given, "ask": "tried", "run": str(run.place.path)}
+        return _json(self.insides.ask(question, run.version).head)
+
     def _run(self, request: Request) -> Followed:
         run = self.shelf.get(request.path_params["key"])
         if run is None:
@@ -176,7 +199,7 @@ class _Desk:
 
 def _closed(ask: str, why: str) -> Response:
     """What a page is told of a network that cannot be opened: its first question is answered with the reason."""
-    if ask != "outline":
+    if ask not in ("outline", "offered"):
         raise UnreadableError(why)
     return _json({"closed": why})
 

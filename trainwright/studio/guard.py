@@ -11,6 +11,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ASK = "x-trainwright"  # a page of another origin cannot set it, so a form of one can change nothing
+BODY = 17 << 20  # bytes at most of what a run is to answer for: a file of 12 MB, written in base64
 _SAFE = ("GET", "HEAD")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -71,8 +72,8 @@ class Guard:
             return _told(HTTPStatus.METHOD_NOT_ALLOWED, "ask by GET")
         if method == "POST" and not (headers.get(ASK) and headers.get("origin")):
             return _told(HTTPStatus.FORBIDDEN, f"only the studio's own pages may change anything ({ASK}, Origin)")
-        if "transfer-encoding" in headers or headers.get("content-length", ["0"]) != ["0"]:
-            return _told(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "nothing here takes a body")
+        if "transfer-encoding" in headers or not _fits(headers.get("content-length", ["0"]), scope):
+            return _told(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "nothing here takes such a body")
         return None
 
     def _welcome(self, scope: Scope) -> Response | None:
@@ -95,6 +96,14 @@ class Guard:
         """Cookies do not know ports; the name does."""
         host = next(value.decode("latin-1") for name, value in scope["headers"] if name == b"host")
         return f"trainwright_{urlsplit(f'//{host}').port or 80}"
+
+
+def _fits(lengths: list[str], scope: Scope) -> bool:
+    """Whether a body may come: to a run that is tried, of a length that is told and not too large."""
+    if lengths == ["0"]:
+        return True
+    takes = scope["method"] == "POST" and scope["path"].startswith("/api/runs/") and scope["path"].endswith("/try")
+    return takes and len(lengths) == 1 and lengths[0].isdecimal() and len(lengths[0]) < 12 and int(lengths[0]) <= BODY
 
 
 def _headers(scope: Scope) -> dict[str, list[str]]:

@@ -10,12 +10,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
+from hashlib import sha256
 from threading import Lock, Timer
 from typing import Any, NamedTuple
 
 from trainwright.studio.files import Place, UnreadableError
 
-ASKS = {"": "outline", "/step": "graph", "/numbers": "numbers", "/cell": "cell", "/decisions": "decisions"}  # by route
+ASKS = {
+    "inside": "outline", "inside/step": "graph", "inside/numbers": "numbers", "inside/cell": "cell",
+    "inside/decisions": "decisions", "try": "offered",
+}  # by route  # fmt: skip
 NAMED = ("part", "what")  # options of a question that are words
 COUNTED = ("step", "sample", "node", "cell", "slab", "row", "column")  # and whole numbers
 
@@ -72,7 +76,7 @@ class Insides:
             question: ``ask``, ``run`` and options.
             depends: what else the answer depends on, such as the checkpoints there are.
         """
-        key = json.dumps([dict(question), str(depends)], sort_keys=True)
+        key = sha256(json.dumps([dict(question), str(depends)], sort_keys=True).encode()).hexdigest()
         with self._desk:
             if (kept := self._answers.get(key)) is not None:
                 self._answers.move_to_end(key)

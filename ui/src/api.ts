@@ -183,7 +183,7 @@ export async function stop(key: string): Promise<string> {
   return ((await answer.json()) as { told: string }).told
 }
 
-async function json<T>(path: string, stop?: AbortSignal): Promise<T> {
+export async function json<T>(path: string, stop?: AbortSignal): Promise<T> {
   return (await (await asked(path, stop)).json()) as T
 }
 

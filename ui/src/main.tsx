@@ -31,7 +31,7 @@ const KEYS = [
   ['Enter', 'open the run'],
   ['x', 'mark the run for comparing'],
   ['c', 'compare the marked runs'],
-  ['1 … 6', 'the tabs of a run'],
+  ['1 … 7', 'the tabs of a run'],
   ['+, −, ←, →, 0', 'zoom and move in a curve that has the focus'],
   ['Esc', 'back to the runs'],
   ['t', 'dark, light, as the system'],

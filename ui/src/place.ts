@@ -1,7 +1,7 @@
 /** Where the person is: the part of the address behind #, so that every view can be linked and gone back to. */
 import { computed, signal } from '@preact/signals'
 
-export const TABS = ['curves', 'layers', 'findings', 'samples', 'recipe', 'inside'] as const
+export const TABS = ['curves', 'layers', 'findings', 'samples', 'recipe', 'inside', 'try'] as const
 export type Tab = (typeof TABS)[number]
 export type Place = { at: 'runs' } | { at: 'run'; key: string; tab: Tab } | { at: 'compare'; keys: string[] }
 

@@ -22,6 +22,7 @@ const TITLES: Record<Tab, string> = {
   samples: 'Samples',
   recipe: 'Recipe',
   inside: 'Inside',
+  try: 'Try it',
 }
 
 export function Run({ id }: { id: string }) {
@@ -58,17 +59,20 @@ export function Run({ id }: { id: string }) {
       {tab === 'findings' && <Findings run={run} />}
       {tab === 'samples' && <Samples run={run} turn={turn} />}
       {tab === 'recipe' && <Recipe run={run} />}
-      {tab === 'inside' && <Network run={run} turn={turn} />}
+      {tab === 'inside' && <Late load={network} run={run} turn={turn} />}
+      {tab === 'try' && <Late load={attempt} run={run} turn={turn} />}
     </>
   )
 }
 
-/** Its picture is a part of the bundle that nothing else waits for. */
-function Network({ run, turn }: { run: About; turn: number }) {
-  const found = useSignal<ComponentType<{ run: About; turn: number }> | null>(null)
-  useEffect(() => {
-    void import('./inside/inside').then(({ Inside }) => (found.value = Inside))
-  }, [])
+type View = ComponentType<{ run: About; turn: number }>
+const network = async (): Promise<View> => (await import('./inside/inside')).Inside
+const attempt = async (): Promise<View> => (await import('./try/try')).Try
+
+/** A view that is a part of the bundle for which nothing else waits. */
+function Late({ load, run, turn }: { load: () => Promise<View>; run: About; turn: number }) {
+  const found = useSignal<View | null>(null)
+  useEffect(() => void load().then((view) => (found.value = view)), [])
   return found.value ? <found.value run={run} turn={turn} /> : <p class="opening">opening …</p>
 }
 
