@@ -20,7 +20,7 @@ from trainwright.runs.private import safe
 from trainwright.runs.recipe import Recipe, plain, read, write
 from trainwright.runs.recorded import silent
 from trainwright.tools.crew import run_crew
-from trainwright.tools.searched import Search, end
+from trainwright.tools.searched import Search, end, write_table
 from trainwright.tools.space import asked_space, own_values, read_space, text_of
 from trainwright.tools.study import (
     RECIPE,
@@ -32,7 +32,7 @@ from trainwright.tools.study import (
     with_address,
     write_plan,
 )
-from trainwright.tools.trial import Worker
+from trainwright.tools.trial import Told, Worker
 
 _TRIALS = 40  # unless told, as in the trade
 _COSTS = {"seconds": "seconds", "size": "parameters"}
@@ -118,7 +118,12 @@ def tune(
 
 
 def _alone(search: Search, source: Mapping[str, Any], say: Say) -> str:
-    worker = Worker(search.path, search.plan, source, lambda trial: say(search.line(trial)))
+
+    def seen(trial: Told) -> None:
+        write_table(search)  # the studio reads it
+        say(search.line(trial))
+
+    worker = Worker(search.path, search.plan, source, seen)
     try:
         return worker.run()
     finally:
@@ -133,6 +138,7 @@ def _crew(search: Search, join: bool, say: Say) -> str:
         for trial in search.trials:
             if trial.state != "running" and trial.number not in seen:
                 seen.add(trial.number)
+                write_table(search)
                 say(search.line(trial))
 
     extra = ["--storage", search.plan.storage] if search.plan.storage else []
