@@ -1,4 +1,4 @@
-"""The commands that write a trained model for other programs, and take weights from them."""
+"""The commands that write a trained model for other programs and a run for other people, and take weights."""
 
 from __future__ import annotations
 
@@ -35,6 +35,27 @@ def export(run: str, file: str, data: str | None, as_json: bool) -> None:
     told = f"{made.records} records; outputs up to {made.largest:g} differ by at most {made.difference:.1e}"
     for line in aligned([("model", str(made.model)), ("about", str(made.about)), ("checked", told)]):
         click.echo(line)
+
+
+@commands.command(short_help="Write a run as one HTML page.")
+@click.argument("run")
+@click.option("--out", metavar="FILE", help="The page; report.html in the run unless given.")
+@json_option
+def report(run: str, out: str | None, as_json: bool) -> None:
+    """Write a run as one HTML page to send to others: scores, curves, findings, samples, recipe. Nothing is fetched.
+
+    \b
+    trainwright report runs/2026-11-20-digits-a1b2
+    """
+    folder = run_folder(run)
+    with stdout_for_json(as_json):
+        from trainwright.runs.run import open_run
+
+        made = open_run(folder).report(out)
+    if as_json:
+        print_json({"run": str(folder), "report": str(made)})
+        return
+    click.echo(str(made))
 
 
 @commands.command(name="import", short_help="Make .safetensors of foreign weights, safely.")

@@ -35,6 +35,8 @@ FOLDS = "folds.json"  # of a folder of runs, one for each fold
 BAD = "bad_samples.csv"
 _MINE = 0o700  # data, scores and weights are their owner's alone, who may open the folder to others
 METRICS = "metrics.csv"
+REPORT = "report.html"  # of the whole run, when it was asked for
+NOTES = "notes.json"  # what a person wrote in the studio
 FORMAT = 1  # of the folder, as its manifest tells
 
 

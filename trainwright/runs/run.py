@@ -244,6 +244,16 @@ class Run:
         curves(self.view, self.manifest.get("monitor", {}).get("name", "loss"), target)
         return target
 
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the run as one HTML page with everything inside; returns its path.
+
+        Args:
+            path: of the page; ``report.html`` in the run unless given.
+        """
+        from trainwright.runs.report import report
+
+        return report(self, path)
+
     def summary(self) -> str:
         """The model's layers, shapes and parameters as text."""
         return summary(self.predictor.model, self.manifest["model"].get("layers", ()))
