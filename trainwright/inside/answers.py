@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 
 from trainwright.core.errors import UserError
 from trainwright.inside.opened import Opened
-from trainwright.inside.samples import caption, decisions, sample
+from trainwright.inside.samples import caption, decisions, sample, typed
 from trainwright.inside.taken import Taken, take
 from trainwright.inside.told import cell_at, cell_of, form_of, graph_of, numbers_of, tiled
-from trainwright.inside.tried import offered, tried
 from trainwright.runs.begin import served
 from trainwright.runs.directory import MANIFEST
 from trainwright.runs.predict import Predictor
+from trainwright.tasks.generation import Generation
 
 RUNS, STEPS = 2, 6  # that are remembered
 _WHAT = ("value", "gradient", "change")
@@ -37,7 +37,7 @@ class Answers:
     def __init__(self) -> None:
         self._runs: OrderedDict[tuple[Path, int], Opened] = OrderedDict()
         self._predictors: OrderedDict[Path, Predictor] = OrderedDict()
-        self._seen: OrderedDict[tuple[Path, int, str, int], _Seen] = OrderedDict()
+        self._seen: OrderedDict[tuple[Path, int, str, int, str], _Seen] = OrderedDict()
 
     def answer(self, asked: Mapping[str, Any]) -> Answer:
         """What a question with its ``ask``, ``run`` and options comes to.
@@ -47,14 +47,13 @@ class Answers:
         run = self._run(Path(asked["run"]))
         if asked["ask"] == "outline":
             return self._outline(run), b""
-        if asked["ask"] == "offered":
-            return offered(run), b""
-        if asked["ask"] == "tried":
-            return tried(run, self._predictor(run), asked), b""
+        if asked["ask"] in ("offered", "tried", "judged", "looks"):
+            return self._answered(run, asked), b""
         step, part, index = self._place(run, asked)
         if asked["ask"] == "decisions":
             return {"decisions": self._decisions(run, step, part)}, b""
-        seen = self._step(run, step, part, index)
+        text = asked.get("text")
+        seen = self._step(run, step, part, index, str(text) if text else "")
         if asked["ask"] == "graph":
             return {"step": step, "part": part, "sample": index, **seen.told}, b""
         what: Any = asked.get("what") if asked.get("what") in _WHAT else "value"
@@ -73,9 +72,26 @@ class Answers:
         """With the weights that the run serves now."""
         return _kept(self._predictors, served(run.folder), 1, lambda: Predictor.of(run.folder))
 
+    def _answered(self, run: Opened, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """What the served weights say of what a person gives, or of a part; nothing else waits for these imports."""
+        from trainwright.inside.judged import judged, looks
+        from trainwright.inside.tried import offered, tried
+
+        if asked["ask"] == "offered":
+            return offered(run)
+        if asked["ask"] == "tried":
+            return tried(run, self._predictor(run), asked)
+        names = [n for n in ("test", "valid", "train") if n in run.parts]
+        part = str(asked.get("part")) if asked.get("part") in run.parts else names[0]
+        if asked["ask"] == "judged":
+            return {"parts": names, **judged(run, self._predictor(run), part)}
+        wanted = [int(i) for i in str(asked.get("at", "")).split(",") if i.isdecimal() and len(i) < 16]
+        return {"part": part, "looks": looks(run, self._predictor(run), part, wanted)}
+
     def _outline(self, run: Opened) -> dict[str, Any]:
         parts = {name: len(part) for name, part in run.parts.items()}
-        return {"steps": run.steps(), "parts": parts, "large": run.large, "notes": _notes(run)}
+        writes = isinstance(run.task, Generation)
+        return {"steps": run.steps(), "parts": parts, "large": run.large, "writes": writes, "notes": _notes(run)}
 
     def _place(self, run: Opened, asked: Mapping[str, Any]) -> tuple[int, str, int]:
         """The checkpoint, part and sample that are meant; the nearest there are."""
@@ -89,13 +105,13 @@ class Answers:
         index = int(asked.get("sample") or 0)
         return step, str(part), min(max(index, 0), len(run.parts[str(part)]) - 1)
 
-    def _step(self, run: Opened, step: int, part: str, index: int) -> _Seen:
-        key = (run.folder, step, part, index)
+    def _step(self, run: Opened, step: int, part: str, index: int, text: str) -> _Seen:
+        key = (run.folder, step, part, index, text)
 
         def make() -> _Seen:
             stand = run.at(step)
             config = run.recipe.config
-            batch = sample(run.task, run.parts[part], index)
+            batch = typed(run.task, text) if text else sample(run.task, run.parts[part], index)
             told: dict[str, Any] = {}
             taken = take(
                 run.task, batch, stand,

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from trainwright.core.batch import Batch
+from trainwright.core.errors import UserError
 from trainwright.core.task import Classes, Task
 from trainwright.core.tokenizer import Tokenizer
 from trainwright.data.part import Part
+from trainwright.tasks.generation import Generation
 
 LONGEST = 64  # tokens of a window that are looked at
 _SIDE = 48  # points of a side of the map of decisions
@@ -34,6 +36,20 @@ def sample(task: Task[Any], part: Part, index: int) -> Batch:
     return replace(
         batch, inputs=inputs, targets={**batch.targets, "tokens": target}, weight=(target >= 0).sum().float()
     )
+
+
+def typed(task: Task[Any], text: str) -> Batch:
+    """A text of a person's own as a sample of a language model: each token is to be told from those before it.
+
+    UserError where the run is of another kind, or the text has fewer than two tokens.
+    """
+    if not isinstance(task, Generation):
+        raise UserError("text", "this run does not write texts")
+    tokens = task.processor.tokenizer.encode(text)[: min(LONGEST, task.processor.context) + 1]
+    if len(tokens) < 2:
+        raise UserError("text", f"has {len(tokens)} tokens", "type two at least")
+    inputs, targets = {"tokens": tokens[None, :-1]}, {"tokens": tokens[None, 1:]}
+    return Batch(inputs, targets, torch.tensor(float(len(tokens) - 1)), torch.zeros(1, dtype=torch.int64), 1)
 
 
 def caption(task: Task[Any], model: nn.Module, batch: Batch) -> dict[str, Any]:

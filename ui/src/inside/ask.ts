@@ -27,6 +27,7 @@ export interface Outline {
   steps: number[]
   parts: Record<string, number>
   large: boolean
+  writes: boolean // texts, so that one's own can be looked at
   notes: string[]
 }
 
@@ -88,12 +89,14 @@ export interface At {
   step: number | null
   part: string | null
   sample: number
+  text: string // of one's own, instead of a sample; empty: none
 }
 
 const query = (at: At, more: Record<string, string | number> = {}) => {
   const found = new URLSearchParams({ sample: String(at.sample) })
   if (at.step !== null) found.set('step', String(at.step))
   if (at.part !== null) found.set('part', at.part)
+  if (at.text) found.set('text', at.text)
   for (const [name, value] of Object.entries(more)) found.set(name, String(value))
   return found
 }

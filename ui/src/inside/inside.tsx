@@ -5,9 +5,11 @@ import type { About } from '../api'
 import { number, whole } from '../format'
 import { useLoaded } from '../loaded'
 import { Empty } from '../parts'
+import { place, toInside } from '../place'
 import { isDark } from '../theme'
 import * as ask from './ask'
 import { Card, spread } from './card'
+import { Own } from './own'
 import { Plane } from './plane'
 import { Scene, type Colors, type Spot } from './scene'
 import { PHASES, shownAt, stopsOf, TOLD, type Phase } from './stops'
@@ -50,7 +52,7 @@ function Closed({ run, why }: { run: About; why: string }) {
 
 function Looked({ run, outline }: { run: About; outline: ask.Outline }) {
   const parts = Object.keys(outline.parts)
-  const at = useSignal<ask.At>({ step: outline.steps[outline.steps.length - 1]!, part: parts.includes('test') ? 'test' : parts[parts.length - 1]!, sample: 0 })
+  const at = useSignal<ask.At>(asked(outline, parts))
   const question = `${run.key} ${JSON.stringify(at.value)}`
   const { value, error } = useLoaded(
     async (stop) => {
@@ -90,7 +92,9 @@ function Looked({ run, outline }: { run: About; outline: ask.Outline }) {
           <button aria-label="next sample" disabled={at.value.sample >= count - 1} onClick={() => move({ sample: at.value.sample + 1 })}>›</button>
           <span class="mute">of {whole(count)}</span>
         </span>
+        {outline.writes && <Own id={run.key} text={at.value.text} seen={value?.step.tokens ?? []} onText={(text) => move({ text })} />}
         {value && <Verdict step={value.step} />}
+        {error && value && <span class="poor" role="alert">{error.message}</span>}
       </div>
       {value ? <Stage id={run.key} {...value} /> : <p class="opening">taking the step …</p>}
       <p class="small mute">
@@ -101,6 +105,22 @@ function Looked({ run, outline }: { run: About; outline: ask.Outline }) {
       </p>
     </div>
   )
+}
+
+/** What the address asks for: a step, a part, a sample; else the last checkpoint and the first sample of the test part. */
+function asked(outline: ask.Outline, parts: string[]): ask.At {
+  const query = place.value.at === 'run' ? place.value.query : new URLSearchParams()
+  const usual = parts.includes('test') ? 'test' : parts[parts.length - 1]!
+  const part = parts.find((p) => p === query.get('part')) ?? usual
+  const step = outline.steps.find((s) => String(s) === query.get('step')) ?? outline.steps[outline.steps.length - 1]!
+  const sample = Math.min(Math.max(0, Math.floor(Number(query.get('sample')) || 0)), (outline.parts[part] ?? 1) - 1)
+  return { step, part, sample, text: outline.writes ? (query.get('text') ?? '') : '' }
+}
+
+/** The address says what is looked at, so that it can be kept, sent and gone back to; no view is opened anew by it. */
+function remember(id: string, { step, part, sample, text }: ask.At, more: Record<string, number>): void {
+  const told = { step: step!, part: part!, sample, ...(text ? { text } : {}), ...more }
+  history.replaceState(null, '', toInside(id, told))
 }
 
 function Verdict({ step }: { step: ask.Step }) {
@@ -219,6 +239,16 @@ function Stage({ id, step, numbers, at }: Seen) {
       stop.abort()
     }
   }, [looked?.node, looked?.index, what, step])
+
+  useEffect(() => remember(id, at, pinned.value ? { node: pinned.value.node, cell: pinned.value.index } : {}), [at, pinned.value])
+  useEffect(() => {
+    const wanted = place.value.at === 'run' ? place.value.query : new URLSearchParams()
+    const to = known.get(Number(wanted.get('node') ?? NaN))
+    const flat = Number(wanted.get('cell'))
+    if (!to || pinned.value || !(flat >= 0)) return
+    pinned.value = { node: to.id, index: Math.min(Math.floor(flat), to.slabs * to.rows * to.cols - 1) }
+    scene.current?.follow(to.id)
+  }, [])
 
   const pin = (to: Spot | null) =>
     batch(() => {
