@@ -23,14 +23,16 @@ import pytest
 import trainwright as tw
 from tests.open_studio import Visitor, opened
 from tests.run_folders import NOW, steps, training, write
+from tests.studio.test_searches import searched, validated
 from trainwright.core.errors import NumericsError
-from trainwright.core.events import Found, Probed, RunStarted
+from trainwright.core.events import Branch, Found, Probed, Repaired, RunStarted, Tried
 from trainwright.core.finding import Advice, Finding, Patch
 from trainwright.studio.pages import built
 
 pytest.importorskip("playwright")
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
+expect.set_options(timeout=60_000)  # ms: the machine may be busy
 ROOT = Path(__file__).resolve().parent.parent.parent
 AXE = ROOT / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 WIDTHS = {"phone": 390, "tablet": 820, "desk": 1440}
@@ -66,6 +68,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     tw.train(recipe, out=base / "gpt", quiet=True)
     write(base / "found", [*training(40), *findings()])
+    searched(base / "tuned")
+    validated(base / "folds")
     write(base / "million", [RunStarted(1, 0, 1_000_000, 1000, NOW), *million()])
     return base
 
@@ -75,7 +79,10 @@ def findings() -> list[Any]:
     fixes = (Patch({"clip": 1.0}), Advice("Look at the batch."))
     spike = Finding("loss_spike", "error", "The loss jumped", "block.1", {"deviations": 41.0}, "It undid much.", fixes)
     layers = {f"blocks.{i}": {"gradient": 10.0**-i, "update ratio": 1e-3} for i in range(4)}
-    return [*(Probed(s, layers) for s in range(10, 50, 10)), Found(20, spike)]
+    branches = (Branch("no change", 0.9), Branch("another seed", 0.88, 0.02), Branch("clip = 1.0", 0.5, 0.02))
+    trial = Tried(22, "loss_spike", 20, 10, "the next batches", branches, "clip = 1.0", "Clipping helped for sure.")
+    healed = Repaired(30, "loss_spike", "The loss jumped", "clip = 1.0", {"clip": 1.0}, why="It won its trial.")
+    return [*(Probed(s, layers) for s in range(10, 50, 10)), Found(20, spike), trial, healed]
 
 
 def million() -> Iterator[Any]:
@@ -104,7 +111,7 @@ def browser(runs: Path) -> Iterator[Browser]:
 def page(browser: Browser, visitor: Visitor) -> Iterator[Page]:
     """A page in which no script fails, nothing is refused by the policy, and no other machine is asked."""
     context = browser.new_context(viewport={"width": WIDTHS["desk"], "height": 900}, bypass_csp=False)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     made, wrong = context.new_page(), []
     made.on("pageerror", lambda error: wrong.append(str(error)))
     made.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
@@ -146,7 +153,7 @@ def test_the_list_shows_each_run_with_state_score_and_baseline_and_is_filtered_s
     page: Page, visitor: Visitor
 ) -> None:
     rows = page.locator("tbody tr")
-    expect(rows).to_have_count(6)
+    expect(rows).to_have_count(8)
     digits = page.locator("tr[data-run=digits]")
     expect(digits).to_contain_text("finished")
     expect(digits).to_contain_text("test accuracy")
@@ -168,7 +175,7 @@ def test_the_list_shows_each_run_with_state_score_and_baseline_and_is_filtered_s
     page.keyboard.press("5")
     expect(page.get_by_text("optimizer.lr")).to_be_visible()
     page.keyboard.press("Escape")
-    expect(rows).to_have_count(6)
+    expect(rows).to_have_count(8)
 
 
 def test_a_run_is_watched_while_it_trains_and_is_seen_to_be_killed(browser: Browser, tmp_path: Path) -> None:
@@ -263,6 +270,54 @@ def test_findings_are_told_with_their_evidence_and_what_to_do(page: Page, visito
     expect(page.get_by_text("Nothing was found wrong")).to_be_visible()
 
 
+def test_what_was_found_stands_on_the_line_of_the_steps_and_opens_its_story_with_its_trial(
+    page: Page, visitor: Visitor
+) -> None:
+    show(page, visitor, "found")
+    line = page.get_by_role("navigation", name="what was found, on the line of the steps")
+    expect(line.get_by_role("link")).to_have_count(3)
+    line.get_by_role("link", name="step 22: Clipping helped for sure.").click()
+    card = page.locator("article.finding.here")
+    expect(card).to_contain_text("The loss jumped")
+    expect(card.locator(".won")).to_contain_text("clip = 1.0")
+    expect(card.locator(".won")).to_contain_text("0.5000 ± 0.0200")
+    expect(card).to_contain_text("taken: clip = 1.0, from step 30. It won its trial.")
+
+
+def test_a_run_is_tagged_and_noted_and_found_again_by_its_tag(page: Page, visitor: Visitor) -> None:
+    show(page, visitor, "slow")
+    page.get_by_role("button", name="tag or note").click()
+    page.get_by_label("tags, with commas between them").fill("baseline, too slow")
+    page.get_by_label("note", exact=True).fill("a tenth of the rate")
+    page.get_by_role("button", name="keep").click()
+    expect(page.get_by_text("a tenth of the rate")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.locator("tr[data-run=slow]").get_by_role("button", name="too slow").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("searchbox", name="filter the runs").fill("")
+
+
+def test_a_search_is_looked_through_and_the_folds_of_a_cross_validation_lead_to_their_runs(
+    page: Page, visitor: Visitor
+) -> None:
+    page.get_by_role("link", name="tuned").click()
+    lines = page.locator(".parallel polyline")
+    expect(lines).to_have_count(4)
+    expect(page.locator(".parallel polyline[stroke-dasharray]")).to_have_count(2)
+    expect(page.locator(".scatters svg")).to_have_count(2)
+    expect(page.locator(".stand")).to_contain_text("0.9000")
+    page.get_by_role("button", name="best first").click()
+    expect(page.locator("section[aria-label=trials] tbody tr").first).to_contain_text("4 ★")
+    picture(page, "search")
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="folds cross-validation").click()
+    expect(page.locator("svg.folds")).to_have_attribute(
+        "aria-label", re.compile("network 0.8500, interval 0.7000 to 1")
+    )
+    page.get_by_role("link", name="fold-2").click()
+    expect(page.locator("h1")).to_have_text("folds/fold-2")
+
+
 def test_statistics_of_layers_are_one_picture_that_is_read_by_keys(page: Page, visitor: Visitor) -> None:
     show(page, visitor, "found", "layers")
     canvas = page.locator(".heat canvas")
@@ -343,10 +398,12 @@ def test_every_view_is_accessible_in_both_themes_and_fits_a_phone_a_tablet_and_a
         "failed": f"#/run/{keys['failed']}/findings",
         "recipe": f"#/run/{keys['digits']}/recipe",
         "compare": f"#/compare/{keys['digits']},{keys['slow']}",
+        "found": f"#/run/{keys['found']}",
+        **{s["kind"]: f"#/search/{s['key']}" for s in visitor.ask("/api/searches").json},
     }
     for name, place in views.items():
         page.goto(f"http://{visitor.host}/{place}")
-        expect(page.locator(".opening")).to_have_count(0)
+        expect(page.locator(".opening")).to_have_count(0, timeout=120_000)  # a network is loaded for its samples
         page.wait_for_timeout(300)
         for size, width in WIDTHS.items():
             page.set_viewport_size({"width": width, "height": 900})

@@ -10,6 +10,7 @@ import csv
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -320,3 +321,52 @@ def test_a_prompt_shows_what_may_come_next_and_is_written_on(page: Page, visitor
     page.get_by_role("button", name="write on").click()
     expect(page.locator(".written")).not_to_be_empty(timeout=PATIENCE)
     picture(page, "try-gpt")
+
+
+def test_every_sample_is_judged_a_cell_opens_its_samples_and_one_of_them_the_inside(
+    page: Page, visitor: Visitor
+) -> None:
+    page.goto(f"http://{visitor.host}/#/run/{visitor.keys()['digits']}/samples")
+    expect(page.get_by_text("How sure it is, and how often right")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".sample-card .pixels").first).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".sample-card").first).to_contain_text("✕ said")
+    cell = page.get_by_role("button", name="of class 0 called 0")
+    count = int(cell.inner_text())
+    cell.click()
+    expect(page.get_by_text(f"0 called 0: {count}")).to_be_visible()
+    expect(page.locator(".sample-card").first).to_contain_text("✓ said 0", timeout=PATIENCE)
+    picture(page, "says-digits")
+    link = page.locator(".inside-link").first
+    number = re.search(r"sample=(\d+)", link.get_attribute("href") or "")
+    assert number
+    link.click()
+    expect(page.get_by_label("sample", exact=True)).to_have_value(number[1], timeout=PATIENCE)
+    expect(page.get_by_text("true 0", exact=True)).to_be_visible(timeout=PATIENCE)
+
+
+def test_a_text_of_ones_own_is_looked_at_and_grows_by_the_tokens_that_the_network_writes(
+    page: Page, visitor: Visitor
+) -> None:
+    look(page, visitor, "gpt")
+    field = page.get_by_label("a text of your own")
+    field.fill("1 and 2")
+    page.get_by_role("button", name="look at it").click()
+    expect(page.locator(".tokens span")).to_have_count(6, timeout=PATIENCE)
+    page.get_by_role("button", name="feed its next token back in").click()
+    expect(field).not_to_have_value("1 and 2", timeout=PATIENCE)
+    expect(page.locator(".tokens span")).to_have_count(7, timeout=PATIENCE)
+    assert "text=1+and+2" in page.url
+
+
+def test_the_address_leads_back_to_the_cell_that_was_held(page: Page, visitor: Visitor) -> None:
+    look(page, visitor, "moons")
+    page.locator(".stage canvas").first.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowDown")
+    card = page.locator(".cellcard h2")
+    expect(card).to_be_visible(timeout=PATIENCE)
+    page.wait_for_url(re.compile(r"node=\d+&cell=\d+$"))
+    told, address = card.inner_text().splitlines()[0], page.url
+    page.goto(f"http://{visitor.host}/#/")
+    page.goto(address)
+    expect(card).to_contain_text(told, timeout=PATIENCE)

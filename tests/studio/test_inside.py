@@ -25,6 +25,7 @@ from trainwright.studio.inside import Insides
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("runs")
     tw.train("iris", {"budget": "1 epoch"}, out=base / "iris", quiet=True)
+    tw.train("diabetes", {"budget": "1 epoch"}, out=base / "diabetes", quiet=True)
     x = torch.randn(32, 4)
     tw.fit(nn.Linear(4, 1), (x, x.sum(1, keepdim=True)), loss="mse", epochs=1, out=base / "own", quiet=True)
     return base
@@ -33,7 +34,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def visitor(runs: Path) -> Iterator[Visitor]:
     with opened(runs) as asks:
-        asks._line.timeout = 120  # the first question starts a process
+        asks._line.timeout = 600  # the first question starts a process
         yield asks
 
 
@@ -164,10 +165,33 @@ def test_what_cannot_be_answered_for_is_told_in_a_line_that_names_no_place_of_th
         ({}, "nothing that can be tried"),
     ]
     for given, said in wrong:
-        answer = visitor.give(path, given)
-        assert answer.status == 422, given
-        assert said in answer.body.decode(), given
-        assert "/tmp" not in answer.body.decode()
+        refused = visitor.give(path, given).json["refused"]
+        assert said in refused, given
+        assert "/tmp" not in refused
     own = f"/api/runs/{visitor.keys()['own']}/try"
     assert "module of your own" in visitor.ask(own).json["closed"]
-    assert visitor.give(own, {"give": "fields", "record": {}}).status == 422
+    assert "module of your own" in visitor.give(own, {"give": "fields", "record": {}}).json["refused"]
+
+
+def test_every_sample_of_a_part_is_judged_as_the_run_was_and_told_by_its_record(visitor: Visitor, runs: Path) -> None:
+    path = f"/api/runs/{visitor.keys()['iris']}/says"
+    run = tw.open(runs / "iris")
+    told = visitor.ask(f"{path}?part=test").json
+    right = [t == s for t, s in zip(told["truth"], told["said"], strict=True)]
+    assert sum(right) / len(right) == pytest.approx(run.metrics["test/accuracy"])
+    assert sum(told["loss"]) / len(right) == pytest.approx(run.metrics["test/loss"], rel=1e-5)
+    looks = visitor.ask(f"{path}/looks?part=test&at=3,1,999999,x").json["looks"]
+    assert [look["index"] for look in looks] == [3, 1]
+    answers = run.predict([look["fields"] for look in looks])
+    assert [told["names"][told["said"][i]] for i in (3, 1)] == [a["label"] for a in answers]
+    assert [told["sure"][i] for i in (3, 1)] == pytest.approx([a["probability"] for a in answers], rel=1e-5)
+    assert [told["names"][told["truth"][i]] for i in (3, 1)] == [look["fields"]["target"] for look in looks]
+
+
+def test_numbers_are_judged_in_their_own_unit(visitor: Visitor, runs: Path) -> None:
+    path = f"/api/runs/{visitor.keys()['diabetes']}/says"
+    told = visitor.ask(path).json
+    off = [(s - t) ** 2 for s, t in zip(told["said"], told["truth"], strict=True)]
+    assert (sum(off) / len(off)) ** 0.5 == pytest.approx(tw.open(runs / "diabetes").metrics["test/rmse"], rel=1e-4)
+    (look,) = visitor.ask(f"{path}/looks?at=2").json["looks"]
+    assert told["truth"][2] == pytest.approx(look["fields"]["target"], rel=1e-4)

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from trainwright.runs.directory import spelled
+from trainwright.studio import notes
 from trainwright.studio.control import stop
 from trainwright.studio.files import UnreadableError
 from trainwright.studio.followed import Followed
@@ -27,6 +28,7 @@ from trainwright.studio.heat import heat
 from trainwright.studio.inside import ASKS, COUNTED, NAMED, BusyError, Insides, refusal
 from trainwright.studio.news import LISTENERS, News
 from trainwright.studio.pages import Page, pages
+from trainwright.studio.searches import search, searches
 from trainwright.studio.shelf import Shelf
 from trainwright.studio.told import about, flat, row
 
@@ -73,6 +75,8 @@ class _Desk:
             "/assets/{name}": self.asset,
             "/api/stream": self.stream,
             "/api/runs": self.runs,
+            "/api/searches": self.searches,
+            "/api/searches/{key}": self.search,
             "/api/runs/{key}": self._of_a_run(about),
             "/api/runs/{key}/series": self._of_a_run_asked(_series),
             "/api/runs/{key}/layers": self._of_a_run_asked(_layers),
@@ -81,7 +85,11 @@ class _Desk:
             "/api/runs/{key}/confusion": self._of_a_run(_confusion),
             **{f"/api/runs/{{key}}/{path}": self._of_a_run_asked(self._inside(ask)) for path, ask in ASKS.items()},
         }
-        told = {"/api/runs/{key}/stop": self.stop, "/api/runs/{key}/try": self.attempt}
+        told = {
+            "/api/runs/{key}/stop": self.stop,
+            "/api/runs/{key}/try": self.attempt,
+            "/api/runs/{key}/note": self.note,
+        }
         return [
             *(Route(path, answer, methods=["GET"]) for path, answer in read.items()),
             *(Route(path, answer, methods=["POST"]) for path, answer in told.items()),
@@ -127,6 +135,20 @@ class _Desk:
             }
         )
 
+    async def searches(self, request: Request) -> Response:
+        """Searches and cross-validations."""
+        return _json(await run_in_threadpool(searches, self.shelf.root))
+
+    async def search(self, request: Request) -> Response:
+        """One of them."""
+        try:
+            told = await run_in_threadpool(search, self.shelf.root, request.path_params["key"])
+        except UnreadableError as error:
+            raise HTTPException(404, str(error)) from None
+        if told is None:
+            raise HTTPException(404, "there is no such search")
+        return _json(spelled(told))
+
     async def stop(self, request: Request) -> Response:
         """Ask a training to save and stop."""
         run = self._run(request)
@@ -139,19 +161,23 @@ class _Desk:
 
     async def attempt(self, request: Request) -> Response:
         """Let the run's network answer for what the body holds."""
-        run = self._run(request)
-        try:
-            given = json.loads(await request.body())
-        except (ValueError, RecursionError):
-            given = None
-        if not isinstance(given, dict):
-            raise HTTPException(400, "the body is no JSON object")
+        run, given = self._run(request), await _given(request)
         try:
             return await run_in_threadpool(self._answered, run, given)
         except BusyError:
             raise HTTPException(503, "others are asking their networks; ask again") from None
+        except UnreadableError as error:  # what a person gave is no fault of the page
+            return _json({"refused": str(error)})
+
+    async def note(self, request: Request) -> Response:
+        """Put a person's tags and note beside a run."""
+        run, given = self._run(request), await _given(request)
+        try:
+            kept = await run_in_threadpool(notes.write, run.place, given)
+            self.shelf.touch(run.place.key)
+            return _json(kept)
         except UnreadableError as error:
-            raise HTTPException(422, str(error)) from None
+            return _json({"refused": str(error)})
 
     def _answered(self, run: Followed, given: dict[str, Any]) -> Response:
         if why := refusal(run.place):
@@ -199,9 +225,20 @@ class _Desk:
 
 def _closed(ask: str, why: str) -> Response:
     """What a page is told of a network that cannot be opened: its first question is answered with the reason."""
-    if ask not in ("outline", "offered"):
+    if ask not in ("outline", "offered", "judged"):
         raise UnreadableError(why)
     return _json({"closed": why})
+
+
+async def _given(request: Request) -> dict[str, Any]:
+    """The object that a body holds."""
+    try:
+        given = json.loads(await request.body())
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, dict):
+        raise HTTPException(400, "the body is no JSON object")
+    return given
 
 
 async def _rest(insides: Insides) -> None:

@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from trainwright.core.redaction import each_text, redacted, without_secrets
-from trainwright.runs.directory import CONFIG, EVENTS, MANIFEST, run_places
+from trainwright.runs.directory import CONFIG, EVENTS, FOLDS, MANIFEST, NOTES, STUDY, run_places
 from trainwright.runs.lock import LOCK, locked
 
 CONFUSION = "confusion.csv"
-_LARGEST = {CONFIG: 1 << 20, MANIFEST: 16 << 20, CONFUSION: 16 << 20, LOCK: 1 << 12}  # bytes that are read
+_LARGEST = {
+    CONFIG: 1 << 20, MANIFEST: 16 << 20, CONFUSION: 16 << 20, LOCK: 1 << 12, STUDY: 1 << 20, FOLDS: 1 << 20,
+    "result.json": 32 << 20, "trials.csv": 32 << 20, NOTES: 1 << 20,
+}  # bytes that are read  # fmt: skip
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _FENCED = os.open in os.supports_dir_fd
 
@@ -58,7 +61,7 @@ class Place:
     def config(self) -> dict[str, Any]:
         """The recipe with its defaults, secrets hidden."""
         try:
-            content = tomllib.loads(self._text(CONFIG))
+            content = tomllib.loads(self.text(CONFIG))
         except (ValueError, RecursionError) as error:
             raise UnreadableError(f"{CONFIG}: {error}") from None
         hidden: dict[str, Any] = each_text(without_secrets(content, named=True), redacted)
@@ -75,7 +78,7 @@ class Place:
     def confusion(self) -> tuple[list[str], list[list[int]]]:
         """Labels, and ``counts[i][j]`` samples of the class i that were called j."""
         try:
-            (_, *labels), *rows = csv.reader(io.StringIO(self._text(CONFUSION)))
+            (_, *labels), *rows = csv.reader(io.StringIO(self.text(CONFUSION)))
             counts = [[int(n) for n in row[1:]] for row in rows]
         except (ValueError, csv.Error) as error:
             raise UnreadableError(f"{CONFUSION}: {error}") from None
@@ -89,16 +92,28 @@ class Place:
         with self._opened(EVENTS) as file:
             yield file
 
+    @contextmanager
+    def folder(self) -> Iterator[int]:
+        """A handle of the run folder, through no link."""
+        if not _FENCED:
+            raise NotImplementedError
+        handle = _through_no_link(self.root, self.parts or (".",), os.O_DIRECTORY)
+        try:
+            yield handle
+        finally:
+            os.close(handle)
+
     def _object(self, name: str) -> dict[str, Any]:
         try:
-            content = json.loads(self._text(name))
+            content = json.loads(self.text(name))
         except (ValueError, RecursionError) as error:
             raise UnreadableError(f"{name}: {error}") from None
         if not isinstance(content, dict):
             raise UnreadableError(f"{name}: holds no object")
         return content
 
-    def _text(self, name: str) -> str:
+    def text(self, name: str) -> str:
+        """The content of a file of a known name; UnreadableError where it is none, or too large."""
         with self._opened(name) as file:
             data = file.read(_LARGEST[name] + 1)
         if len(data) > _LARGEST[name]:
@@ -144,18 +159,24 @@ def _folders(root: Path) -> list[os.DirEntry[str]]:
     return []
 
 
-def _through_no_link(root: Path, parts: tuple[str, ...]) -> int:
-    """A handle of the file; OSError where any part of the way below the root is a link."""
+def _through_no_link(root: Path, parts: tuple[str, ...], more: int = 0) -> int:
+    """A handle of the file; OSError where any part of the way below the root is a link.
+
+    Args:
+        root: the folder that was opened.
+        parts: names below it.
+        more: flags; O_DIRECTORY for a folder.
+    """
     if not _FENCED:  # Windows
         if any(root.joinpath(*parts[: i + 1]).is_symlink() for i in range(len(parts))):
             raise OSError("is a link")
-        return os.open(root.joinpath(*parts), _FLAGS)
+        return os.open(root.joinpath(*parts), _FLAGS | more)
     here = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for part in parts[:-1]:
             inner = os.open(part, _FLAGS | os.O_DIRECTORY, dir_fd=here)
             os.close(here)
             here = inner
-        return os.open(parts[-1], _FLAGS, dir_fd=here)
+        return os.open(parts[-1], _FLAGS | more, dir_fd=here)
     finally:
         os.close(here)

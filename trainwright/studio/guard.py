@@ -99,10 +99,14 @@ class Guard:
 
 
 def _fits(lengths: list[str], scope: Scope) -> bool:
-    """Whether a body may come: to a run that is tried, of a length that is told and not too large."""
+    """Whether a body may come: to a run that is tried or noted, of a length that is told and not too large."""
     if lengths == ["0"]:
         return True
-    takes = scope["method"] == "POST" and scope["path"].startswith("/api/runs/") and scope["path"].endswith("/try")
+    takes = (
+        scope["method"] == "POST"
+        and scope["path"].startswith("/api/runs/")
+        and scope["path"].endswith(("/try", "/note"))
+    )
     return takes and len(lengths) == 1 and lengths[0].isdecimal() and len(lengths[0]) < 12 and int(lengths[0]) <= BODY
 
 

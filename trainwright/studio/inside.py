@@ -18,9 +18,10 @@ from trainwright.studio.files import Place, UnreadableError
 
 ASKS = {
     "inside": "outline", "inside/step": "graph", "inside/numbers": "numbers", "inside/cell": "cell",
-    "inside/decisions": "decisions", "try": "offered",
+    "inside/decisions": "decisions", "try": "offered", "says": "judged",
+    "says/looks": "looks",
 }  # by route  # fmt: skip
-NAMED = ("part", "what")  # options of a question that are words
+NAMED = ("part", "what", "at", "text")  # options of a question that are words
 COUNTED = ("step", "sample", "node", "cell", "slab", "row", "column")  # and whole numbers
 
 PATIENCE = 180.0  # seconds of one answer

@@ -53,6 +53,12 @@ class Shelf:
         """Keys of the runs that changed after a tick, gone ones too."""
         return [key for key, at in list(self._changed.items()) if at > tick]
 
+    def touch(self, key: str) -> None:
+        """Tell of a run again at the next look: what a person noted of it changed."""
+        with self._lock:
+            self._tick += 1
+            self._changed[key] = self._tick
+
     def refresh(self) -> bool:
         """Look for new runs and read what is new in each, for about a second; whether anything is. One look at a time.
 

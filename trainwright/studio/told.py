@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainwright.core.events import EvalDone, Found, RunEnded, View
+from trainwright.core.events import EvalDone, Found, Repaired, RunEnded, Tried, View
 from trainwright.core.finding import Advice, Edit, Patch
 from trainwright.runs.directory import spelled
+from trainwright.studio import notes
 from trainwright.studio.files import Place, UnreadableError
 from trainwright.studio.followed import LOSS, Followed
 
@@ -19,12 +20,12 @@ _OTHERS = 40  # lines of the machine, data and model that are told
 
 def row(run: Followed) -> dict[str, Any]:
     """A line of the list of runs."""
-    return run.answer("row", state(run), lambda: _plain(_row(run)))
+    return run.answer("row", (state(run), notes.age(run.place)), lambda: _plain(_row(run)))
 
 
 def about(run: Followed) -> dict[str, Any]:
     """All that a page of one run shows beside the curves."""
-    return run.answer("about", state(run), lambda: _plain(_about(run)))
+    return run.answer("about", (state(run), notes.age(run.place)), lambda: _plain(_about(run)))
 
 
 def _plain(value: Any) -> dict[str, Any]:
@@ -51,6 +52,7 @@ def _row(run: Followed) -> dict[str, Any]:
         "steps": run.view.attempts[-1].steps if run.view.attempts else 0,
         "seconds": run.seconds,
         "findings": _tally(run.view.findings),
+        **notes.read(run.place),
         **_standing(run.view, facts["monitor"], facts["better"]),
         "spark": _spark(run),
     }
@@ -71,6 +73,8 @@ def _about(run: Followed) -> dict[str, Any]:
         ],
         "checkpoints": [{"step": c.step, "path": c.path, "seconds": c.seconds} for c in view.checkpoints[-_ROWS:]],
         "found": [finding(f) for f in view.findings[-_ROWS:]],
+        "tried": [_tried(t) for t in view.tried[-_ROWS:]],
+        "repairs": [_repair(r) for r in view.repairs[-_ROWS:]],
         "skipped": [
             {"step": s.step, "what": s.what, "places": list(s.places[:5]), "incident": s.incident}
             for s in view.skipped[-_ROWS:]
@@ -80,6 +84,22 @@ def _about(run: Followed) -> dict[str, Any]:
         "ended": _end(ended) if ended else None,
         "facts": _machine(run.place),
     }
+
+
+def _tried(t: Tried) -> dict[str, Any]:
+    """A trial: how each way to go on did, from the same state on the same batches."""
+    branches = [{"what": b.what, "loss": b.loss, "error": b.error, "trouble": b.trouble} for b in t.branches]
+    return {
+        "step": t.step, "rule": t.rule, "start": t.start, "steps": t.steps, "judge": t.judge, "branches": branches,
+        "won": t.won, "text": t.text,
+    }  # fmt: skip
+
+
+def _repair(r: Repaired) -> dict[str, Any]:
+    return {
+        "step": r.step, "rule": r.rule, "trouble": r.trouble, "what": r.what, "keys": dict(r.keys), "state": r.state,
+        "why": r.why,
+    }  # fmt: skip
 
 
 def _end(ended: RunEnded) -> dict[str, Any]:

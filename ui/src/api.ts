@@ -24,6 +24,8 @@ export interface Row {
   best_step: number | null
   baseline: { name: string; value: number; apart: [Number, Number, Number] | null } | null
   spark: Number[]
+  tags: string[]
+  note: string
 }
 
 export type Severity = 'note' | 'warning' | 'error'
@@ -41,6 +43,28 @@ export interface Finding {
   why: string
   evidence: Record<string, Number>
   fixes: Fix[]
+}
+
+/** Ways to go on from one state, on the same batches. */
+export interface Tried {
+  step: number
+  rule: string
+  start: number
+  steps: number
+  judge: string
+  branches: { what: string; loss: Number; error: Number; trouble: string }[]
+  won: string
+  text: string
+}
+
+export interface Repair {
+  step: number
+  rule: string
+  trouble: string
+  what: string
+  keys: Record<string, unknown>
+  state: string
+  why: string
 }
 
 export interface Evaluation {
@@ -72,6 +96,8 @@ export interface About extends Row {
   checkpoints: { step: number; path: string; seconds: number }[]
   found: Finding[]
   skipped: { step: number; what: string; places: string[]; incident: string }[]
+  tried: Tried[]
+  repairs: Repair[]
   unreadable: number
   confusion: boolean
   ended: Ended | null
@@ -181,6 +207,18 @@ export async function stop(key: string): Promise<string> {
   const answer = await fetch(`/api/runs/${key}/stop`, { method: 'POST', headers: { 'x-trainwright': '1' } })
   if (!answer.ok) throw new Refused(answer.status, (await answer.text()).trim())
   return ((await answer.json()) as { told: string }).told
+}
+
+export async function note(key: string, told: { tags: string[]; note: string }): Promise<{ tags: string[]; note: string }> {
+  const answer = await fetch(`/api/runs/${key}/note`, {
+    method: 'POST',
+    headers: { 'x-trainwright': '1', 'content-type': 'application/json' },
+    body: JSON.stringify(told),
+  })
+  if (!answer.ok) throw new Refused(answer.status, (await answer.text()).trim())
+  const kept = (await answer.json()) as { tags: string[]; note: string; refused?: string }
+  if (kept.refused !== undefined) throw new Error(kept.refused)
+  return kept
 }
 
 export async function json<T>(path: string, stop?: AbortSignal): Promise<T> {

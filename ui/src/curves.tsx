@@ -8,6 +8,7 @@ import { kept } from './kept'
 import { useLoaded } from './loaded'
 import { Empty, Trouble } from './parts'
 import { PART } from './theme'
+import { Timeline } from './timeline'
 
 const ROOM = 900 // points of a curve: as many as a panel has pixels
 export const smooth = kept<number>('smooth', 0.02)
@@ -63,6 +64,7 @@ export function Curves({ run, turn }: { run: About; turn: number }) {
   return (
     <>
       <Tools range={range.value} all={all} onRange={(r) => (range.value = r)} perEpoch={run.steps_per_epoch} />
+      <Timeline run={run} />
       <div class="panels">
         {drawn.map((panel) => (
           <RunPanel

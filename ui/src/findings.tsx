@@ -1,13 +1,21 @@
 /** What was found wrong: what, where, since when, by which numbers, what it does, and what to write instead. */
 import { useSignal } from '@preact/signals'
-import type { About, Finding, Fix, Severity } from './api'
-import { number, value, whole } from './format'
+import { useEffect } from 'preact/hooks'
+import type { About, Finding, Fix, Repair, Severity, Tried } from './api'
+import { finite, number, value, whole } from './format'
 import { Empty, SeveritySign } from './parts'
+import { place } from './place'
 
 const RANK: Record<Severity, number> = { error: 0, warning: 1, note: 2 }
 
 export function Findings({ run }: { run: About }) {
-  const found = run.found.toSorted((a, b) => RANK[a.severity] - RANK[b.severity] || a.step - b.step)
+  const found = run.found.map((f, i) => ({ ...f, i })).sort((a, b) => RANK[a.severity] - RANK[b.severity] || a.step - b.step)
+  const at = place.value.at === 'run' ? place.value.query.get('at') : null
+  useEffect(() => {
+    const card = document.getElementById(`found-${at}`)
+    card?.scrollIntoView({ block: 'center' })
+    card?.focus({ preventScroll: true })
+  }, [at])
   if (!found.length && !run.skipped.length && !run.unreadable)
     return (
       <Empty title="Nothing was found wrong">
@@ -16,8 +24,8 @@ export function Findings({ run }: { run: About }) {
     )
   return (
     <div class="findings">
-      {found.map((f, i) => (
-        <Card key={i} found={f} />
+      {found.map((f) => (
+        <Card key={f.i} id={`found-${f.i}`} here={at === String(f.i)} found={f} tried={run.tried.filter((t) => t.rule === f.rule)} repairs={run.repairs.filter((r) => r.rule === f.rule)} />
       ))}
       {run.skipped.length > 0 && <Skipped run={run} />}
       {run.unreadable > 0 && (
@@ -31,9 +39,17 @@ export function Findings({ run }: { run: About }) {
   )
 }
 
-function Card({ found: f }: { found: Finding }) {
+interface CardProps {
+  id: string
+  here: boolean
+  found: Finding
+  tried: Tried[]
+  repairs: Repair[]
+}
+
+function Card({ id, here, found: f, tried, repairs }: CardProps) {
   return (
-    <article class={`card finding ${f.severity}`}>
+    <article id={id} tabIndex={-1} class={`card finding ${f.severity} ${here ? 'here' : ''}`}>
       <h2>
         <SeveritySign severity={f.severity} /> {f.what}
       </h2>
@@ -64,7 +80,44 @@ function Card({ found: f }: { found: Finding }) {
           </ol>
         </>
       )}
+      {tried.map((t, i) => (
+        <Trial key={i} tried={t} />
+      ))}
+      {repairs.map((r, i) => (
+        <p key={i} class="repair">
+          <b>{r.state}</b>: {r.what}, from step {whole(r.step)}. {r.why}
+        </p>
+      ))}
     </article>
+  )
+}
+
+/** Ways to go on from one state: the loss of each, with the standard error of its difference to no change. */
+function Trial({ tried: t }: { tried: Tried }) {
+  const seen = t.branches.map((b) => finite(b.loss)).filter(isFinite)
+  const most = Math.max(...seen)
+  return (
+    <section class="trial" aria-label="trial">
+      <h3>
+        What happened when it was tried, from step {whole(t.start)}, {whole(t.steps)} steps each
+      </h3>
+      {t.text && <p>{t.text}</p>}
+      <table class="bars">
+        <tbody>
+          {t.branches.map((b) => (
+            <tr key={b.what} class={b.what === t.won ? 'won' : ''}>
+              <th scope="row">
+                {b.what}
+                {b.what === t.won && ' ✓'}
+              </th>
+              <td class="lane">{isFinite(finite(b.loss)) && <i style={{ width: `${(finite(b.loss) / most) * 100}%` }} />}</td>
+              <td>{b.trouble || `${number(b.loss)}${finite(b.error) ? ` ± ${number(b.error)}` : ''}`}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      <p class="mute small">loss on {t.judge}; the shorter, the better</p>
+    </section>
   )
 }
 
@@ -91,7 +144,7 @@ function Remedy({ fix }: { fix: Fix }) {
 
 function Skipped({ run }: { run: About }) {
   return (
-    <article class="card finding error">
+    <article id="found-skipped" tabIndex={-1} class="card finding error">
       <h2>
         <SeveritySign severity="error" />{' '}
         {run.skipped.length === 1 ? 'One step was not taken' : `${run.skipped.length} steps were not taken`}: loss or

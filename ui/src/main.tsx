@@ -9,19 +9,25 @@ import { go, place } from './place'
 import { Runs } from './runs'
 import { chosen, turn } from './theme'
 
-const lazy = signal<{ Run: ComponentType<{ id: string }>; Compare: ComponentType<{ ids: string[] }> } | null>(null)
+interface Views {
+  Run: ComponentType<{ id: string }>
+  Compare: ComponentType<{ ids: string[] }>
+  Search: ComponentType<{ id: string }>
+}
+const lazy = signal<Views | null>(null)
 
 /** Curves are drawn by a part of the bundle that the list of runs does not wait for. */
 async function fetchViews(): Promise<void> {
-  const [{ Run }, { Compare }] = await Promise.all([import('./run'), import('./compare')])
-  lazy.value = { Run, Compare }
+  const [{ Run }, { Compare }, { Search }] = await Promise.all([import('./run'), import('./compare'), import('./search/search')])
+  lazy.value = { Run, Compare, Search }
 }
 
 function View() {
   const at = place.value
   if (at.at === 'runs') return <Runs />
   if (!lazy.value) return <p class="opening">opening …</p>
-  const { Run, Compare } = lazy.value
+  const { Run, Compare, Search } = lazy.value
+  if (at.at === 'search') return <Search key={at.key} id={at.key} />
   return at.at === 'run' ? <Run key={at.key} id={at.key} /> : <Compare key={at.keys.join()} ids={at.keys} />
 }
 

@@ -10,6 +10,7 @@ import { duration, number, whole } from './format'
 import { Layers } from './layers'
 import { turns, turnsOf } from './live'
 import { useLoaded } from './loaded'
+import { Noted } from './noted'
 import { judged, Progress, StateBadge, Trouble } from './parts'
 import { go, place, TABS, toRun, type Tab } from './place'
 import { Recipe } from './recipe'
@@ -117,6 +118,7 @@ function Head({ run }: { run: About }) {
         )}
       </div>
       <Verdict run={run} />
+      <Noted run={run} />
     </section>
   )
 }

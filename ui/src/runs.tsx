@@ -7,7 +7,8 @@ import { kept } from './kept'
 import { turns } from './live'
 import { useLoaded } from './loaded'
 import { Empty, Progress, SeveritySign, Spark, Standing, StateBadge, Trouble } from './parts'
-import { go, toCompare, toRun } from './place'
+import { go, toCompare, toRun, toSearch } from './place'
+import { searches } from './search/ask'
 
 type Order = 'age' | 'name' | 'state' | 'task' | 'score'
 const filter = kept<string>('filter', '')
@@ -20,7 +21,7 @@ const told = signal<Told | undefined>(undefined)
 const shown = computed<Row[]>(() => {
   const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean)
   const rows = (told.value?.runs ?? []).filter((r) => {
-    const text = [r.name, r.state, r.state === 'running' ? 'training' : '', r.task, r.model, ...Object.keys(r.findings)]
+    const text = [r.name, r.state, r.state === 'running' ? 'training' : '', r.task, r.model, ...Object.keys(r.findings), ...r.tags, r.note]
     return words.every((w) => text.join(' ').toLowerCase().includes(w))
   })
   const by = BY[order.value as Order] ?? BY.age
@@ -57,12 +58,34 @@ export function Runs() {
   useKeys()
   if (error && !told.value) return <Trouble error={error} />
   if (!told.value) return <p class="opening">reading the runs …</p>
-  if (!told.value.runs.length) return <Nothing folder={told.value.folder} />
+  if (!told.value.runs.length)
+    return (
+      <>
+        <Searches />
+        <Nothing folder={told.value.folder} />
+      </>
+    )
   return (
     <>
       <Bar />
+      <Searches />
       <Table />
     </>
+  )
+}
+
+/** Folders that hold the runs of one question. */
+function Searches() {
+  const { value } = useLoaded((s) => searches(s), 'searches', told.value?.runs.length ?? 0)
+  if (!value?.length) return null
+  return (
+    <p class="chips searches" aria-label="searches and cross-validations">
+      {value.map((s) => (
+        <a key={s.key} class="chip" href={toSearch(s.key)}>
+          <span aria-hidden="true">{s.kind === 'search' ? '⌕' : '⊞'}</span> {s.name} <small class="mute">{s.kind === 'search' ? 'search' : 'cross-validation'}</small>
+        </a>
+      ))}
+    </p>
   )
 }
 
@@ -86,7 +109,7 @@ function Bar() {
       <input
         id="filter"
         type="search"
-        placeholder="filter: name, task, model, state  ( / )"
+        placeholder="filter: name, task, model, state, tag  ( / )"
         aria-label="filter the runs"
         value={filter.value}
         onInput={(e) => (filter.value = e.currentTarget.value)}
@@ -181,6 +204,12 @@ function Line({ run, here }: { run: Row; here: boolean }) {
         {(['error', 'warning'] as const).map(
           (s) => run.findings[s] && <SeveritySign key={s} severity={s} />,
         )}
+        {run.tags.map((t) => (
+          <button key={t} class="tag" title={`only runs with "${t}"`} onClick={() => (filter.value = t)}>
+            {t}
+          </button>
+        ))}
+        {run.note && <small class="mute noted">{run.note.split('\n')[0]}</small>}
         {run.why && <small class="poor">{run.why}</small>}
       </td>
       <td class="is">

@@ -52,6 +52,7 @@ export interface Series {
   values: number[]
   low: number[]
   high: number[]
+  true?: (number | null)[]
 }
 
 export interface Tried {
@@ -77,7 +78,9 @@ export async function tried(key: string, given: Record<string, unknown>, stop?: 
     signal: stop ?? null,
   })
   if (!answer.ok) throw new Refused(answer.status, (await answer.text()).trim())
-  return (await answer.json()) as Tried
+  const told = (await answer.json()) as Tried & { refused?: string }
+  if (told.refused !== undefined) throw new Error(told.refused)
+  return told
 }
 
 /** A file as it travels. */

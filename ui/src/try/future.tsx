@@ -5,8 +5,8 @@ import type { Series } from './ask'
 const [WIDE, TALL, LEFT, BOTTOM] = [860, 170, 54, 18]
 
 export function Future({ series, times }: { series: Series; times: string[] }) {
-  const { before, values, low, high, name } = series
-  const all = [...before.filter((v): v is number => v !== null), ...values, ...low, ...high]
+  const { before, values, low, high, name, true: came = [] } = series
+  const all = [...before, ...values, ...low, ...high, ...came].filter((v): v is number => v !== null)
   const [least, most] = [Math.min(...all), Math.max(...all)]
   const count = before.length + values.length
   const x = (i: number) => LEFT + (i / Math.max(count - 1, 1)) * (WIDE - LEFT - 6)
@@ -31,6 +31,7 @@ export function Future({ series, times }: { series: Series; times: string[] }) {
       ))}
       {band.length > 0 && <polygon points={band.join(' ')} />}
       <polyline class="known" points={known.join(' ')} />
+      {came.length > 0 && <polyline class="came" points={came.flatMap((v, i) => (v === null ? [] : [at(first + i, v)])).join(' ')} />}
       <polyline class="told" points={told.join(' ')} />
       <text x={LEFT} y={TALL - 3}>
         {times[0]}
