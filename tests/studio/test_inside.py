@@ -44,6 +44,20 @@ def asked(visitor: Visitor, run: str, question: str) -> Any:
     return answer
 
 
+def test_the_process_that_answers_begins_before_it_is_asked_and_only_for_a_run_that_can_be(visitor: Visitor) -> None:
+    keys = visitor.keys()
+    assert "module of your own" in visitor.ask(f"/api/runs/{keys['own']}/ready").json["closed"]
+    assert visitor.ask(f"/api/runs/{keys['iris']}/ready").json == {"closed": ""}
+    insides = Insides()
+    insides.warm()
+    process = insides._process
+    assert process is not None
+    insides.warm()
+    assert insides._process is process
+    insides.close()
+    assert process.poll() is not None
+
+
 def test_a_step_is_told_with_its_numbers_and_the_arithmetic_of_each(visitor: Visitor, runs: Path) -> None:
     outline = asked(visitor, "iris", "").json
     assert outline["steps"][0] == 0

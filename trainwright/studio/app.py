@@ -83,6 +83,7 @@ class _Desk:
             "/api/runs/{key}/recipe": self._of_a_run(lambda run: spelled(flat(run.place.config()))),
             "/api/runs/{key}/samples": self._of_a_run_asked(_samples),
             "/api/runs/{key}/confusion": self._of_a_run(_confusion),
+            "/api/runs/{key}/ready": self._of_a_run(self._ready),
             **{f"/api/runs/{{key}}/{path}": self._of_a_run_asked(self._inside(ask)) for path, ask in ASKS.items()},
         }
         told = {
@@ -190,6 +191,13 @@ class _Desk:
         if run is None:
             raise HTTPException(404, "there is no such run")
         return run
+
+    def _ready(self, run: Followed) -> dict[str, Any]:
+        """Whether the network can be asked; the process that answers begins meanwhile."""
+        why = refusal(run.place)
+        if not why:
+            self.insides.warm()
+        return {"closed": why}
 
     def _inside(self, ask: str) -> Callable[[Followed, Request], Response]:
         def tell(run: Followed, request: Request) -> Response:

@@ -95,6 +95,15 @@ class Insides:
             self._keep(key, told)
         return told
 
+    def warm(self) -> None:
+        """Begin the process before the first question: to start it takes longer than to answer."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._begun()
+                self._used = time.monotonic()
+            finally:
+                self._lock.release()
+
     def _keep(self, key: str, told: Told) -> None:
         self._answers[key] = told
         while len(self._answers) > _ANSWERS or sum(len(a.numbers) for a in self._answers.values()) > _BYTES:

@@ -203,6 +203,9 @@ export async function layers(key: string, statistic: string, room: number, stop?
   return { ...head, values: new Float32Array(body, at) }
 }
 
+/** The process that looks into networks begins, so that the first question need not wait for it. */
+export const ready = (key: string) => json<{ closed: string }>(`/api/runs/${key}/ready`)
+
 export async function stop(key: string): Promise<string> {
   const answer = await fetch(`/api/runs/${key}/stop`, { method: 'POST', headers: { 'x-trainwright': '1' } })
   if (!answer.ok) throw new Refused(answer.status, (await answer.text()).trim())

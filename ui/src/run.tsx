@@ -2,7 +2,7 @@
 import { useSignal } from '@preact/signals'
 import type { ComponentType } from 'preact'
 import { useEffect } from 'preact/hooks'
-import { about, runs as list, stop, type About } from './api'
+import { about, ready, runs as list, stop, type About } from './api'
 import { Curves } from './curves'
 import { outline as ask } from './inside/ask'
 import { Findings } from './findings'
@@ -36,6 +36,9 @@ export function Run({ id }: { id: string }) {
   useEffect(() => {
     if (run) document.title = `${run.name} · Trainwright studio`
   }, [run?.name])
+  useEffect(() => {
+    if (run && run.state !== 'running' && run.checkpoints.length) void ready(id).catch(() => {}) // a training is not slowed unasked
+  }, [id, !run, run?.state])
   if (!run) return error ? <Trouble error={error} /> : <p class="opening">reading the run …</p>
   return (
     <>
