@@ -234,7 +234,8 @@ def _tried(
         refused, message = True, str(mistake)
     except BaseException as other:  # whatever it is, it is no message of ours
         error = f"{type(other).__name__}: {other}"[:300]
-    seconds = _worked() - began - (_ready(room) if door == "import" else 0.0)
+    usual = _ready(room) if door == "import" else 0.0 if refused else _WHOLE.get(door, 0.0)
+    seconds = max(0.0, _worked() - began - usual)
     ran = canary.exists() or _listing(there[0]) != there[1]
     memory = max(0, _memory("VmHWM") - before)
     allowed = door in hostile.harmless
@@ -242,6 +243,7 @@ def _tried(
 
 
 _READY: list[float] = []
+_WHOLE: dict[str, float] = {}  # seconds that a door takes which goes on to train, for a sound run
 
 
 def _ready(room: Path) -> float:
@@ -266,16 +268,19 @@ def _worked() -> float:
 
 def _warm(door: str, sound: Path, room: Path) -> None:
     """Load all that a door loads, by files that nothing is wrong with but their content."""
-    for kind, suffixes in (
-        ("file", (".csv", ".npz", ".zip", ".png", ".safetensors", ".pt", ".json", ".toml", ".yaml")),
-    ):
-        for suffix in suffixes:
-            act = doors(kind, sound).get(door) or RUN_DOORS[door]
-            (room / suffix).mkdir(parents=True)
-            file = room / suffix / f"x{suffix}"
-            file.write_bytes(b"a,b\n1,2\n3,4\n" * 20 if suffix == ".csv" else b"nothing")
-            with contextlib.suppress(Exception):
-                act(sound if door in RUN_DOORS and door not in FILE_DOORS else file, room / suffix)
+    for suffix in (".csv", ".npz", ".zip", ".png", ".safetensors", ".pt", ".json", ".toml", ".yaml"):
+        act = doors("file", sound).get(door) or RUN_DOORS[door]
+        (room / suffix).mkdir(parents=True)
+        file = room / suffix / f"x{suffix}"
+        file.write_bytes(b"a,b\n1,2\n3,4\n" * 20 if suffix == ".csv" else b"nothing")
+        with contextlib.suppress(Exception):
+            act(sound if door in RUN_DOORS and door not in FILE_DOORS else file, room / suffix)
+    if door in RUN_DOORS and door in FILE_DOORS:  # what only a whole run gets as far as
+        for i in range(3):
+            (room / f"run{i}").mkdir()
+            began = _worked()
+            RUN_DOORS[door](sound, room / f"run{i}")
+            _WHOLE[door] = _worked() - began
 
 
 def _listing(place: Path) -> set[str]:

@@ -313,7 +313,7 @@ def _(place: Path, canary: Path) -> Path:
     return place / "bomb.csv.gz"
 
 
-@hostile("picture of 900 million points in 2 kB")
+@hostile("picture of 900 million points in 2 kB", harmless=("new",))  # which tells it, and what a recipe may say
 def _(place: Path, canary: Path) -> Path:
     for label in ("cat", "dog"):
         _written(place / "bombs" / label / "1.png", _png(30_000, 30_000))
