@@ -48,7 +48,7 @@ HERE = "0100007F"  # 127.0.0.1, as the kernel writes it
 def test_all_sockets_of_the_ranks_listen_on_the_loopback_interface(more: list[str], tmp_path: Path) -> None:
     worker = tmp_path / "worker.py"
     worker.write_text(WORKER)
-    assert run_ranks(2, [sys.executable, str(worker), str(tmp_path), *more]) == 0
+    assert run_ranks(2, [sys.executable, str(worker), str(tmp_path), *more]).code == 0
     listening = {address for rank in range(2) for address in json.loads((tmp_path / f"{rank}.json").read_text())}
     assert HERE in listening
     assert (listening == {HERE}) == (not more)

@@ -15,7 +15,7 @@ import click
 from trainwright.cli.grammar import Settable, Verbs
 from trainwright.cli.outcome import go_on, of_several_seeds, repeated, trained, unattended
 from trainwright.cli.told import failed, forget_stdout, print_json, stdout_for_json
-from trainwright.cli.typed import healing, in_epochs, run_folder, settings_of, value_of
+from trainwright.cli.typed import healing, in_all, in_epochs, run_folder, settings_of, started_again, value_of
 from trainwright.core.errors import CheckpointError, NumericsError, UserError
 
 if TYPE_CHECKING:
@@ -89,6 +89,21 @@ def quiet_option(command: C) -> C:
     return click.option("--quiet", is_flag=True, help="Say nothing but warnings and errors.")(command)
 
 
+def scale_options(command: C) -> C:
+    """--processes, --nodes and --rendezvous."""
+    for option in (
+        click.option(
+            "--rendezvous", metavar="HOST:PORT", default="", help="With --nodes: where they meet, at one of them."
+        ),
+        click.option(
+            "--nodes", type=int, default=1, metavar="N", help="Machines; each runs this command, --out is shared."
+        ),
+        click.option("--processes", type=int, metavar="N", help="Processes of this machine that train together."),
+    ):
+        command = option(command)
+    return command
+
+
 def set_options(command: C) -> C:
     """``key=value`` after the name, and ``--set key=value``."""
     text = "Set any key of the recipe, such as optimizer.lr=3e-4; may be repeated."
@@ -116,6 +131,7 @@ def set_options(command: C) -> C:
 @click.option(
     "--resume", "run", metavar="auto|RUN", help="auto: go on with the run in --out, or begin it. Else as resume RUN."
 )
+@scale_options
 @quiet_option
 @json_option
 @click.pass_obj
@@ -139,6 +155,9 @@ def train(
     heal: bool,
     yes: bool,
     run: str | None,
+    processes: int | None,
+    nodes: int,
+    rendezvous: str,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -151,6 +170,7 @@ def train(
     trainwright train digits --seeds 5                                          five runs, and what they say together
     trainwright train recipe.toml --out run --resume auto                       begins, goes on, or is finished
     trainwright train recipe.toml --heal --yes                                  repairs what keeps it from learning
+    trainwright train recipe.toml --processes 4                                 four processes, or GPUs, as one
 
     Names of other systems (learning_rate, max_epochs, …) are understood, and it is said what they are called here.
     """
@@ -164,6 +184,7 @@ def train(
         "device": device,
         "seed": seed,
         "name": name,
+        "ranks": in_all(processes, nodes),
         **healing(heal, yes),
     }
     changes = settings_of([*settings, *more], flags)
@@ -171,18 +192,22 @@ def train(
         _alone(seeds, "--resume", "leave --seeds out: a folder of several seeds is known by itself")
         _alone(exist_ok or None, "--resume", "leave --exist-ok out: a run that goes on is not moved", "--exist-ok")
         if run != "auto":
-            return _resumed(place, run, changes, quiet, as_json)
+            return _resumed(place, run, changes, nodes, rendezvous, quiet, as_json)
     place.folder = Path(out) if out else None
-    if run == "auto":
+    if run is None and out is not None and started_again():
+        run = "auto"
+    if run == "auto" and nodes == 1:  # several machines find out together
         return unattended(recipe, changes, out, quiet, as_json)
     if seeds is not None:
         _alone(seeds if exist_ok else None, "--exist-ok", "choose another folder with --out")
+        _alone(seeds if nodes > 1 else None, "--nodes", "train one seed after the other")
         return repeated(recipe, changes, seeds, out, quiet, as_json)
 
     with stdout_for_json(as_json):
         from trainwright.runs.train import train
 
-        made = train(recipe, changes, out=out, exist_ok=exist_ok, quiet=quiet, to_stderr=as_json)
+        scale: dict[str, Any] = {"nodes": nodes, "rendezvous": rendezvous}
+        made = train(recipe, changes, out=out, exist_ok=exist_ok, quiet=quiet, to_stderr=as_json, **scale)
     return trained(made, as_json, strict)
 
 
@@ -190,6 +215,7 @@ def train(
 @click.argument("run")
 @set_options
 @click.option("--epochs", type=float, help="A larger budget than the run's own.")
+@scale_options
 @quiet_option
 @json_option
 @click.pass_obj
@@ -199,6 +225,9 @@ def resume(
     settings: tuple[str, ...],
     more: tuple[str, ...],
     epochs: float | None,
+    processes: int | None,
+    nodes: int,
+    rendezvous: str,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -210,8 +239,9 @@ def resume(
 
     A folder of runs that `train --seeds` made goes on with the seeds that are not finished.
     """
-    changes = settings_of([*settings, *more], {"budget": None if epochs is None else in_epochs(epochs)})
-    return _resumed(place, run, changes, quiet, as_json)
+    flags = {"budget": None if epochs is None else in_epochs(epochs), "ranks": in_all(processes, nodes)}
+    changes = settings_of([*settings, *more], flags)
+    return _resumed(place, run, changes, nodes, rendezvous, quiet, as_json)
 
 
 @commands.command(short_help="Score a run's model on data.")
@@ -326,7 +356,9 @@ def _alone(given: int | None, other: str, instead: str, flag: str = "--seeds") -
         raise UserError(flag, f"does not go together with {other}", instead)
 
 
-def _resumed(place: _Place, run: str, changes: Mapping[str, Any], quiet: bool, as_json: bool) -> int:
+def _resumed(
+    place: _Place, run: str, changes: Mapping[str, Any], nodes: int, rendezvous: str, quiet: bool, as_json: bool
+) -> int:
     if of_several_seeds(run):
         if changes:
             raise UserError(next(iter(changes)), "cannot change in runs of several seeds", "train them anew with it")
@@ -335,7 +367,8 @@ def _resumed(place: _Place, run: str, changes: Mapping[str, Any], quiet: bool, a
     with stdout_for_json(as_json):
         from trainwright.runs.train import resume
 
-        resumed = resume(place.folder, changes, quiet=quiet, to_stderr=as_json)
+        scale: dict[str, Any] = {"nodes": nodes, "rendezvous": rendezvous}
+        resumed = resume(place.folder, changes, quiet=quiet, to_stderr=as_json, **scale)
     return trained(resumed, as_json)
 
 

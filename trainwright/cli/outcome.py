@@ -31,7 +31,11 @@ def judged(verdict: str, strict: bool) -> int:
 
 
 def trained(run: Run, as_json: bool, strict: bool = False) -> int:
-    """The last word of ``train`` and ``resume``."""
+    """The last word of ``train`` and ``resume``; one of several processes leaves it to who started them."""
+    from trainwright.engine.ranks import one_of_ours
+
+    if one_of_ours():
+        return 0
     ended = run.view.ended
     if as_json and os.environ.get("RANK", "0") in ("", "0"):
         print_json({"run": str(run.path), "state": run.state, **_ended(ended), "repairs": _repairs(run)})
@@ -45,9 +49,10 @@ def unattended(recipe: str, changes: Mapping[str, Any], out: str | None, quiet: 
     if out is None:
         raise UserError("--resume auto", "needs the folder of the run", "name it with --out")
     with stdout_for_json(as_json):
+        from trainwright.engine.ranks import one_of_ours
         from trainwright.runs.unattended import train_or_resume
 
-        say = _silence if quiet else click.echo
+        say = _silence if quiet or one_of_ours() else click.echo
         made = train_or_resume(recipe, changes, out=out, quiet=quiet, to_stderr=as_json, say=say)
     return trained(made, as_json)
 

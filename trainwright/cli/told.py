@@ -70,14 +70,14 @@ def failed(error: Exception, as_json: bool, folder: Path | None) -> int:
         error.show(sys.stderr)
         code, told = error.exit_code, {"message": error.format_message()}
     elif isinstance(error, UserError):
-        click.echo(f"error: {redacted(str(error))}", err=True)
+        _say(redacted(str(error)), tuple(map(redacted, (error.where, error.what, error.instead))))
         code, told = error.exit_code, {"where": error.where, "what": error.what, "instead": error.instead}
     elif isinstance(error, TrainwrightError):
-        click.echo(f"error: {redacted(str(error))}", err=True)
+        _say(redacted(str(error)))
         code, told = error.exit_code, {}
     elif (machine := _of_the_machine(error)) is not None:
         code, message = machine
-        click.echo(f"error: {redacted(message)}", err=True)
+        _say(redacted(message))
         told = {"message": message}
     else:
         code, told = 70, _unexpected(error, folder)
@@ -86,6 +86,16 @@ def failed(error: Exception, as_json: bool, folder: Path | None) -> int:
         with contextlib.suppress(OSError):
             print_json({"error": whole})
     return code
+
+
+def _say(message: str, mistake: tuple[str, ...] | None = None) -> None:
+    """To a person; one of several processes tells who started it, who then speaks for all of them."""
+    if "RANK" in os.environ:
+        from trainwright.engine.ranks import one_of_ours, tell
+
+        if tell(message, mistake) and one_of_ours():
+            return
+    click.echo(f"error: {message}", err=True)
 
 
 def _of_the_machine(error: Exception) -> tuple[int, str] | None:
@@ -133,8 +143,8 @@ def _unexpected(error: Exception, folder: Path | None) -> dict[str, str]:
             break
     said = redacted(" ".join(str(error).split()))
     what = f"{type(error).__name__}: {said[:300]}{'…' if len(said) > 300 else ''}"
-    click.echo(f"error: {what}", err=True)
+    lines = [what]
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:
-        click.echo("the memory did not suffice; try a smaller micro_batch, such as micro_batch=16", err=True)
-    click.echo(f"this was not expected; the full traceback is in {written}" if written else story, err=True)
+        lines.append("the memory did not suffice; try a smaller micro_batch, such as micro_batch=16")
+    _say("\n".join([*lines, f"this was not expected; the full traceback is in {written}" if written else story]))
     return {"traceback": written}

@@ -99,3 +99,19 @@ def new_file(out: str) -> Path:
 def healing(heal: bool, yes: bool) -> dict[str, Any]:
     """What --heal and --yes set."""
     return {"doctor.mode": "heal" if heal else None, "doctor.yes": True if yes else None}
+
+
+def in_all(processes: int | None, nodes: int) -> int | None:
+    """What --processes and --nodes set: the processes of all machines; None leaves that to the recipe."""
+    if processes is None:
+        return None
+    if processes < 1:
+        raise UserError("--processes", f"{processes} processes are none", "write how many there shall be, such as 2")
+    if "RANK" in os.environ:
+        raise UserError("--processes", "is said by torchrun, which started this process", "leave it out")
+    return processes * max(nodes, 1)
+
+
+def started_again() -> bool:
+    """Whether torchrun started this process in the place of one that was lost."""
+    return "RANK" in os.environ and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")

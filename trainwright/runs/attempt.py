@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trainwright.core.errors import CheckpointError, RanksError, UserError
+from trainwright.core.errors import CheckpointError, UserError
 from trainwright.core.events import EvalDone, Event, Found, Observer, RunEnded, RunStarted, StepDone, Stop
 from trainwright.core.finding import Advice, Finding
 from trainwright.core.redaction import each_text
@@ -59,6 +59,7 @@ from trainwright.runs.shortage import go_on, teller
 from trainwright.runs.shown import play, shown
 from trainwright.runs.signals import Interruption
 from trainwright.runs.sound import refuse_broken
+from trainwright.runs.together import together
 
 
 @dataclass(slots=True)
@@ -213,7 +214,7 @@ def _story(a: Attempt) -> Iterator[_Story]:
         with randomness_kept(pieces.runtime.device):
             story = _Story(pieces.state, *teller_of(a))
             try:
-                with _together(a):
+                with together(pieces.runtime.ranks):
                     yield story
             except BaseException as error:
                 story.reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -231,20 +232,6 @@ def _story(a: Attempt) -> Iterator[_Story]:
         pieces.close()
         if lock:
             lock.release()
-
-
-@contextmanager
-def _together(a: Attempt) -> Iterator[None]:
-    """RanksError in the words of a person where another rank is gone."""
-    try:
-        yield
-    except Exception as error:
-        if not a.pieces.runtime.ranks.left_alone(error):
-            raise
-        what = " ".join(str(error).split()).rpartition(" This is")[0] or str(error)
-        raise RanksError(
-            f"another process of this training is gone ({what.rpartition('] ')[2][:160]}), and this one ends too"
-        ) from None
 
 
 def _begun(a: Attempt, story: _Story) -> tuple[Cadence, Judge | None]:

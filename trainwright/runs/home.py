@@ -117,10 +117,17 @@ class Trail:
 
     def end(self) -> Path:
         """Where the folder lies now; nobody asks again."""
+        place = self.here()
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+        return place
+
+    def here(self) -> Path:
+        """Where the folder lies now."""
         if self._handle is None:
             return self.folder
         there, inode = _place_of(self._handle), os.fstat(self._handle)
-        os.close(self._handle)
         for place in (self.folder, there):
             with suppress(OSError):
                 if place is not None and os.path.samestat(os.stat(place), inode):

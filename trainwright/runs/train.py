@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import tomli_w
 from torch import nn
 
 from trainwright.core.config import Budget
-from trainwright.core.errors import RanksError, TrainwrightError, UserError
+from trainwright.core.errors import UserError
 from trainwright.core.events import Observer
-from trainwright.engine import checkpoint
-from trainwright.engine.ranks import launched, run_ranks
+from trainwright.engine.ranks import launched
 from trainwright.engine.runtime import Runtime
 from trainwright.runs.assemble import Pieces, assemble, try_first
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.changed import Changes, changed
-from trainwright.runs.console import Console
 from trainwright.runs.decided import Record, decided
 from trainwright.runs.directory import (
-    CHECKPOINTS,
     CONFIG,
-    MANIFEST,
     PROCESSOR,
     moved_aside,
     must_be_whole,
@@ -34,8 +27,8 @@ from trainwright.runs.directory import (
 from trainwright.runs.edited import edits, must_be_as_written
 from trainwright.runs.gathered import same_data
 from trainwright.runs.healed import healing, must_heal
-from trainwright.runs.home import Trail
 from trainwright.runs.initial import begin, remember, rule_of, take
+from trainwright.runs.launching import launch, meeting_of, only_here, relaunch, tell
 from trainwright.runs.learned import read_learned
 from trainwright.runs.lock import Lock
 from trainwright.runs.mended import learn
@@ -45,10 +38,11 @@ from trainwright.runs.observing import named
 from trainwright.runs.planning import follow, plan
 from trainwright.runs.private import hidden_keys, hiding, must_be_given, safe
 from trainwright.runs.quiet import speaker
-from trainwright.runs.recipe import Recipe, plain, read, write
+from trainwright.runs.recipe import Recipe, read, write
 from trainwright.runs.recorded import recorded, rewrite, silent
 from trainwright.runs.run import Run, open_run
 from trainwright.runs.stored import stored_config
+from trainwright.runs.together import agreed, must_be_seen, together
 from trainwright.runs.understood import in_our_words
 from trainwright.runs.workshop import OfRecipe, Workshop
 
@@ -67,6 +61,8 @@ def train(
     observers: Sequence[Observer] = (),
     quiet: bool = False,
     to_stderr: bool = False,
+    nodes: int = 1,
+    rendezvous: str = "",
 ) -> Run:
     """Train what a recipe says, and return the run.
 
@@ -80,24 +76,28 @@ def train(
         observers: are told every event; may ask to stop by returning a `Stop`.
         quiet: say nothing but warnings and errors.
         to_stderr: speak on standard error.
+        nodes: machines that train together; each runs the same, and ``out`` is a folder that all of them see.
+        rendezvous: ``HOST:PORT`` where they meet, at one of them.
     """
     checked = read(recipe, changes)
     config = checked.config
     must_be_given(config.model_dump(), "the recipe")
-    if config.ranks > 1 and launched() is None:
-        return _launch(checked, out, observers, quiet, exist_ok)
+    meeting = meeting_of(nodes, rendezvous)
+    if launched() is None and (config.ranks > 1 or not meeting.alone):
+        return launch(checked, out, observers, quiet, exist_ok, meeting)
     runtime = Runtime.start(config.device, config.precision, config.parallel)
     hide = hiding(config.model_dump())
     console = speaker(quiet, stderr=to_stderr, hide=hide) if runtime.first else None
     try:
-        pieces = assemble(checked, runtime, console.progress if console else silent)
-        pieces.facts["notes"][:0] = checked.said
-        try_first(pieces)
-        begin(pieces, *rule_of(checked.config.init))
-        take(pieces)
-        learn(pieces)
-        plan(pieces)
-        folder, moved = agreed_folder(out, config.name or config.task["name"], runtime, exist_ok=exist_ok)
+        with together(runtime.ranks):
+            pieces = assemble(checked, runtime, console.progress if console else silent)
+            pieces.facts["notes"][:0] = checked.said
+            try_first(pieces)
+            begin(pieces, *rule_of(checked.config.init))
+            take(pieces)
+            learn(pieces)
+            plan(pieces)
+            folder, moved = agreed_folder(out, config.name or config.task["name"], runtime, exist_ok=exist_ok)
         pieces.facts["notes"] += [moved] if moved else []
         a = Attempt(
             pieces=pieces,
@@ -121,6 +121,8 @@ def resume(
     observers: Sequence[Observer] = (),
     quiet: bool = False,
     to_stderr: bool = False,
+    nodes: int = 1,
+    rendezvous: str = "",
 ) -> Run:
     """Take a run up again where its newest sound checkpoint left it.
 
@@ -130,6 +132,8 @@ def resume(
         observers: are told every event.
         quiet: say nothing but warnings and errors.
         to_stderr: speak on standard error.
+        nodes: machines that train together; each runs the same, and all see the folder.
+        rendezvous: ``HOST:PORT`` where they meet, at one of them.
     """
     run = open_run(folder)
     facts = run.manifest
@@ -146,10 +150,11 @@ def resume(
     must_be_as_written(facts, run.path, (*_FOR_GOOD, "optimizer.name"))
     config = checked.config
     must_be_given(config.model_dump(), "the run")
-    if config.ranks > 1 and launched() is None:
-        _only_here(observers)
-        _tell(said, quiet)
-        return _relaunch(run, changes, quiet)
+    meeting = meeting_of(nodes, rendezvous)
+    if launched() is None and (config.ranks > 1 or not meeting.alone):
+        only_here(observers)
+        tell(said, quiet)
+        return relaunch(run, checked, changes, quiet, meeting)
     learned = read_learned(run.path / PROCESSOR)
     must_be_whole(run.path)
     Lock(run.path).release()
@@ -157,19 +162,20 @@ def resume(
     hide = hiding(config.model_dump())
     console = speaker(quiet, stderr=to_stderr, hide=hide) if runtime.first else None
     try:
-        pieces = assemble(checked, runtime, console.progress if console else silent, learned, passed_over(facts))
-        pieces.facts["notes"][:0] = said
-        same_data(facts["data"], pieces.facts, run.path)
-        pieces.facts["notes"] += lost_of(run.path, run.view)
-        begins = decided(run.path)
-        if not begins:
-            spent(run, pieces)
-        try_first(pieces)
-        begin(pieces, *rule_of(checked.config.init))  # for its notes: the weights come from the checkpoint
-        if begins:
-            learn(pieces)
-        remember(pieces, facts)
-        follow(pieces, pieces.config.pace)
+        with together(runtime.ranks):
+            pieces = assemble(checked, runtime, console.progress if console else silent, learned, passed_over(facts))
+            pieces.facts["notes"][:0] = said
+            same_data(facts["data"], pieces.facts, run.path)
+            pieces.facts["notes"] += lost_of(run.path, run.view)
+            begins = decided(run.path)
+            if not begins:
+                spent(run, pieces)
+            try_first(pieces)
+            begin(pieces, *rule_of(checked.config.init))  # for its notes: the weights come from the checkpoint
+            if begins:
+                learn(pieces)
+            remember(pieces, facts)
+            follow(pieces, pieces.config.pace)
         a = Attempt(
             pieces=pieces,
             folder=run.path,
@@ -212,6 +218,8 @@ def finished(a: Attempt, own: nn.Module | None = None) -> Run:
             _drawn(run, a)
         if a.console:
             a.console.end(run)
+    with together(a.pieces.runtime.ranks):
+        a.pieces.runtime.ranks.barrier()  # who ends before the first rank would have it ended by an agent
     return run
 
 
@@ -265,93 +273,13 @@ def spent(run: Run, pieces: Pieces) -> None:
 
 def agreed_folder(out: str | Path | None, label: str, runtime: Runtime, *, exist_ok: bool = False) -> tuple[Path, str]:
     """The first rank makes the folder; all learn its name, or that it could not be made; and what was moved aside."""
-    made: list[str] = []
-    trouble: TrainwrightError | None = None
     moved = ""
-    if runtime.first:
-        try:
-            moved = moved_aside(out) if exist_ok and out is not None else ""
-            made = [str(new_folder(out, label))]
-        except TrainwrightError as error:
-            trouble = error
-    told = runtime.ranks.gather_json(made)[0]
-    if trouble:
-        raise trouble
-    if not told:
-        raise TrainwrightError("the first rank could not make the run folder")
-    return Path(told[0]), moved
 
+    def made() -> str:
+        nonlocal moved
+        moved = moved_aside(out) if exist_ok and out is not None else ""
+        return str(new_folder(out, label))
 
-def _tell(said: Sequence[str], quiet: bool) -> None:
-    """What was translated, before other processes speak."""
-    console = Console()
-    for line in () if quiet else said:
-        console.say(f"note     {line}")
-
-
-def _launch(recipe: Recipe, out: str | Path | None, observers: Sequence[Observer], quiet: bool, exist_ok: bool) -> Run:
-    """Start the ranks as processes of this machine, wait for them, and open the run they made."""
-    _only_here(observers)
-    moved = moved_aside(out) if exist_ok and out is not None else ""
-    _tell([*recipe.said, *([moved] if moved else [])], quiet)
-    folder = new_folder(out, recipe.config.name or recipe.config.task["name"])
-    with tempfile.TemporaryDirectory() as place:
-        file = Path(place) / "recipe.toml"
-        write(plain(recipe.config.model_dump()), file)
-        arguments = ["train", str(file), "--out", str(folder)] + (["--quiet"] if quiet else [])
-        trail = Trail(folder)
-        code = run_ranks(recipe.config.ranks, [sys.executable, "-m", "trainwright", *arguments])
-    return _opened(trail.end(), code)
-
-
-def _only_here(observers: Sequence[Observer]) -> None:
-    if observers:
-        raise UserError("observers", "functions cannot be sent to other processes", "start the script with torchrun")
-
-
-def _relaunch(run: Run, changes: Mapping[str, Any] | None, quiet: bool) -> Run:
-    settings = [a for key, value in (changes or {}).items() for a in ("--set", f"{key}={_toml(value)}")]
-    arguments = ["resume", str(run.path), *settings] + (["--quiet"] if quiet else [])
-    ranks = int(read(run.path, changes).config.ranks)
-    trail, attempts = Trail(run.path), len(run.view.attempts)
-    code = run_ranks(ranks, [sys.executable, "-m", "trainwright", *arguments])
-    return _opened(trail.end(), code, attempts)
-
-
-def _toml(value: Any) -> str:
-    """On one line, as the command line takes it."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_toml(key)} = {_toml(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return tomli_w.dumps({"value": value}).partition("=")[2].strip()
-
-
-def _opened(folder: Path, code: int, attempts: int = 0) -> Run:
-    """The run that other processes made or took up; RanksError where they ended otherwise than it tells.
-
-    Args:
-        folder: of the run.
-        code: of the processes.
-        attempts: that there were before.
-    """
-    if not folder.is_dir():
-        raise RanksError(
-            f"the run folder {folder} is gone; what was rescued is told above", code or RanksError.exit_code
-        )
-    run = Run(folder) if (folder / MANIFEST).is_file() else None
-    begun = run is not None and len(run.view.attempts) > attempts
-    if run is None and not any(folder.iterdir()):
-        folder.rmdir()
-    if run is None or (code and not begun):
-        raise RanksError("the ranks ended before the first step; their message is above", code)
-    ended = run.view.ended
-    if code and (ended is None or ended.outcome != "interrupted"):
-        told = f"the ranks failed, their message is above; {folder} tells how far they came"
-        more = (
-            f"; go on from the last checkpoint: trainwright resume {folder}"
-            if checkpoint.steps(folder / CHECKPOINTS)
-            else ""
-        )
-        raise RanksError(told + more, code)
-    return run
+    folder = Path(agreed(runtime.ranks, made))
+    must_be_seen(folder, runtime.ranks)
+    return folder, moved

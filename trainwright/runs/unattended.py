@@ -11,11 +11,13 @@ from trainwright.core.errors import UserError
 from trainwright.core.redaction import HIDDEN
 from trainwright.engine import checkpoint
 from trainwright.engine.ranks import launched
+from trainwright.engine.runtime import Runtime
 from trainwright.runs.changed import changed, told
 from trainwright.runs.directory import CHECKPOINTS, CONFIG, MANIFEST
 from trainwright.runs.private import safe
 from trainwright.runs.recipe import read
 from trainwright.runs.run import Run, open_run
+from trainwright.runs.together import agreed, together
 from trainwright.runs.train import resume, train
 
 _DONE = ("finished", "stopped")
@@ -43,25 +45,56 @@ def train_or_resume(
         to_stderr: speak on standard error.
         say: is told which it is.
     """
-    if (place := launched()) is not None and place[1] > 1:
-        what = "cannot be agreed on by processes that were started together"
-        raise UserError("--resume auto", what, "write ranks = … in the recipe and start one process")
     folder = Path(out).expanduser()
     speech: dict[str, Any] = {"quiet": quiet, "to_stderr": to_stderr}
+
+    def decided() -> str:
+        what, told = _found(recipe, changes, folder)
+        say(told)
+        return what
+
+    match _agreed(recipe, changes, decided):
+        case "done":
+            return open_run(folder)
+        case "resume":
+            run = open_run(folder)
+            again = {**_secrets_again(recipe, changes, run), **_as_many(recipe, changes, run)}
+            return resume(folder, again, **speech)
+        case _:
+            return train(recipe, changes, out=out, exist_ok=True, **speech)
+
+
+def _found(recipe: str | Path | Mapping[str, Any], changes: Mapping[str, Any] | None, folder: Path) -> tuple[str, str]:
+    """What is to be done, by what lies in the folder, and how that is said."""
     if not (folder / MANIFEST).is_file():
-        say(f"{folder} holds no run yet: it begins")
-        return train(recipe, changes, out=out, exist_ok=True, **speech)
+        return "train", f"{folder} holds no run yet: it begins"
     run = open_run(folder)
     _must_be_of(recipe, changes, run)
     if run.state in _DONE:
         ended = run.view.ended
-        say(f"{folder} is {run.state} after step {run.view.step:,} ({ended.reason if ended else ''}): nothing to do")
-        return run
+        why = ended.reason if ended else ""
+        return "done", f"{folder} is {run.state} after step {run.view.step:,} ({why}): nothing to do"
     if not checkpoint.steps(folder / CHECKPOINTS) and run.state != "running":
-        say(f"{folder} holds a run of this recipe that has no checkpoint yet: it begins anew")
-        return train(recipe, changes, out=out, exist_ok=True, **speech)
-    say(f"{folder} holds an unfinished run of this recipe: it goes on")
-    return resume(folder, _secrets_again(recipe, changes, run), **speech)
+        return "train", f"{folder} holds a run of this recipe that has no checkpoint yet: it begins anew"
+    return "resume", f"{folder} holds an unfinished run of this recipe: it goes on"
+
+
+def _agreed(
+    recipe: str | Path | Mapping[str, Any], changes: Mapping[str, Any] | None, decide: Callable[[], str]
+) -> str:
+    """What is to be done, on all ranks the same where there are several."""
+    if launched() is None:
+        return decide()
+    config = read(recipe, changes).config
+    ranks = Runtime.start(config.device, config.precision, config.parallel).ranks
+    with together(ranks):
+        return agreed(ranks, decide)
+
+
+def _as_many(recipe: str | Path | Mapping[str, Any], changes: Mapping[str, Any] | None, run: Run) -> dict[str, Any]:
+    """The number of processes, where it is another one now."""
+    now, before = read(recipe, changes).config.ranks, run.config.get("ranks", 1)
+    return {} if now == before else {"ranks": now}
 
 
 def _must_be_of(recipe: str | Path | Mapping[str, Any], changes: Mapping[str, Any] | None, run: Run) -> None:
@@ -92,7 +125,7 @@ def _decided(asked: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, A
 
 def _compared(values: Mapping[str, Any]) -> dict[str, Any]:
     """Without what plays no role in what is learned."""
-    return {k: v for k, v in values.items() if k not in ("name", "workers", "worker_timeout")}
+    return {k: v for k, v in values.items() if k not in ("name", "ranks", "workers", "worker_timeout")}
 
 
 def _secrets_again(

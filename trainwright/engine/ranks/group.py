@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
@@ -13,7 +11,10 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from trainwright.engine.ranks.launch import on_loopback
+from trainwright.core.errors import RanksError
+from trainwright.engine.ranks.meeting import silence_heard
+
+_GONE = ("gloo", "connection closed by peer", "connection reset by peer", "nccl")  # of what torch says then
 
 
 class Single:
@@ -228,7 +229,9 @@ class Ranks(Single):
     def left_alone(self, error: Exception) -> bool:
         import torch.distributed as dist
 
-        return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo/transport" in str(error))
+        return isinstance(error, dist.DistError) or (
+            isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _GONE)
+        )
 
     @override
     def close(self) -> None:
@@ -244,24 +247,10 @@ def join(mode: Literal["ddp", "fsdp"], device: torch.device) -> Ranks:
 
     if not dist.is_initialized():
         backend = "nccl" if device.type == "cuda" else "xccl" if device.type == "xpu" else "gloo"
-        if on_loopback():
-            rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-            dist.init_process_group(backend, store=_store(rank, world), rank=rank, world_size=world)
-        else:
-            dist.init_process_group(backend)
+        try:
+            with silence_heard():
+                dist.init_process_group(backend)
+        except (RuntimeError, ValueError) as error:
+            what = " ".join(str(error).split())[:300]
+            raise RanksError(f"the processes of this training did not find each other ({what})") from error
     return Ranks(mode, device)
-
-
-def _store(rank: int, world: int) -> Any:
-    """Where the ranks of this machine find each other.
-
-    torch's own listens on every interface, and believes whoever connects; this one is given a socket that listens on
-    the loopback interface alone.
-    """
-    from torch._C._distributed_c10d import TCPStore
-
-    place, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    if rank:
-        return TCPStore(place, port, world, False)
-    listening = socket.create_server((place, port), backlog=128)
-    return TCPStore(place, port, world, True, master_listen_fd=listening.detach())

@@ -1,4 +1,4 @@
-"""Starting several processes on this machine, and telling whether this is one of them."""
+"""Starting the processes of this machine that train together, and starting them again where one was lost."""
 
 from __future__ import annotations
 
@@ -6,18 +6,31 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING, Protocol
 
-from trainwright.core.errors import RanksError
+from trainwright.engine.ranks.failure import Ended
+from trainwright.engine.ranks.meeting import HERE, Meeting
 
-_PARENT = "TRAINWRIGHT_LAUNCHER"  # the process that started the ranks
-_HERE = "127.0.0.1"
-_GRACE = 30.0  # seconds that the others get to end by themselves once one has failed
+if TYPE_CHECKING:
+    from trainwright.engine.ranks.agent import Crew
+
+_LAUNCHER = "TRAINWRIGHT_LAUNCHER"  # as agent.py sets it
+AGAIN = 3  # times that ranks are started again without having come any further in between
+_PAUSE = 1.0  # seconds before the next start, so that a machine that is short of something is not pressed
+
+
+class Lost(Protocol):
+    """Is asked whether ranks that ended shall be started again, and says so to a person."""
+
+    def __call__(self, ended: Ended, times: int, /) -> bool:
+        """Times: of how many in a row this is; see `AGAIN`."""
+        ...
 
 
 def launched() -> tuple[int, int, int] | None:
@@ -29,112 +42,98 @@ def launched() -> tuple[int, int, int] | None:
     return rank, world, int(os.environ.get("LOCAL_RANK", rank))
 
 
-def run_ranks(ranks: int, command: Sequence[str]) -> int:
-    """Run ``command`` as ``ranks`` processes that find each other on the loopback interface; the exit code of all.
-
-    The first rank speaks for all: what others write to standard error is passed on only where the first did not fail
-    by itself. Signals reach every rank; when one rank fails, the others are ended. The code is that of the rank that
-    ended first with another than 0, which is the cause: 128 + n where that was signal n.
-    """
-    place = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": _HERE, "MASTER_PORT": str(free_port())}
-    place[_PARENT] = str(os.getpid())
-    place["GLOO_SOCKET_IFNAME"] = os.environ.get("GLOO_SOCKET_IFNAME", _loopback())
-    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))}
-    with contextlib.ExitStack() as stack:
-        logs = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(ranks)]
-        children = []
-        for rank in range(ranks):
-            own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            out, err = (subprocess.DEVNULL, logs[rank]) if rank else (None, None)
-            environment = {**os.environ, **threads, **place, **own}
-            children.append(subprocess.Popen(command, env=environment, stdout=out, stderr=err))
-        with _forwarding(children):
-            cause = _waited(children)
-        if cause is None:
-            return 0
-        code, speaker = children[cause].returncode, children[0].returncode
-        if speaker in (0, -signal.SIGTERM, RanksError.exit_code) and cause:
-            logs[cause].seek(0)
-            sys.stderr.write(f"rank {cause} failed:\n{logs[cause].read().decode(errors='replace')[-5000:]}\n")
-        if code < 0:
-            sys.stderr.write(f"rank {cause} was ended by {_signal(-code)}\n")
-    return code if code > 0 else 128 - code
-
-
-def _signal(number: int) -> str:
-    """Its name, and who sends it without being asked."""
-    try:
-        name = signal.Signals(number).name
-    except ValueError:  # a real-time signal
-        name = f"signal {number}"
-    return f"{name}; the system does that when memory is used up" if name == "SIGKILL" else name
-
-
 def orphaned() -> bool:
     """Whether `run_ranks` started this process and is gone, so that nobody waits for it any more."""
-    parent = os.environ.get(_PARENT)
+    parent = os.environ.get(_LAUNCHER)
     return parent is not None and launched() is not None and os.getppid() != int(parent)
 
 
-def on_loopback() -> bool:
-    """Whether `run_ranks` started this process: all ranks are on this machine, and nobody else shall reach them."""
-    return os.environ.get(_PARENT) is not None and os.environ.get("MASTER_ADDR") == _HERE
+def one_of_ours() -> bool:
+    """Whether `run_ranks` started this process, and tells a person how it ends."""
+    return os.environ.get(_LAUNCHER) is not None and launched() is not None
 
 
 def free_port() -> int:
     """A port of the loopback interface that nobody listens on now."""
     with socket.socket() as s:
-        s.bind((_HERE, 0))
+        s.bind((HERE, 0))
         return int(s.getsockname()[1])
 
 
-def _loopback() -> str:
-    """The name of the loopback interface: lo on Linux, lo0 on macOS."""
-    try:
-        names = [name for _, name in socket.if_nameindex()]
-    except OSError:
-        names = []
-    return next((name for name in names if name in ("lo", "lo0")), "lo")
+def run_ranks(
+    ranks: int,
+    command: Sequence[str],
+    *,
+    meeting: Meeting | None = None,
+    label: str = "ranks",
+    progress: Callable[[], int] = lambda: 0,
+    lost: Lost = lambda ended, times: False,
+) -> Ended:
+    """Run ``command`` as ``ranks`` processes of this machine that find each other, and those of other machines.
+
+    PyTorch's elastic agent starts and watches them. The first rank speaks for all. Signals reach every rank. When one
+    fails, the others are ended; where that was nobody's mistake, all of them may be started again.
+
+    Args:
+        ranks: processes on this machine.
+        command: must do again, or go on with, what was interrupted.
+        meeting: with other machines; without it, all is on the loopback interface.
+        label: of the training; machines with other labels do not meet.
+        progress: how far the training is; what goes on may be started again without end, what does not may not.
+        lost: is told what happened, and says whether to start again.
+    """
+    from trainwright.engine.ranks.agent import Crew
+
+    with tempfile.TemporaryDirectory() as place:
+        crew = Crew(ranks, command, meeting or Meeting(), label, Path(place))
+        with _forwarding(crew):
+            ended = _again_and_again(crew, progress, lost)
+        crew.close(failed=bool(ended.code))
+    return ended
 
 
-def _waited(children: Sequence[subprocess.Popen[bytes]]) -> int | None:
-    """The rank that failed first, if any; the others then get some time to follow, and are ended."""
-    deadline: float | None = None
-    cause: int | None = None
+def _again_and_again(crew: Crew, progress: Callable[[], int], lost: Lost) -> Ended:
+    times, reached = 0, progress()
     while True:
-        codes = [child.poll() for child in children]
-        if cause is None and any(codes):
-            failed = [rank for rank, code in enumerate(codes) if code]
-            cause = min(failed, key=lambda rank: codes[rank] == RanksError.exit_code)  # which names another
-            deadline = time.monotonic() + (2.0 if codes[0] is None else _GRACE)
-        if None not in codes:
-            return cause
-        if deadline is not None and time.monotonic() > deadline:
-            for child in children:
-                child.terminate()
-            deadline = time.monotonic() + _GRACE
-        time.sleep(0.05)
+        ended = crew.run()
+        if not ended.code or not ended.curable or crew.asked:
+            return ended
+        now = progress()
+        times, reached = (times + 1 if now <= reached else 1), max(now, reached)
+        if times > AGAIN or not lost(ended, times):
+            return ended
+        time.sleep(_PAUSE)
 
 
 @contextlib.contextmanager
-def _forwarding(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """A signal to this process is one to all ranks; Ctrl-C on a terminal reaches them anyway."""
+def _forwarding(crew: Crew) -> Iterator[None]:
+    """A signal to this process is one to all ranks, which are in sessions of their own: a terminal reaches us alone."""
 
     def forward(number: int, frame: FrameType | None) -> None:
-        for child in children:
-            if child.poll() is None:
-                child.send_signal(number)
-
-    def ignore(number: int, frame: FrameType | None) -> None:
-        if not sys.stdin or not sys.stdin.isatty():
-            forward(number, frame)
+        crew.send(number)
 
     before = {}
     with contextlib.suppress(ValueError):  # not the main thread: nobody sends signals here
-        before = {signal.SIGTERM: signal.signal(signal.SIGTERM, forward)}
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, ignore)
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, forward)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def leave(code: int) -> None:
+    """End this process where it is a rank, without the interpreter's own end: gloo's threads may abort that one."""
+    if launched() is None:
+        return
+    import atexit
+
+    with contextlib.suppress(Exception):
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
