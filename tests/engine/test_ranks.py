@@ -15,8 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.engine.rank_worker import PRECISIONS, SETUPS, setups, shaped, trained
-from tests.training import difference, enrol, summed, weights
+from tests.engine.rank_worker import NORMED, PRECISIONS, SETUPS, setups, shaped, trained
+from tests.training import cases, difference, enrol, summed, weights
 from trainwright.engine import checkpoint
 from trainwright.engine.average import averaged_weights
 from trainwright.engine.ranks import free_port
@@ -72,6 +72,18 @@ def test_two_ranks_equal_one(number: int, two_ranks: Path) -> None:
     assert difference(moved, expected_weights) < tolerance
     assert found["losses"] == pytest.approx(expected["losses"], rel=tolerance * 10, abs=tolerance)
     assert found["samples"] == expected["samples"]
+    assert found["metrics"] == pytest.approx(expected["metrics"], rel=tolerance * 10, abs=tolerance * 10)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", NORMED)
+def test_batch_norms_see_the_batch_of_both_ranks(name: str, precision: Precision, two_ranks: Path) -> None:
+    case = next(case for case in cases() if case.name == name)
+    folder, tolerance = two_ranks / precision, TOLERANCE[precision]
+    alone, expected = trained(case, Runtime(precision=precision), NORMED[name])
+    found = json.loads((folder / f"{name}-normed.json").read_text())
+    assert difference(load_file(folder / f"{name}-normed.safetensors"), weights(alone.state)) < tolerance
+    assert found["losses"] == pytest.approx(expected["losses"], rel=tolerance * 10, abs=tolerance)
     assert found["metrics"] == pytest.approx(expected["metrics"], rel=tolerance * 10, abs=tolerance * 10)
 
 

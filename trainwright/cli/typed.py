@@ -103,6 +103,8 @@ def healing(heal: bool, yes: bool) -> dict[str, Any]:
 
 def in_all(processes: int | None, nodes: int) -> int | None:
     """What --processes and --nodes set: the processes of all machines; None leaves that to the recipe."""
+    if nodes > 1:  # before torch is loaded: what its sockets say of a link that is cut is told in our words
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if processes is None:
         return None
     if processes < 1:

@@ -204,6 +204,16 @@ class RunConfig(BaseModel):
     parallel: Literal["ddp", "fsdp"] = Field(
         "ddp", description="with several ranks: copies of the model (ddp) or shards of it (fsdp)"
     )
+    recompute: bool = Field(
+        False,
+        description="activation checkpointing: the blocks of the model keep only what they are given, and compute "
+        "again what their gradient needs; less memory for a third more time, and the same numbers",
+    )
+    sync_batch_norm: bool = Field(
+        True,
+        description="with several ranks: batch norms see the samples of all of them, as one process would; without "
+        "it each rank's alone, which saves an exchange per layer and learns something else",
+    )
     store: Literal["auto", "memory", "device", "file"] = Field(
         "auto", description="where encoded samples are kept: memory, on the device, or a memory-mapped file"
     )

@@ -60,7 +60,7 @@ class Average:
         """Name -> whole tensor as the module would have it, integers as they are; every rank must call it."""
         averaged = {id(live): shadow for live, shadow in zip(self._live, self._shadow, strict=True)}
         state = self.ranks.bare(self.module).state_dict(keep_vars=True)
-        whole = {name: self.ranks.full(averaged.get(id(x), x).detach()) for name, x in state.items()}
+        whole = {name: self.ranks.kept(averaged.get(id(x), x).detach()) for name, x in state.items()}
         return {**whole, _UPDATES: self.updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -161,6 +161,13 @@ class ShortTogether:
         """What it gives; None where this rank has no memory for it, or had none before."""
         if self._ranks.mode != "ddp":
             return act()
+        if self._ranks.entangled:  # the others wait in the midst of it
+            try:
+                return act()
+            except Exception as error:
+                if ran_out(error):
+                    raise _unmoved(_words(error)) from None
+                raise
         if self._found:
             return None
         try:

@@ -22,7 +22,7 @@ class Moments:
         """``kind``; ``state`` {weight: {moment: tensor}}; ``groups`` [{…, "params": [weights]}]; ``given`` options."""
         names = self._names()
         state = {
-            names[p]: {k: self.ranks.full(v) if isinstance(v, Tensor) else v for k, v in entry.items()}
+            names[p]: {k: self.ranks.kept(v) if isinstance(v, Tensor) else v for k, v in entry.items()}
             for p, entry in self.optimizer.state.items()
         }
         groups = [{**g, "params": [names[p] for p in g["params"]]} for g in self.optimizer.param_groups]

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from trainwright.core.batch import Batch
+from trainwright.core.config import RunConfig
 from trainwright.core.errors import UserError
 from trainwright.engine.ranks import Single, join, launched
+from trainwright.engine.recompute import recompute
 
 Precision = Literal["float32", "bfloat16", "float16", "float64"]
 _AUTO = ("cuda", "xpu", "mps", "xla")
@@ -31,6 +33,7 @@ class Runtime:
         device: str = "auto",
         precision: Precision | Literal["auto"] = "float32",
         parallel: Literal["ddp", "fsdp"] = "ddp",
+        sync_batch_norm: bool = True,
     ) -> Runtime:
         """The runtime of this process; joins the others where torchrun or its like started it.
 
@@ -38,6 +41,7 @@ class Runtime:
             device: auto (the first accelerator there is, else the CPU), or a named one, which must be there.
             precision: of the forward and backward pass; auto is float32.
             parallel: with several ranks, copies of the model (ddp) or shards of it (fsdp).
+            sync_batch_norm: batch norms see the samples of all ranks.
         """
         place = launched()
         chosen = find_device(device)
@@ -45,9 +49,19 @@ class Runtime:
         if place is None or (place[1] == 1 and parallel == "ddp"):
             return cls(chosen, precision, Single())
         if chosen.type in ("cuda", "xpu") and chosen.index is None:
+            if place[2] >= torch.accelerator.device_count():
+                there = torch.accelerator.device_count()
+                what = f"process {place[2] + 1} of this machine has no device of its own: it has {there}"
+                raise UserError("ranks", what, f"start {there} processes here, or write device = 'cpu'")
             chosen = torch.device(chosen.type, place[2])
             torch.accelerator.set_device_index(place[2])
-        return cls(chosen, precision, join(parallel, chosen))
+        halved = torch.bfloat16 if precision == "bfloat16" else None
+        return cls(chosen, precision, join(parallel, chosen, sync_batch_norm, halved))
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Runtime:
+        """The runtime that a recipe asks for."""
+        return cls.start(config.device, config.precision, config.parallel, config.sync_batch_norm)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -64,8 +78,15 @@ class Runtime:
         """Whether this rank is the one that writes and speaks."""
         return self.ranks.rank == 0
 
-    def place(self, model: nn.Module) -> nn.Module:
-        """The model on the device, in the weights' precision, wrapped for the ranks."""
+    def place(self, model: nn.Module, *, again: bool = False) -> nn.Module:
+        """The model on the device, in the weights' precision, wrapped for the ranks.
+
+        Args:
+            model: as its author wrote it.
+            again: its blocks compute again what they would keep for the gradient; see `engine.recompute`.
+        """
+        if again:
+            recompute(model)
         return self.ranks.wrap(model.to(self.device, self.dtype))
 
     def take(self, batch: Batch) -> Batch:

@@ -114,7 +114,7 @@ class Weights:
     def state_dict(self) -> dict[str, Tensor]:
         """Name -> whole tensor; every rank must call it."""
         state = self.ranks.bare(self.module).state_dict()
-        return {name: self.ranks.full(x) if isinstance(x, Tensor) else x for name, x in state.items()}
+        return {name: self.ranks.kept(x) if isinstance(x, Tensor) else x for name, x in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse; RuntimeError of torch names missing keys and shapes that differ."""

@@ -169,7 +169,7 @@ def _passes(
         counts, last = float(batch.size > 0), i == len(group) - 1
         if last and i:
             short.agree()
-        with runtime.ranks.sync(module, last=last):
+        with runtime.ranks.sync(module, last=last), runtime.ranks.counting(bool(counts)):
             found = short.tried(partial(_forward, objective, module, batch, progress, runtime))
             if last:
                 short.agree(module)

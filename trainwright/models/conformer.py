@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import glu, silu
 
+from trainwright.core.blocks import Blocks
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import models
 from trainwright.core.model import FrameModel
@@ -67,7 +68,7 @@ class Conformer(nn.Module):
         self.form = Form(width, heads, bias=True, dropout=dropout)
         self.times = shorten
         self.shortened = Shortened(bands, width, channels, shorten, dropout)
-        self.blocks = nn.ModuleList(_Block(self.form, kernel) for _ in range(depth))
+        self.blocks = Blocks(_Block(self.form, kernel) for _ in range(depth))
         self.head = dense(width, outputs, None)
 
     def lengths(self, lengths: Tensor) -> Tensor:

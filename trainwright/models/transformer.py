@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, relu, scaled_dot_product_attention, silu
 
+from trainwright.core.blocks import Blocks
 from trainwright.core.errors import UserError
 from trainwright.models.dropout import Dropout
 from trainwright.models.past import Past
@@ -92,7 +93,7 @@ class Stack(nn.Module):
     def __init__(self, form: Form, depth: int, *, causal: bool, crossed: bool = False) -> None:
         super().__init__()
         self.form, self.causal = form, causal
-        self.blocks = nn.ModuleList(Block(form, crossed) for _ in range(depth))
+        self.blocks = Blocks(Block(form, crossed) for _ in range(depth))
         self.norm = norm_of(form)
         additions = depth * (3 if crossed else 2)
         for name, weight in self.named_parameters():

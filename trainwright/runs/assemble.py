@@ -119,7 +119,7 @@ def assemble(
         data = gather_data(recipe, task, runtime, report, learned, known)
     built = build_model(recipe, task)
     freeze(built, config)
-    model = runtime.place(built)
+    model = runtime.place(built, again=config.recompute)
     make = partial(optimizers.make, config.optimizer["name"], recipe.optimizer)
     optimizer = moving(runtime.ranks.bare(model), config.rates, make)
     schedule = schedules.make(config.schedule["name"], recipe.schedule)

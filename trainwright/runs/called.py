@@ -205,7 +205,7 @@ class OfCall(Workshop):
     def _pieces(self, config: RunConfig, model: nn.Module, optimizer: Any, fresh: bool) -> Pieces:
         call, runtime = self.call, self.call.runtime
         freeze_weights(model, config)
-        placed = runtime.place(model)
+        placed = runtime.place(model, again=config.recompute)
         chosen = optimizer_of(optimizer, runtime.ranks.bare(placed), config)
         by_name = config.schedule["name"] != "own"
         pacing = schedule_of(config.schedule if by_name else call.schedule, chosen)

@@ -224,7 +224,7 @@ def fit(
     folder = open_run(resume).path if resume is not None else None
     if folder:
         config = as_it_ran(config, Run(folder).config)
-    runtime = Runtime.start(config.device, config.precision, config.parallel)
+    runtime = Runtime.of(config)
     if parallel == "fsdp" and isinstance(optimizer, Optimizer):
         raise UserError("optimizer", "was made before the weights were sharded", "pass its name, or a function")
     heals = must_heal(config, runtime.ranks.world, _own(parts, step_fn))

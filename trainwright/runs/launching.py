@@ -99,7 +99,7 @@ def _carried_out(
     """Run the command as so many ranks, and open what they made."""
     if not meeting.alone:
         where = f"{meeting.host}:{meeting.port}"
-        what = f"the machines of this training meet at {where}, and believe whoever comes there"
+        what = f"{meeting.nodes} machines meet at {where} within ten minutes, and believe whoever comes there"
         Console(stderr=True).say(f"warning  {what}: only in a network that you trust", "warning")
     trail = Trail(folder) if folder.is_dir() else None
 

@@ -18,7 +18,7 @@ def batch_statistics(pieces: Pieces) -> list[str]:
     """A line where a batch norm sees less than the batch, so that micro-batches and ranks change what is learned."""
     config, ranks = pieces.config, pieces.runtime.ranks
     norms = batch_norms(pieces)
-    alone = [m for m in norms if not isinstance(m, nn.SyncBatchNorm)]
+    alone = [] if config.sync_batch_norm else [m for m in norms if not isinstance(m, nn.SyncBatchNorm)]
     whole, micro = config.batch_size, config.micro_batch
     share = whole if whole == "all" else -(-whole // ranks.world)  # a rank's
     cut = micro != "all" and (share == "all" or micro < share)

@@ -18,13 +18,24 @@ def together(ranks: Single) -> Iterator[None]:
     """RanksError in the words of a person where another rank is gone."""
     try:
         yield
-    except Exception as error:
-        if not ranks.left_alone(error):
+    except Exception as told:
+        error = _root(ranks, told)
+        if error is None:
             raise
-        what = " ".join(str(error).split()).rpartition(" This is")[0] or str(error)
+        what = " ".join(str(error).split())
+        what = what.rpartition(" This is")[0] or what
         raise RanksError(
             f"another process of this training is gone ({what.rpartition('] ')[2][:160]}), and this one ends too"
         ) from None
+
+
+def _root(ranks: Single, error: BaseException | None) -> Exception | None:
+    """What says that another rank is gone, also where code of a person met it first, and was told to be at fault."""
+    while error is not None:
+        if isinstance(error, Exception) and ranks.left_alone(error):
+            return error
+        error = error.__cause__
+    return None
 
 
 def agreed(ranks: Single, decide: Callable[[], str]) -> str:

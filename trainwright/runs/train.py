@@ -85,7 +85,7 @@ def train(
     meeting = meeting_of(nodes, rendezvous)
     if launched() is None and (config.ranks > 1 or not meeting.alone):
         return launch(checked, out, observers, quiet, exist_ok, meeting)
-    runtime = Runtime.start(config.device, config.precision, config.parallel)
+    runtime = Runtime.of(config)
     hide = hiding(config.model_dump())
     console = speaker(quiet, stderr=to_stderr, hide=hide) if runtime.first else None
     try:
@@ -158,7 +158,7 @@ def resume(
     learned = read_learned(run.path / PROCESSOR)
     must_be_whole(run.path)
     Lock(run.path).release()
-    runtime = Runtime.start(config.device, config.precision, config.parallel)
+    runtime = Runtime.of(config)
     hide = hiding(config.model_dump())
     console = speaker(quiet, stderr=to_stderr, hide=hide) if runtime.first else None
     try:

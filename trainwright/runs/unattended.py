@@ -86,7 +86,7 @@ def _agreed(
     if launched() is None:
         return decide()
     config = read(recipe, changes).config
-    ranks = Runtime.start(config.device, config.precision, config.parallel).ranks
+    ranks = Runtime.of(config).ranks
     with together(ranks):
         return agreed(ranks, decide)
 

@@ -104,4 +104,4 @@ class OfRecipe(Workshop):
         known = self.recipe.config
         if (config.device, config.precision) == (known.device, known.precision):
             return self.first.runtime
-        return Runtime.start(config.device, config.precision, config.parallel)
+        return Runtime.of(config)

@@ -53,7 +53,7 @@ def checked_recipe(recipe: str | Path, changes: Mapping[str, Any] | None, report
     """A recipe before its first step: nothing is written, and nothing trained."""
     checked = read(recipe, changes)
     config = checked.config
-    runtime = Runtime.start(config.device, config.precision, config.parallel)
+    runtime = Runtime.of(config)
     pieces = assemble(checked, runtime, report)
     try:
         try_first(pieces)

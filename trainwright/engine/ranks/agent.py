@@ -120,11 +120,11 @@ class Crew:
 
     def _store(self) -> Store:
         host, port = self.meeting.host, self.meeting.port
-        if sock := self.meeting.listen():
-            self._listening = TCPStore(host, port, is_master=True, master_listen_fd=sock.detach())
-            return self._listening
         until = time.monotonic() + PATIENCE
         while not self.meeting.answers() and not self.asked:
+            if sock := self.meeting.listen():
+                self._listening = TCPStore(host, port, is_master=True, master_listen_fd=sock.detach())
+                return self._listening
             if time.monotonic() > until:
                 raise RendezvousTimeoutError
             time.sleep(0.5)
@@ -147,6 +147,8 @@ class Crew:
         if isinstance(outcome, RendezvousTimeoutError):
             what = f"{self.meeting.nodes} machines did not meet at {self.meeting.host}:{self.meeting.port}"
             more = "run the same command on each of them, with the same recipe"
+            if not self.meeting.known():
+                more = f"this machine knows no '{self.meeting.host}'"
             return Ended(RanksError.exit_code, f"{what} within {PATIENCE // 60} minutes; {more}")
         raise outcome
 
@@ -229,6 +231,8 @@ class _Logs(LogsSpecs):
         more = {LAUNCHER: str(os.getpid())}
         if "GLOO_SOCKET_IFNAME" not in os.environ and (name := interface(self.meeting.own_address())):
             more["GLOO_SOCKET_IFNAME"] = name
+        if "TORCH_CPP_LOG_LEVEL" not in os.environ:  # what its sockets say of others that are gone
+            more["TORCH_CPP_LOG_LEVEL"] = "ERROR"
         if "OMP_NUM_THREADS" not in os.environ:
             more["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // ranks))
         return more

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from trainwright.core.blocks import blocks_of
 from trainwright.core.errors import RanksError
 from trainwright.engine.ranks.meeting import silence_heard
+from trainwright.engine.ranks.shared_norm import share_norms
 
 _GONE = ("gloo", "connection closed by peer", "connection reset by peer", "nccl")  # of what torch says then
 
@@ -23,6 +25,7 @@ class Single:
     rank = 0
     world = 1
     mode: Literal["single", "ddp", "fsdp"] = "single"
+    entangled = False  # ranks wait for each other within a forward pass
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model as the training step calls it."""
@@ -38,6 +41,10 @@ class Single:
 
     def sync(self, model: nn.Module, last: bool) -> AbstractContextManager[None]:
         """Exchange gradients only in the last micro-batch of a step."""
+        return nullcontext()
+
+    def counting(self, counts: bool) -> AbstractContextManager[None]:
+        """Around the passes of a micro-batch: batch norms see that of all ranks, in which a filler counts nothing."""
         return nullcontext()
 
     def abandon(self, model: nn.Module) -> None:
@@ -61,6 +68,10 @@ class Single:
 
     def full(self, x: Tensor) -> Tensor:
         """A tensor that may be sharded, whole; every rank must call it."""
+        return x
+
+    def kept(self, x: Tensor) -> Tensor:
+        """The same, to be kept: a tensor that was sharded is then in the host's memory, as the device may be too small."""
         return x
 
     def like(self, x: Tensor, model: Tensor) -> Tensor:
@@ -96,30 +107,37 @@ class Ranks(Single):
         import torch.distributed as dist
 
         self.mode, self.device = mode, device
+        self.counts: float | None = None  # while batch norms are shared: whether this rank's samples count
+        self.share_norms = True
+        self.exchanged: torch.dtype | None = None  # by shards, in the passes; None: the weights' own
+        self.entangled = mode == "fsdp"
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
 
     @override
     def wrap(self, model: nn.Module) -> nn.Module:
         """DDP around the model, or FSDP2 into it.
 
-        Under FSDP2 each member of a stack (a `ModuleList` or `Sequential` directly in the model) is a unit, and all
-        the rest one more: a unit's weights are gathered by all ranks at once, so it must be called equally often on
-        all of them. That holds for stacks of blocks, not for a decoder's cell, which runs once per token.
+        Under FSDP2 each block (`core.blocks`) is a unit, and all the rest one more: a unit's weights are gathered by
+        all ranks at once, so it must be called equally often on all of them. That holds for stacks of blocks, not for a
+        decoder's cell, which runs once per token.
         """
+        if self.share_norms and share_norms(model, self):
+            self.entangled = True
         if self.mode == "ddp":
             from torch.nn.parallel import DistributedDataParallel
 
             return DistributedDataParallel(model) if any(p.requires_grad for p in model.parameters()) else model
         from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
+        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
         mesh = init_device_mesh(self.device.type, (self.world,))
+        policy = MixedPrecisionPolicy(self.exchanged, torch.float32 if self.exchanged else None, None, False)
         self._alike(model)
-        for child in model.children():
-            for block in child if isinstance(child, nn.ModuleList | nn.Sequential) else ():
-                if any(True for _ in block.parameters()):
-                    fully_shard(block, mesh=mesh)
-        fully_shard(model, mesh=mesh)
+        for weight in model.parameters():
+            weight.data = weight.data.contiguous()  # FSDP2 takes no other layout, such as channels last
+        for block in blocks_of(model):
+            fully_shard(block, mesh=mesh, mp_policy=policy)
+        fully_shard(model, mesh=mesh, mp_policy=policy)
         return model
 
     def _alike(self, model: nn.Module) -> None:
@@ -164,6 +182,18 @@ class Ranks(Single):
         if isinstance(model, FSDPModule):
             model.set_requires_gradient_sync(last)
         return nullcontext()
+
+    @contextmanager
+    def _counting(self, counts: bool) -> Iterator[None]:
+        self.counts = float(counts)
+        try:
+            yield
+        finally:
+            self.counts = None
+
+    @override
+    def counting(self, counts: bool) -> AbstractContextManager[None]:
+        return self._counting(counts) if self.share_norms else nullcontext()
 
     @override
     def abandon(self, model: nn.Module) -> None:
@@ -214,6 +244,11 @@ class Ranks(Single):
         return x.full_tensor() if isinstance(x, DTensor) else x
 
     @override
+    def kept(self, x: Tensor) -> Tensor:
+        whole = self.full(x)
+        return whole if whole is x else whole.cpu()
+
+    @override
     def like(self, x: Tensor, model: Tensor) -> Tensor:
         from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -241,8 +276,20 @@ class Ranks(Single):
             dist.destroy_process_group()
 
 
-def join(mode: Literal["ddp", "fsdp"], device: torch.device) -> Ranks:
-    """Join the processes that torchrun (or its like) started; device is this rank's own."""
+def join(
+    mode: Literal["ddp", "fsdp"],
+    device: torch.device,
+    share_norms: bool = True,
+    exchanged: torch.dtype | None = None,
+) -> Ranks:
+    """Join the processes that torchrun (or its like) started.
+
+    Args:
+        mode: copies of the model, or shards of it.
+        device: this rank's own.
+        share_norms: batch norms see the samples of all ranks.
+        exchanged: what shards of weights are gathered in; gradients are summed in float32, weights stay as they are.
+    """
     import torch.distributed as dist
 
     if not dist.is_initialized():
@@ -253,4 +300,6 @@ def join(mode: Literal["ddp", "fsdp"], device: torch.device) -> Ranks:
         except (RuntimeError, ValueError) as error:
             what = " ".join(str(error).split())[:300]
             raise RanksError(f"the processes of this training did not find each other ({what})") from error
-    return Ranks(mode, device)
+    ranks = Ranks(mode, device)
+    ranks.share_norms, ranks.exchanged = share_norms, exchanged
+    return ranks

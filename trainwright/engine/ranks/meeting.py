@@ -43,11 +43,6 @@ class Meeting:
         host = host.strip("[]")
         if not host:
             raise UserError("--rendezvous", f"'{text}' names no host", f"write HOST:PORT, such as 10.0.0.1:{PORT}")
-        try:
-            socket.getaddrinfo(host, None)
-        except OSError:
-            what = f"'{host}' is not known on this machine"
-            raise UserError("--rendezvous", what, "write a name or address that every machine reaches") from None
         return cls(nodes, host, int(port) if colon else PORT)
 
     @property
@@ -57,6 +52,8 @@ class Meeting:
 
     def listen(self) -> socket.socket | None:
         """A socket that lets the others in; None where that is another machine's to do, or is done already."""
+        if not self.known():
+            return None
         family, _, _, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
         if not self.alone and _loops(str(address[0])) and not _loops(self.host):
             address = ("", self.port)  # a machine that knows its own name as a loopback address, which others do not
@@ -79,6 +76,12 @@ class Meeting:
         if _loops(found) and not _loops(self.host):
             found = _leading_to(_ELSEWHERE)
         return found
+
+    def known(self) -> bool:
+        """Whether this machine knows who that is; a name may need some time to be known."""
+        with contextlib.suppress(OSError):
+            return bool(socket.getaddrinfo(self.host, self.port))
+        return False
 
     def answers(self) -> bool:
         """Whether somebody listens there."""
