@@ -71,7 +71,7 @@ class Single:
         return x
 
     def kept(self, x: Tensor) -> Tensor:
-        """The same, to be kept: a tensor that was sharded is then in the host's memory, as the device may be too small."""
+        """The same, to be kept: what was sharded is then in the host's memory, as the device may be too small."""
         return x
 
     def like(self, x: Tensor, model: Tensor) -> Tensor:
