@@ -11,6 +11,7 @@ Each writes a table.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -195,11 +196,13 @@ def disaster(
 
 def rank_of(launcher: int) -> int:
     """The rank that a launcher started."""
-    for task in Path(f"/proc/{launcher}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            if "RANK=" in Path(f"/proc/{child}/environ").read_text():
-                return int(child)
-    raise LookupError("no rank")
+    while True:  # it may just be started again
+        for task in Path(f"/proc/{launcher}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                with contextlib.suppress(OSError):
+                    if "RANK=" in Path(f"/proc/{child}/environ").read_text():
+                        return int(child)
+        time.sleep(0.1)
 
 
 def ledger(place: Path) -> dict[int, list[int]]:
