@@ -80,9 +80,9 @@ def test_two_ranks_equal_one(number: int, two_ranks: Path) -> None:
 def test_batch_norms_see_the_batch_of_both_ranks(name: str, precision: Precision, two_ranks: Path) -> None:
     case = next(case for case in cases() if case.name == name)
     folder, tolerance = two_ranks / precision, TOLERANCE[precision]
-    alone, expected = trained(case, Runtime(precision=precision), NORMED[name])
+    learner, expected = trained(case, Runtime(precision=precision), NORMED[name])
     found = json.loads((folder / f"{name}-normed.json").read_text())
-    assert difference(load_file(folder / f"{name}-normed.safetensors"), weights(alone.state)) < tolerance
+    assert difference(load_file(folder / f"{name}-normed.safetensors"), weights(learner.state)) < tolerance
     assert found["losses"] == pytest.approx(expected["losses"], rel=tolerance * 10, abs=tolerance)
     assert found["metrics"] == pytest.approx(expected["metrics"], rel=tolerance * 10, abs=tolerance * 10)
 

@@ -13,7 +13,7 @@ from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 from trainwright.core.events import Stop
-from trainwright.engine.ranks import orphaned
+from trainwright.engine.ranks import one_of_ours, orphaned
 
 T = TypeVar("T")
 
@@ -33,7 +33,11 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            for name in (
+                "SIGINT",
+                "SIGUSR1" if one_of_ours() else "SIGTERM",
+                "SIGHUP",
+            ):  # an agent's SIGTERM ends a rank
                 number = getattr(signal, name, None)
                 if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish stays
                     self._before[number] = signal.signal(number, self._heard)
@@ -64,7 +68,8 @@ class Interruption:
     def _heard(self, number: int, frame: FrameType | None) -> None:
         if self.name:
             raise KeyboardInterrupt
-        self.name = signal.Signals(number).name
+        name = signal.Signals(number).name
+        self.name = "SIGTERM" if name == "SIGUSR1" else name
         if self.speaks:
             sys.stderr.write(f"\n{self._answer()}\n")
         if self._harmless:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -60,14 +61,13 @@ class Crew:
         """Start the ranks, when all machines have come, and wait for their end."""
         outcome: list[RunResult | BaseException] = []
         before = self.logs.begun
-        with _hushed():
-            thread = threading.Thread(target=self._work, args=(outcome,), name="agent", daemon=True)
-            thread.start()
-            while thread.is_alive():  # a signal is heard between two of these
-                thread.join(0.1)
-                if self.asked and self.logs.begun == before:  # it waits for the others, or is about to see the wish
-                    self.logs.closed = True
-                    return Ended(128 + self.asked, "stopped before the ranks began")
+        thread = threading.Thread(target=self._work, args=(outcome,), name="agent", daemon=True)
+        thread.start()
+        while thread.is_alive():  # a signal is heard between two of these
+            thread.join(0.1)
+            if self.asked and self.logs.begun == before:  # it waits for the others, or is about to see the wish
+                self.logs.closed = True
+                return Ended(128 + self.asked, "stopped before the ranks began")
         return self._told(outcome[0])
 
     def _work(self, outcome: list[RunResult | BaseException]) -> None:
@@ -140,7 +140,9 @@ class Crew:
         if self.asked:
             return Ended(128 + self.asked, "stopped before the ranks began")
         if isinstance(outcome, RendezvousConnectionError):
-            self.handler = None  # another one, of a new connection
+            if self.handler is not None:
+                self.handler.forget()
+            self.handler = self.agent = None  # another one, of a new connection
             return Ended(RanksError.exit_code, f"{self.meeting.host} cannot be reached any more", curable=True)
         if isinstance(outcome, RendezvousClosedError):
             return Ended(RanksError.exit_code, "the training was ended on another machine; its message is there")
@@ -159,15 +161,16 @@ class Crew:
     def send(self, number: int) -> None:
         """A person's signal, to every rank."""
         self.asked = number
+        wish = signal.SIGUSR1 if number == signal.SIGTERM else number  # SIGTERM is how the agent ends a rank at once
         for pid in self._pids():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+                os.kill(pid, wish)
 
     def close(self, failed: bool) -> None:
         """Tell the other machines that it is over."""
         if self.handler is None:
             return
-        with _hushed(), contextlib.suppress(RendezvousError):
+        with contextlib.suppress(RendezvousError):
             self.handler.shutdown()
         if failed and not self.meeting.alone and self._listening is not None:
             time.sleep(_LINGER)
@@ -184,6 +187,10 @@ class _Handler(DynamicRendezvousHandler):
     def next_rendezvous(self) -> RendezvousInfo:
         self._bootstrap_store_info = self._shared_tcp_store_server = None
         return super().next_rendezvous()
+
+    def forget(self) -> None:
+        """Give no sign of life any more: who takes part under another name must not seem to be there twice."""
+        self._stop_heartbeats()
 
     @override
     def _create_tcp_store_server(self, master_addr: Any, master_port: Any) -> TCPStore:
@@ -248,7 +255,7 @@ class _Logs(LogsSpecs):
 
 
 @contextlib.contextmanager
-def _hushed() -> Iterator[None]:
+def hushed() -> Iterator[None]:
     """What the agent would log goes nowhere: what a person must know is told in our words."""
     logger, nowhere = logging.getLogger("torch.distributed.elastic"), logging.NullHandler()
     passed_on = logger.propagate

@@ -82,9 +82,9 @@ def run_ranks(
         progress: how far the training is; what goes on may be started again without end, what does not may not.
         lost: is told what happened, and says whether to start again.
     """
-    from trainwright.engine.ranks.agent import Crew
+    from trainwright.engine.ranks.agent import Crew, hushed
 
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, hushed():
         crew = Crew(ranks, command, meeting or Meeting(), label, Path(place))
         with _forwarding(crew):
             ended = _again_and_again(crew, progress, lost)
