@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from torch._C._distributed_c10d import HashStore, Store, TCPStore
+from torch.distributed import DistError
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerSpec
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing import LogsDest, LogsSpecs
@@ -139,7 +140,7 @@ class Crew:
             return ended(outcome.failures, logs) if outcome.is_failed() else Ended()
         if self.asked:
             return Ended(128 + self.asked, "stopped before the ranks began")
-        if isinstance(outcome, RendezvousConnectionError):
+        if isinstance(outcome, RendezvousConnectionError | DistError):
             if self.handler is not None:
                 self.handler.forget()
             self.handler = self.agent = None  # another one, of a new connection
