@@ -4,6 +4,8 @@
                                                    checkpoints: three tasks, DDP and FSDP2, float64 and float32
     python -m benchmarks.scale hosts --times 20    two hosts, as network namespaces: links are cut and ranks killed
                                                    while they train; needs root and ip (iproute2)
+    python -m benchmarks.scale speed               seconds of processor of a step with one and two processes, beside
+                                                   what the model of costs predicts
 
 Each writes a table.
 """
@@ -24,6 +26,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import torch
 
 from benchmarks.scale_worker import CASES, HALF, ONLY, WAYS
 from trainwright.engine.ranks import run_ranks
@@ -91,6 +95,36 @@ def equal() -> None:
         print("largest relative difference of a step's loss to one process, 50 steps")
         for line in aligned(rows):
             print(line)
+
+
+def speed() -> None:
+    """What two processes cost, measured and predicted: by processor time, as others use this machine too."""
+    from benchmarks.scale_speed import CASES as TIMED
+    from benchmarks.scale_speed import MODES, recipe
+    from trainwright.tools.scale import Cluster, forecast, measured
+
+    with tempfile.TemporaryDirectory() as folder:
+        for world in (1, 2):
+            ended = run_ranks(world, [sys.executable, "-m", "benchmarks.scale_speed", folder])
+            if ended.code:
+                raise SystemExit(ended.message)
+        one, *two = (json.loads((Path(folder) / f"{n}.json").read_text()) for n in ("1-0", "2-0", "2-1"))
+    fixed, byte = (sum(rank["exchange"][i] for rank in two) / 2 for i in (0, 1))
+    print(f"an exchange of two processes: {fixed * 1e6:.0f} µs and {byte * 1e9:.3f} ns a byte")
+    torch.set_num_threads(1)
+    cluster = Cluster(devices=2, link=1 / byte, latency=fixed / 2, hides=False)
+    rows = [["ms of processor", "one", "predicted", "each of two", "predicted", "error", "efficiency", "predicted"]]
+    for case in TIMED:
+        for mode in MODES:
+            costs = measured(recipe(case, "ddp"))
+            alone, found = one[f"{case}-ddp"], sum(rank[f"{case}-{mode}"] for rank in two) / 2
+            single = forecast(costs, Cluster(devices=1, link=1.0), "ddp").step
+            expected = forecast(costs, cluster, mode)
+            numbers = [f"{1e3 * x:.2f}" for x in (alone, single, found, expected.step)]
+            shares = [f"{100 * x:.0f} %" for x in (alone / (2 * found), expected.efficiency)]
+            rows.append([f"{case} {mode}", *numbers, f"{100 * (expected.step / found - 1):+.0f} %", *shares])
+    for line in aligned(rows):
+        print(line)
 
 
 def furthest(found: list[float], expected: list[float]) -> float:
@@ -241,8 +275,11 @@ def judged(place: Path) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["equal", "hosts"])
+    parser.add_argument("what", choices=["equal", "hosts", "speed"])
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    equal() if given.what == "equal" else hosts(given.times, given.seed)
+    if given.what == "hosts":
+        hosts(given.times, given.seed)
+    else:
+        {"equal": equal, "speed": speed}[given.what]()

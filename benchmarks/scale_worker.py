@@ -59,7 +59,7 @@ def assembled(case: str, mode: str, precision: str) -> Pieces:
     return pieces
 
 
-def losses(pieces: Pieces, until: int) -> list[float]:
+def losses(pieces: Pieces, until: int, steps: int = STEPS) -> list[float]:
     """Of the steps from where the state is."""
     found: list[float] = []
 
@@ -67,7 +67,7 @@ def losses(pieces: Pieces, until: int) -> list[float]:
         if isinstance(event, StepDone):
             found.extend(event.losses)
 
-    cadence = Cadence(STEPS, until, log=1)
+    cadence = Cadence(steps, until, log=1)
     fit(pieces.state, pieces.task, pieces.groups, pieces.runtime, note, cadence=cadence, schedule=pieces.schedule)
     return found
 

@@ -14,8 +14,19 @@ import click
 
 from trainwright.cli.grammar import Settable, Verbs
 from trainwright.cli.outcome import go_on, of_several_seeds, repeated, trained, unattended
+from trainwright.cli.scale import scaled
 from trainwright.cli.told import failed, forget_stdout, print_json, stdout_for_json
-from trainwright.cli.typed import healing, in_all, in_epochs, run_folder, settings_of, started_again, value_of
+from trainwright.cli.typed import (
+    alone,
+    healing,
+    in_all,
+    in_epochs,
+    recipe_first,
+    run_folder,
+    settings_of,
+    started_again,
+    value_of,
+)
 from trainwright.core.errors import CheckpointError, NumericsError, UserError
 
 if TYPE_CHECKING:
@@ -175,7 +186,7 @@ def train(
     Names of other systems (learning_rate, max_epochs, …) are understood, and it is said what they are called here.
     """
     asked = ([] if recipe is None else [recipe]) + list(settings)
-    recipe, settings = _recipe_first(asked, config, resuming=run not in (None, "auto"))
+    recipe, settings = recipe_first(asked, config, resuming=run not in (None, "auto"))
     flags = {
         "data.path": data,
         "budget": None if epochs is None else in_epochs(epochs),
@@ -189,8 +200,8 @@ def train(
     }
     changes = settings_of([*settings, *more], flags)
     if run is not None:
-        _alone(seeds, "--resume", "leave --seeds out: a folder of several seeds is known by itself")
-        _alone(exist_ok or None, "--resume", "leave --exist-ok out: a run that goes on is not moved", "--exist-ok")
+        alone(seeds, "--resume", "leave --seeds out: a folder of several seeds is known by itself")
+        alone(exist_ok or None, "--resume", "leave --exist-ok out: a run that goes on is not moved", "--exist-ok")
         if run != "auto":
             return _resumed(place, run, changes, nodes, rendezvous, quiet, as_json)
     place.folder = Path(out) if out else None
@@ -199,8 +210,8 @@ def train(
     if run == "auto" and nodes == 1:  # several machines find out together
         return unattended(recipe, changes, out, quiet, as_json)
     if seeds is not None:
-        _alone(seeds if exist_ok else None, "--exist-ok", "choose another folder with --out")
-        _alone(seeds if nodes > 1 else None, "--nodes", "train one seed after the other")
+        alone(seeds if exist_ok else None, "--exist-ok", "choose another folder with --out")
+        alone(seeds if nodes > 1 else None, "--nodes", "train one seed after the other")
         return repeated(recipe, changes, seeds, out, quiet, as_json)
 
     with stdout_for_json(as_json):
@@ -283,8 +294,15 @@ def evaluate(run: str, data: str | None, part: str | None, as_json: bool) -> int
 
 @commands.command(short_help="Say what can be written in a recipe.")
 @click.argument("name", required=False)
+@click.option("--scale", "recipe", metavar="RECIPE", help="Say instead what this recipe would take on many devices.")
+@click.option("--devices", type=int, default=8, metavar="N", help="With --scale: how many; 8 unless given.")
+@click.option("--link", default="100Gbps", metavar="BPS", help="With --scale: of each device, such as 400Gbps.")
+@click.option("--speed", metavar="FLOPS", help="With --scale: what a device reaches, such as 300TFLOPS; as here else.")
+@click.option("--memory", metavar="BYTES", help="With --scale: of a device, such as 80GB; says whether it suffices.")
 @json_option
-def explain(name: str | None, as_json: bool) -> None:
+def explain(
+    name: str | None, recipe: str | None, devices: int, link: str, speed: str | None, memory: str | None, as_json: bool
+) -> None:
     """Say what can be written in a recipe: type, range, default, what it does, source.
 
     \b
@@ -292,7 +310,13 @@ def explain(name: str | None, as_json: bool) -> None:
     trainwright explain optimizer          every optimizer
     trainwright explain optimizer.adamw    its options
     trainwright explain batch_size         a key of the recipe
+    trainwright explain --scale recipe.toml --devices 64 --link 400Gbps       what it would take there
     """
+    if recipe is not None:
+        if name is not None:
+            raise UserError(name, "and --scale both ask for something", "ask for one of them")
+        scaled(recipe, devices, link, speed, memory, as_json)
+        return
     with stdout_for_json(as_json):
         from trainwright.explain import as_text, explain, show
 
@@ -328,32 +352,6 @@ def runs(folder: str, as_json: bool) -> None:
             row.append("" if r.get("value") is None else f"{r['score']} {number(r['value'])}")
         for line in aligned([titles, *rows]):
             click.echo(line)
-
-
-def _recipe_first(asked: list[str], config: str | None, *, resuming: bool) -> tuple[str, tuple[str, ...]]:
-    """The recipe, and the settings behind it; a run that is resumed has its own recipe."""
-    first = asked[0] if asked and ("=" not in asked[0] or Path(asked[0]).exists()) else None
-    if resuming:
-        if first is not None or config is not None:
-            raise UserError(first or str(config), "a run goes on with its own recipe", "leave the recipe out")
-        return "", tuple(asked)
-    if config is not None:
-        if first is not None:
-            raise UserError(first, "and --config both name a recipe", "name one of them")
-        return config, tuple(asked)
-    if first is None and asked:
-        raise UserError(
-            asked[0], "is a setting, not a recipe", "write the recipe first: trainwright train digits lr=0.01"
-        )
-    if first is None:
-        raise click.UsageError("Missing argument 'RECIPE|NAME'.", click.get_current_context())
-    return first, tuple(asked[1:])
-
-
-def _alone(given: int | None, other: str, instead: str, flag: str = "--seeds") -> None:
-    """UserError where the flag is given."""
-    if given is not None:
-        raise UserError(flag, f"does not go together with {other}", instead)
 
 
 def _resumed(

@@ -12,6 +12,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import click
+
 from trainwright.core.errors import UserError
 
 _SHORT = {"epochs": "budget", "lr": "optimizer.lr"}  # everyday names, also as key=value
@@ -117,3 +119,29 @@ def in_all(processes: int | None, nodes: int) -> int | None:
 def started_again() -> bool:
     """Whether torchrun started this process in the place of one that was lost."""
     return "RANK" in os.environ and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
+
+
+def recipe_first(asked: list[str], config: str | None, *, resuming: bool) -> tuple[str, tuple[str, ...]]:
+    """The recipe, and the settings behind it; a run that is resumed has its own recipe."""
+    first = asked[0] if asked and ("=" not in asked[0] or Path(asked[0]).exists()) else None
+    if resuming:
+        if first is not None or config is not None:
+            raise UserError(first or str(config), "a run goes on with its own recipe", "leave the recipe out")
+        return "", tuple(asked)
+    if config is not None:
+        if first is not None:
+            raise UserError(first, "and --config both name a recipe", "name one of them")
+        return config, tuple(asked)
+    if first is None and asked:
+        raise UserError(
+            asked[0], "is a setting, not a recipe", "write the recipe first: trainwright train digits lr=0.01"
+        )
+    if first is None:
+        raise click.UsageError("Missing argument 'RECIPE|NAME'.", click.get_current_context())
+    return first, tuple(asked[1:])
+
+
+def alone(given: int | None, other: str, instead: str, flag: str = "--seeds") -> None:
+    """UserError where the flag is given."""
+    if given is not None:
+        raise UserError(flag, f"does not go together with {other}", instead)
