@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from trainwright.core.events import CheckpointSaved, EvalDone, Event, RunEnded, RunStarted, StepDone, dump
+from trainwright.core.events import (
+    Branch,
+    CheckpointSaved,
+    EvalDone,
+    Event,
+    Found,
+    Probed,
+    Repaired,
+    RunEnded,
+    RunStarted,
+    StepDone,
+    Tried,
+    dump,
+)
+from trainwright.core.finding import Advice, Finding, Patch
 from trainwright.runs.directory import CONFIG, EVENTS, MANIFEST
 
 SECRET = "sk-4f9a81c27e5d"
@@ -46,3 +60,23 @@ def write(folder: Path, events: Iterable[Event] = (), **manifest: object) -> Pat
     (folder / CONFIG).write_text(f'seed = 0\napi_key = "{SECRET}"\n[task]\nname = "tabular_classification"\n')
     (folder / EVENTS).write_bytes(lines(events))
     return folder
+
+
+def findings() -> list[Event]:
+    """What a doctor writes, and statistics of layers."""
+    fixes = (Patch({"clip": 1.0}), Advice("Look at the batch."))
+    spike = Finding("loss_spike", "error", "The loss jumped", "block.1", {"deviations": 41.0}, "It undid much.", fixes)
+    layers = {f"blocks.{i}": {"gradient": 10.0**-i, "update ratio": 1e-3} for i in range(4)}
+    branches = (Branch("no change", 0.9), Branch("another seed", 0.88, 0.02), Branch("clip = 1.0", 0.5, 0.02))
+    trial = Tried(22, "loss_spike", 20, 10, "the next batches", branches, "clip = 1.0", "Clipping helped for sure.")
+    healed = Repaired(30, "loss_spike", "The loss jumped", "clip = 1.0", {"clip": 1.0}, why="It won its trial.")
+    return [*(Probed(s, layers) for s in range(10, 50, 10)), Found(20, spike), trial, healed]
+
+
+def million() -> Iterator[Event]:
+    """A million steps, one of which is a spike."""
+    for first in range(1, 1_000_001, 10_000):
+        losses = [2.0 + (step % 7) / 10 for step in range(first, first + 10_000)]
+        if first == 330_001:
+            losses[5] = 50.0
+        yield steps(first, losses)

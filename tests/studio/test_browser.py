@@ -22,11 +22,10 @@ import pytest
 
 import trainwright as tw
 from tests.open_studio import Visitor, opened
-from tests.run_folders import NOW, steps, training, write
+from tests.run_folders import NOW, findings, million, training, write
 from tests.studio.test_searches import searched, validated
 from trainwright.core.errors import NumericsError
-from trainwright.core.events import Branch, Found, Probed, Repaired, RunStarted, Tried
-from trainwright.core.finding import Advice, Finding, Patch
+from trainwright.core.events import RunStarted
 from trainwright.studio.pages import built
 
 pytest.importorskip("playwright")
@@ -72,25 +71,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     validated(base / "folds")
     write(base / "million", [RunStarted(1, 0, 1_000_000, 1000, NOW), *million()])
     return base
-
-
-def findings() -> list[Any]:
-    """What a doctor writes, and statistics of layers."""
-    fixes = (Patch({"clip": 1.0}), Advice("Look at the batch."))
-    spike = Finding("loss_spike", "error", "The loss jumped", "block.1", {"deviations": 41.0}, "It undid much.", fixes)
-    layers = {f"blocks.{i}": {"gradient": 10.0**-i, "update ratio": 1e-3} for i in range(4)}
-    branches = (Branch("no change", 0.9), Branch("another seed", 0.88, 0.02), Branch("clip = 1.0", 0.5, 0.02))
-    trial = Tried(22, "loss_spike", 20, 10, "the next batches", branches, "clip = 1.0", "Clipping helped for sure.")
-    healed = Repaired(30, "loss_spike", "The loss jumped", "clip = 1.0", {"clip": 1.0}, why="It won its trial.")
-    return [*(Probed(s, layers) for s in range(10, 50, 10)), Found(20, spike), trial, healed]
-
-
-def million() -> Iterator[Any]:
-    for first in range(1, 1_000_001, 10_000):
-        losses = [2.0 + (step % 7) / 10 for step in range(first, first + 10_000)]
-        if first == 330_001:
-            losses[5] = 50.0
-        yield steps(first, losses)
 
 
 @pytest.fixture(scope="module")
@@ -252,16 +232,8 @@ def test_a_million_steps_are_few_numbers_with_the_spike_among_them(page: Page, v
 def test_findings_are_told_with_their_evidence_and_what_to_do(page: Page, visitor: Visitor) -> None:
     show(page, visitor, "found", "findings")
     card = page.locator("article.finding.error")
-    for words in (
-        "The loss jumped",
-        "block.1",
-        "at step 20",
-        "deviations",
-        "41",
-        "It undid much.",
-        "clip = 1",
-        "Look at",
-    ):
+    told = ("The loss jumped", "block.1", "at step 20", "deviations", "41", "It undid much.", "clip = 1", "Look at")
+    for words in told:
         expect(card).to_contain_text(words)
     show(page, visitor, "failed", "findings")
     expect(page.locator("article")).to_contain_text("NaN")
