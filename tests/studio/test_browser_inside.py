@@ -297,6 +297,10 @@ def test_a_digit_that_is_drawn_or_dropped_is_answered_with_probabilities(page: P
     assert drawn
     page.locator(".drop input").set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"x"})
     expect(page.get_by_role("alert")).to_contain_text("is not what this run reads")
+    told = visitor.give(
+        f"/api/runs/{visitor.keys()['digits']}/try", {"give": "fields", "record": {"image": str(PICTURE)}}
+    )
+    assert "reads no rows" in told.json["refused"]  # a question names no file
 
 
 def test_the_fields_of_a_row_are_filled_in_and_judged_as_they_change(page: Page, visitor: Visitor) -> None:

@@ -82,6 +82,8 @@ def tried(run: Opened, predictor: Predictor, asked: Mapping[str, Any]) -> dict[s
     if give == "text":
         return _answered(predictor, items_typed([_text(asked, "text")], run.folder))
     if give == "fields":
+        if not isinstance(getattr(predictor.task.processor, "inputs", None), Inputs):
+            raise UserError("fields", "this run reads no rows of a table")  # other fields may name files
         record = asked.get("record")
         if not isinstance(record, dict):
             raise UserError("record", "is no object of fields")
