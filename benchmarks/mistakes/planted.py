@@ -166,7 +166,7 @@ MISTAKES: Sequence[Mistake] = (
             lambda p: replace(p, resting=True, layers=_NARROW),
             r"\brest\b|frozen|freeze|requires_grad|trainable", "untrained layers are frozen"),
     Mistake("no activations", "model", "number", _layers(f"dense {COLUMNS} 32", "dense 32 32", "dense 32 1"),
-            r"activation|one matrix", "dense layers in a row are one matrix"),
+            r"activation|one matrix|equal a single", "dense layers in a row are one matrix"),
     Mistake("ten sigmoids", "model", "classes",
             _layers(f"dense {COLUMNS} 32", "sigmoid", *_DEEP, f"dense 32 {CLASSES}"),
             r"vanish|gradient.*(shrink|small)|sigmoid", "the gradient does not reach the first layers"),
