@@ -226,3 +226,25 @@ def test_minus_a_loss_is_said_to_be_that() -> None:
     found = all_rules()["loss_misfits_target"].check(patient(Facts(loss=LossFacts("cross_entropy", minus=True))))
     assert isinstance(found, Finding)
     assert "minus the cross_entropy" in found.what
+
+
+def test_targets_that_are_the_same_in_one_batch_of_many_may_be_sorted() -> None:
+    same = Target(Values(rows=32, high=0.0), "classes", 1, 0, (32,), 1)
+    rule = all_rules()["constant_target"]
+    one, all_of_them = (rule.check(patient(Facts(target=same, batch_size=n, per_epoch=16))) for n in (32, 16))
+    assert isinstance(one, Finding)
+    assert "sorted and not shuffled" in one.what
+    assert isinstance(all_of_them, Finding)
+    assert "sorted" not in all_of_them.what
+
+
+def test_one_number_that_makes_its_column_wide_is_told() -> None:
+    values = Values(
+        (2,), low=-3.0, high=1e9, columns=(1.0, 4e7), widest=1, outlying=6e8, outlier_at="sample 17, column 1"
+    )
+    facts = Facts(
+        inputs={"x": values},
+        layers=(LayerFacts("a", "linear", 10, deviation=1e6),),
+        loss=LossFacts("mse", "numbers", 1.0, 1.0),
+    )
+    assert any("sample 17, column 1" in f.what and f.severity == "error" for _, f in burst(facts, [1.0, 30.0, 9e8]))

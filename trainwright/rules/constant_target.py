@@ -16,13 +16,13 @@ def check(evidence: Evidence) -> Finding | None:
     same = target.distinct == 1 or (target.coding in ("classes", "one_hot", "binary") and target.classes == 1)
     if not same or values.rows < 2 or values.bad:
         return None
-    first = values.rows <= evidence.facts.batch_size and values.rows < evidence.facts.samples
-    more = f", and these are the first batch of {evidence.facts.samples:,} samples" if first else ""
-    more += ": they are sorted and not shuffled, or all of them are the same" if first else ""
+    batches = evidence.facts.per_epoch if values.rows <= evidence.facts.batch_size else 0
+    more = f", in the first of {batches:,} batches: samples are sorted and not shuffled, or all have that target"
     return Finding(
         rule="constant_target",
         severity="error",
-        what=f"all {values.rows:,} targets that were looked at are the same ({number(values.high)}){more}",
+        what=f"all {values.rows:,} targets that were looked at are the same ({number(values.high)})"
+        + (more if batches > 1 else ""),
         where="the targets",
         evidence={"rows": values.rows, "value": values.high},
         why="A network learns to say that one value whatever it is shown; any score it gets means nothing. Often all "

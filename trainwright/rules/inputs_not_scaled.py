@@ -10,6 +10,7 @@ from trainwright.rules.reading import HEAVY, blown, failing, gravity, number
 from trainwright.rules.remedies import scaled_inputs
 
 _RATIO, _LARGE, _BEFORE = 100.0, 50.0, 10.0
+_ONE = 1e4  # robust deviations of a single number, which then makes its column wide
 
 
 def check(evidence: Evidence) -> Finding | None:
@@ -39,6 +40,8 @@ def check(evidence: Evidence) -> Finding | None:
         if ratio > _RATIO
         else f"the numbers of {name} go from {number(values.low)} to {number(values.high)}"
     )
+    if ratio > _RATIO and values.outlying > _ONE:
+        what += f", as one number lies {number(values.outlying)} deviations from the others ({values.outlier_at})"
     return Finding(
         rule="inputs_not_scaled",
         severity="error" if burst else gravity(evidence) if bad else "note",
