@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import trainwright as tw
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import KINDS
+from trainwright.metrics.bootstrap import resampled
 from trainwright.runs.score import evaluate_run
 
 RNG = np.random.default_rng(0)
@@ -29,6 +31,12 @@ RECIPE: dict[str, Any] = {
     "model": {"name": "mlp", "width": 16},
     "budget": "3 epochs",
 }
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function of one's own is called for each of them; a thousand of a busy machine's are past all patience."""
+    monkeypatch.setattr("trainwright.runs.score.resampled", partial(resampled, times=60))
 
 
 def net(outputs: int = 2) -> nn.Sequential:
