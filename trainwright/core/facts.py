@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import ConfigDict, with_config
 
+from trainwright.core.data_facts import DataFacts
+
 _numbers = ConfigDict(ser_json_inf_nan="strings")
 Coding = Literal["", "classes", "one_hot", "several", "binary", "numbers"]
 Wants = Literal["", "logits", "probabilities", "log_probabilities", "numbers"]
@@ -126,10 +128,12 @@ class Facts:
     unused: tuple[str, ...] = ()  # modules with weights that no sample goes through
     unreached: tuple[str, ...] = ()  # weights that can learn and get no gradient
     optimizer: OptimizerFacts = field(default_factory=OptimizerFacts)
+    data: DataFacts = field(default_factory=DataFacts)
     mixed: float = 0.0  # how far one sample's output changes with another sample, in deviations of the output
     bent: float = math.nan  # how far the model is from a linear map, relative; NaN where that was not measured
     signal: float = math.nan  # what simple models get of the way from guessing to right answers; NaN until it is asked
     signal_error: float = math.nan
+    monitor: str = ""  # what decides which weights are best
     batch_size: int = 0
     micro_batch: int = 0
     clip: float = math.inf  # largest norm of the gradient

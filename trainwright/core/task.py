@@ -125,6 +125,10 @@ class Processor(ABC):
         """What `fit` decided that a person should know, such as columns left out and why."""
         return ()
 
+    def names(self) -> Mapping[str, Sequence[str]]:
+        """What the columns of each input of a model are called, where a person named them; known once fitted."""
+        return {}
+
     def unpack(self, column: str, data: bytes) -> Tensor:
         """A ``bytes`` column's file as a tensor of the column's shape; runs in the loader's threads."""
         raise NotImplementedError(f"{type(self).__name__} keeps no column of bytes, so '{column}' cannot be unpacked")

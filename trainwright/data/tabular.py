@@ -111,6 +111,12 @@ class Inputs:
             out["categorical"] = Column("dense", torch.int32, (len(self.categories),))
         return out
 
+    def names(self) -> dict[str, list[str]]:
+        """What the columns of ``x`` and ``categorical`` are called."""
+        marks = [f"{n.name} is missing" for n in self.numbers if n.marks]
+        out = {"x": [n.name for n in self.numbers] + marks, "categorical": [c.name for c in self.categories]}
+        return {name: columns for name, columns in out.items() if columns}
+
     def encode(self, record: Record) -> dict[str, Tensor]:
         """One row; `DataError` for a cell that cannot be read, or a column that every training record has."""
         out: dict[str, Tensor] = {}

@@ -51,5 +51,5 @@ def no_signal() -> Rule:
         check,
         sick=lambda: patient(Facts(loss=loss, signal=0.01, signal_error=0.05), [1.0] * 300, over=True),
         healthy=lambda: patient(Facts(loss=loss, signal=0.6, signal_error=0.05), [1.0] * 300, over=True),
-        causes=("not_finite_data", "constant_target"),
+        causes=("not_finite_data", "constant_input", "constant_target", "sorted_targets", "conflicting_targets"),
     )

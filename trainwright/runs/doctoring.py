@@ -25,6 +25,7 @@ from trainwright.engine.runtime import Runtime
 from trainwright.engine.signal import signal_of
 from trainwright.rules.diagnosis import Diagnosis
 from trainwright.runs.assemble import Pieces
+from trainwright.runs.surveyed import survey
 
 _LOOKED, _READ = 256, 4096  # samples that go through the model, and whose targets are read
 _BYTES = 2**25  # of inputs
@@ -70,10 +71,20 @@ class Doctor:
         """What it finds before the first step of the attempt."""
         state, runtime, began = self.pieces.state, self.pieces.runtime, time.perf_counter()
         facts = self._known()
+        if runtime.first:
+            facts = self._surveyed(facts)
         if runtime.first and runtime.ranks.mode != "fsdp":
             facts = self._examined(facts)
         self._before = round(time.perf_counter() - began, 3)
         return Examined(state.counters.step, facts)
+
+    def _surveyed(self, known: Facts) -> Facts:
+        try:
+            with self.pieces.state.aside():
+                return replace(known, data=survey(self.pieces))
+        except Exception as error:
+            self._gives_up(error, "could not look at the data")
+            return known
 
     def _examined(self, known: Facts) -> Facts:
         """On fewer samples where memory runs out: the training itself may compute very few at once."""
@@ -190,6 +201,7 @@ class Doctor:
         name = named if isinstance(named, str) else named.get("name", "") if isinstance(named, Mapping) else ""
         return Facts(
             loss=LossFacts(name=name),
+            monitor=pieces.monitor()[0],
             batch_size=int(size or 0),
             micro_batch=0 if config.micro_batch == "all" else config.micro_batch,
             clip=math.inf if config.clip == "none" else config.clip,

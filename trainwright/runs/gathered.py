@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from trainwright.core.config import RunConfig
+from trainwright.core.data_facts import DataFacts
 from trainwright.core.errors import BadSamplesError, DataError, UserError
 from trainwright.core.finding import Finding
 from trainwright.core.task import Record, Task
@@ -48,6 +49,7 @@ class Data:
     parts: Mapping[str, Part]
     findings: list[Finding]
     bad: Mapping[str, Sequence[Bad]] = field(default_factory=dict)  # by part, where bad samples are skipped
+    surveyed: list[DataFacts] = field(default_factory=list)  # what the doctor asked them, once it did
 
     def facts(self) -> dict[str, Any]:
         """What the manifest says of the data."""

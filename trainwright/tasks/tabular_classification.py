@@ -73,6 +73,10 @@ class TableLabels(Processor):
         """The inputs, and ``y``, the class."""
         return {**self.inputs.columns(), "y": Column("dense", torch.int64, target=True)}
 
+    def names(self) -> Mapping[str, Sequence[str]]:
+        """Of the table's columns."""
+        return self.inputs.names()
+
     def served(self, record: Record) -> Record:
         """Without the target."""
         return {name: value for name, value in record.items() if name != self.target}

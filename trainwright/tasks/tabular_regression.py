@@ -79,6 +79,10 @@ class TableValues(Processor):
         """The inputs, and ``y``, the standardized target."""
         return {**self.inputs.columns(), "y": Column("dense", torch.float32, target=True)}
 
+    def names(self) -> Mapping[str, Sequence[str]]:
+        """Of the table's columns."""
+        return self.inputs.names()
+
     def served(self, record: Record) -> Record:
         """Without the target."""
         return {name: value for name, value in record.items() if name != self.target}
