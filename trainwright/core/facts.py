@@ -97,6 +97,7 @@ class LayerFacts:
     gradient: float = math.nan  # root mean square over its weights; NaN where none was computed
     alike: float = 0.0  # share of its units whose weights equal another unit's
     scale: float = math.nan  # root mean square of its weights
+    gain: float = math.nan  # that times the root of how many numbers each unit adds: 1 keeps the size of a signal
     option: float = math.nan  # the rate of a dropout
 
 

@@ -34,6 +34,7 @@ _RANGES = {
     "hardtanh": (-1.0, 1.0),
     "softsign": (-1.0, 1.0),
 }
+_ADDING = {"linear", "conv1d", "conv2d", "conv3d"}
 _BOTH = {"dropout", "batchnorm1d", "batchnorm2d", "batchnorm3d"}
 
 
@@ -269,6 +270,7 @@ def _with_weights(
     slopes = [gradients.get(f"{path}.{n}".lstrip(".")) for n, _ in learned]
     known = [g.detach().double().flatten() for g in slopes if g is not None]
     matrix = next((p for _, p in own if p.ndim >= 2), None)
+    size = math.nan if matrix is None else float(matrix.detach().double().square().mean().sqrt())
     option = getattr(module, "p", math.nan)
     return replace(
         layer,
@@ -276,7 +278,8 @@ def _with_weights(
         frozen=sum(p.numel() for _, p in own if not p.requires_grad),
         gradient=float(torch.cat(known).square().mean().sqrt()) if known else math.nan,
         alike=0.0 if matrix is None else _alike(matrix),
-        scale=math.nan if matrix is None else float(matrix.detach().double().square().mean().sqrt()),
+        scale=size,
+        gain=size * math.sqrt(matrix[0].numel()) if matrix is not None and layer.kind in _ADDING else math.nan,
         option=float(option) if isinstance(option, int | float) else math.nan,
     )
 

@@ -86,7 +86,8 @@ def window(evidence: Evidence, steps: int) -> int:
 def failing(evidence: Evidence) -> Standing | None:
     """Where the loss is, if the network does no better than guessing and there is no sign that it will; else None.
 
-    While the training goes on that takes some hundreds of steps and a loss that does not fall; at its end, a few.
+    While the training goes on that takes some hundreds of steps and a loss that does not fall, unless a whole layer is
+    dead; at its end, a few.
     """
     now = standing(evidence)
     if now is None or not math.isfinite(now.guess) or now.guess <= 1e-8 or now.loss <= NO_BETTER * now.guess:
@@ -96,7 +97,16 @@ def failing(evidence: Evidence) -> Standing | None:
     if evidence.over:
         return now if now.steps >= LEAST_STEPS else None
     early = now.steps < max(EARLY, evidence.facts.per_epoch, int(_PART * evidence.facts.steps))
+    early = early and not severed(evidence)
     return None if early or now.falling else now
+
+
+def severed(evidence: Evidence) -> str:
+    """A layer that gave 0 for every sample at the two latest probes; "" for none. Nothing passes it any more."""
+    latest = probes(evidence, 2)
+    silencing = [x.name for x in evidence.facts.layers if x.kind in SILENCING]
+    cut = [n for n in silencing if len(latest) == 2 and all(figure(p, n, "dead") == 1 for p in latest)]
+    return cut[0] if cut else ""
 
 
 def gravity(evidence: Evidence) -> Literal["warning", "error"]:

@@ -12,12 +12,12 @@ FIT = (
     *("loss_misfits_target", "not_in_optimizer", "weights_at_rest", "unreached_weights", "no_gradient"),
 )
 BEGINNING = (
-    *("penalty_too_strong", "too_much_dropout", "symmetric_weights", "code_for_missing", "absurd_values"),
-    *("inputs_not_scaled", "target_not_scaled"),
+    *("penalty_too_strong", "too_much_dropout", "symmetric_weights", "weights_out_of_scale", "code_for_missing"),
+    *("absurd_values", "inputs_not_scaled", "target_not_scaled", "momentum_too_high"),
 )
 RATE = ("rate_too_high",)
-LAYERS = ("vanishing_gradient", "dead_units", "saturated_units", "linear_stack")
-SLOW = ("rate_too_low", "noisy_steps")
+LAYERS = ("vanishing_gradient", "exploding_gradient", "dead_units", "saturated_units", "linear_stack")
+SLOW = ("rate_too_low", "noisy_steps", "batch_norm_of_few")
 
 BEFORE_BEGINNING = (*DATA, *LOOP, *FIT)
 BEFORE_RATE = (*DATA, *LOOP, *FIT, *BEGINNING)

@@ -1,0 +1,22 @@
+"""Every rule can fail its tests: disabled, inverted, or with a threshold or a comparison changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.rule_mutants import disabled, inverted, mutants_of, noticed, ours
+
+RULES = ours()
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_that_says_nothing_or_the_contrary_is_noticed_by_its_patients(name: str) -> None:
+    assert not noticed(RULES[name])
+    assert noticed(disabled(RULES[name]))
+    assert noticed(inverted(RULES[name]))
+
+
+def test_small_changes_of_a_rule_are_made_and_mostly_noticed() -> None:
+    made = list(mutants_of("momentum_too_high"))
+    assert {m.what for m in made} >= {"disabled", "inverted", "condition negated", "Lt -> GtE", "threshold x 100"}
+    assert sum(m.noticed for m in made) > len(made) / 2
