@@ -125,7 +125,7 @@ class Processor(ABC):
         """What `fit` decided that a person should know, such as columns left out and why."""
         return ()
 
-    def names(self) -> Mapping[str, Sequence[str]]:
+    def column_names(self) -> Mapping[str, Sequence[str]]:
         """What the columns of each input of a model are called, where a person named them; known once fitted."""
         return {}
 

@@ -111,7 +111,7 @@ class Inputs:
             out["categorical"] = Column("dense", torch.int32, (len(self.categories),))
         return out
 
-    def names(self) -> dict[str, list[str]]:
+    def column_names(self) -> dict[str, list[str]]:
         """What the columns of ``x`` and ``categorical`` are called."""
         marks = [f"{n.name} is missing" for n in self.numbers if n.marks]
         out = {"x": [n.name for n in self.numbers] + marks, "categorical": [c.name for c in self.categories]}

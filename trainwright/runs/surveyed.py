@@ -43,7 +43,7 @@ def survey(pieces: Pieces) -> DataFacts:
 
 def _surveyed(pieces: Pieces, data: Data) -> DataFacts:
     processor, train = pieces.task.processor, data.parts["train"]
-    names = processor.names()
+    names = processor.column_names()
     targets = _targets(data)
     group, time = _kin(data, targets, names)
     order = _order(pieces, train, targets)

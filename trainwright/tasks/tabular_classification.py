@@ -73,9 +73,9 @@ class TableLabels(Processor):
         """The inputs, and ``y``, the class."""
         return {**self.inputs.columns(), "y": Column("dense", torch.int64, target=True)}
 
-    def names(self) -> Mapping[str, Sequence[str]]:
+    def column_names(self) -> Mapping[str, Sequence[str]]:
         """Of the table's columns."""
-        return self.inputs.names()
+        return self.inputs.column_names()
 
     def served(self, record: Record) -> Record:
         """Without the target."""

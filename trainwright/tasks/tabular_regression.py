@@ -79,9 +79,9 @@ class TableValues(Processor):
         """The inputs, and ``y``, the standardized target."""
         return {**self.inputs.columns(), "y": Column("dense", torch.float32, target=True)}
 
-    def names(self) -> Mapping[str, Sequence[str]]:
+    def column_names(self) -> Mapping[str, Sequence[str]]:
         """Of the table's columns."""
-        return self.inputs.names()
+        return self.inputs.column_names()
 
     def served(self, record: Record) -> Record:
         """Without the target."""
