@@ -19,4 +19,4 @@ def test_a_rule_that_says_nothing_or_the_contrary_is_noticed_by_its_patients(nam
 def test_small_changes_of_a_rule_are_made_and_mostly_noticed() -> None:
     made = list(mutants_of("momentum_too_high"))
     assert {m.what for m in made} >= {"disabled", "inverted", "condition negated", "Lt -> GtE", "threshold x 100"}
-    assert sum(m.noticed for m in made) > len(made) / 2
+    assert 5 <= sum(m.noticed for m in made) < len(made)  # two numbers made a patient of each: some changes fit both
