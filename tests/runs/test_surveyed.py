@@ -18,6 +18,7 @@ from trainwright.runs.checkup import Checkup
 from trainwright.runs.recipe import read
 from trainwright.runs.recorded import silent
 from trainwright.runs.surveyed import survey
+from trainwright.runs.words import trials
 from trainwright.tools.checkup import checkup
 
 RNG = np.random.default_rng(0)
@@ -146,3 +147,16 @@ def test_records_are_asked_once_whatever_is_trained_on_them() -> None:
         assert survey(pieces) is survey(pieces)
     finally:
         pieces.close()
+
+
+def test_a_recipe_is_tried_on_copies(tmp_path: Path) -> None:
+    found = judged(tmp_path, {**SOUND, "target": TARGET})
+    facts = found.facts
+    assert facts.heart.reached < 0.5 * facts.heart.start
+    assert facts.device.error <= facts.device.allowed
+    assert facts.invariance.cut < 1e-3
+    assert facts.cost.step > 0
+    said = dict(trials(facts))
+    assert said["tried"].startswith("32 samples by heart")
+    assert "cpu in float32" in said["device"]
+    assert "steps of" in said["cost"]

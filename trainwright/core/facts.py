@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import ConfigDict, with_config
 
 from trainwright.core.data_facts import DataFacts
+from trainwright.core.trial_facts import Cost, DeviceTest, Heart, Invariance
 
 _numbers = ConfigDict(ser_json_inf_nan="strings")
 Coding = Literal["", "classes", "one_hot", "several", "binary", "numbers"]
@@ -130,6 +131,10 @@ class Facts:
     unreached: tuple[str, ...] = ()  # weights that can learn and get no gradient
     optimizer: OptimizerFacts = field(default_factory=OptimizerFacts)
     data: DataFacts = field(default_factory=DataFacts)
+    heart: Heart = field(default_factory=Heart)
+    device: DeviceTest = field(default_factory=DeviceTest)
+    invariance: Invariance = field(default_factory=Invariance)
+    cost: Cost = field(default_factory=Cost)
     mixed: float = 0.0  # how far one sample's output changes with another sample, in deviations of the output
     bent: float = math.nan  # how far the model is from a linear map, relative; NaN where that was not measured
     signal: float = math.nan  # what simple models get of the way from guessing to right answers; NaN until it is asked

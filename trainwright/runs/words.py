@@ -9,6 +9,7 @@ from typing import Any
 
 from trainwright.core.config import Budget
 from trainwright.core.events import Repaired, RunEnded, Shown, StepSkipped, Tried
+from trainwright.core.facts import Facts
 from trainwright.core.finding import Advice, Edit, Finding, Patch
 from trainwright.engine.guard import few
 from trainwright.runs.checkup import MEANING, Checkup
@@ -143,7 +144,32 @@ def tell_checkup(found: Checkup, out: Surface) -> None:
         tell_finding(finding, out)
     for repair in found.repairs:
         tell_repair(repair, out)
+    for label, text in trials(found.facts):
+        field(out, label, text)
     tell_verdict(found.verdict, found.findings, out)
+
+
+def trials(facts: Facts) -> list[tuple[str, str]]:
+    """What was tried on copies before the first step, and what the training will take, label by label."""
+    heart, test, same, cost = facts.heart, facts.device, facts.invariance, facts.cost
+    told = []
+    if heart.steps:
+        learned = f"{heart.samples} samples by heart: from a loss of {number(heart.start)} to {number(heart.reached)}"
+        told.append(("tried", f"{learned} in {heart.steps} steps of Adam on a copy"))
+    if test.worst:
+        within = f"its furthest operation ({test.worst}) is off by {test.error:.1e}, {test.allowed:.1e} may be"
+        told.append(("device", f"{test.device} in {test.precision} beside float64 on the CPU: {within}"))
+    if same.cut == same.cut and same.pieces > 1:
+        told.append(
+            ("same", f"the gradient of a batch in {same.pieces} pieces is that of the whole within {same.cut:.1e}")
+        )
+    if same.precision == same.precision:
+        told.append(("same", f"the gradient in {facts.precision} is that in float32 within {same.precision:.1e}"))
+    if cost.step == cost.step:
+        peak = f", {cost.peak / 2**20:,.0f} MiB on the device while a step is computed" if cost.peak else ""
+        kept = f"{cost.weights / 2**20:,.1f} MiB for weights, slopes and what the optimizer keeps{peak}"
+        told.append(("cost", f"{facts.steps:,} steps of {1000 * cost.step:.3g} ms, about {cost.whole:,.0f} s; {kept}"))
+    return told
 
 
 def tell_verdict(verdict: str, findings: Sequence[Finding], out: Surface) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from trainwright.core.events import Found
 from trainwright.engine.runtime import Runtime
 from trainwright.runs.assemble import assemble, in_steps, try_first
 from trainwright.runs.checkup import Checkup, checked_events, checked_table
+from trainwright.runs.deeper import deepened
 from trainwright.runs.directory import EVENTS, MANIFEST, whole_events
 from trainwright.runs.doctoring import Doctor
 from trainwright.runs.gathered import Report
@@ -50,7 +52,7 @@ def checked_run(folder: Path) -> Checkup:
 
 
 def checked_recipe(recipe: str | Path, changes: Mapping[str, Any] | None, report: Report = silent) -> Checkup:
-    """A recipe before its first step: nothing is written, and nothing trained."""
+    """A recipe before its first step: nothing is written, and nothing trained but copies, for seconds."""
     checked = read(recipe, changes)
     config = checked.config
     runtime = Runtime.of(config)
@@ -63,6 +65,7 @@ def checked_recipe(recipe: str | Path, changes: Mapping[str, Any] | None, report
         steps = pieces.per_epoch if timed else in_steps(config.budget, pieces.per_epoch, None)
         doctor = Doctor(pieces, steps)
         examined = doctor.examined()
+        examined = replace(examined, facts=deepened(pieces, examined.facts))
         assert doctor.diagnosis is not None
         for finding in pieces.findings:
             doctor.diagnosis.take(Found(0, finding))
