@@ -81,6 +81,7 @@ def test_few_steps_say_nothing_while_the_training_goes_on_and_little_at_its_end(
 def test_a_validation_loss_that_is_good_clears_a_training_loss_that_dropout_keeps_high() -> None:
     facts = Facts(loss=LossFacts(guess=1.0, start=1.0))
     assert failing(patient(facts, [1.0] * 300, evals={200: {"loss": 0.5}})) is None
+    assert failing(patient(facts, [1.0] * 300, evals={100: {"loss": 0.5}, 200: {"loss": 7.0}})) is not None
 
 
 def test_a_window_is_an_epoch_and_never_more_than_half_of_all_steps() -> None:

@@ -92,7 +92,8 @@ def failing(evidence: Evidence) -> Standing | None:
     now = standing(evidence)
     if now is None or not math.isfinite(now.guess) or now.guess <= 1e-8 or now.loss <= NO_BETTER * now.guess:
         return None
-    if any(e.metrics.get("loss", math.inf) < 0.9 * now.guess for e in evidence.view.evals):
+    latest = {e.part: e.metrics["loss"] for e in evidence.view.evals if "loss" in e.metrics}
+    if any(loss < 0.9 * now.guess for loss in latest.values()):
         return None  # with dropout, or averaged weights, it is better than the training loss tells
     if evidence.over:
         return now if now.steps >= LEAST_STEPS else None

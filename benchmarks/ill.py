@@ -1,0 +1,188 @@
+"""Trainings broken on purpose, one for each finding that a small network can have, and pictures of them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import trainwright as tw
+from trainwright.core.errors import TrainwrightError
+from trainwright.core.events import View
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(400, 6)).astype(np.float32)
+KIND = (X[:, 0] + X[:, 1] > 0).astype(np.int64)
+VALUE = (X[:, :1] * 2 - X[:, 1:2]).astype(np.float32)
+WIDTH, HEIGHT, EDGE = 420, 160, 8
+
+
+def net(outputs: int = 2, *more: nn.Module, act: type[nn.Module] = nn.ReLU, deep: int = 1) -> nn.Sequential:
+    """An MLP over six numbers, drawn alike each time."""
+    torch.manual_seed(1)
+    hidden = [m for _ in range(deep - 1) for m in (nn.Linear(16, 16), act())]
+    return nn.Sequential(nn.Linear(6, 16), act(), *hidden, nn.Linear(16, outputs), *more)
+
+
+class Mixed(nn.Module):
+    """Each sample is answered beside the mean of its batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = net()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x - x.mean(0))  # type: ignore[no-any-return]
+
+
+class Idle(nn.Module):
+    """Has a layer that nothing goes through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.unused = net(), nn.Linear(6, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x)  # type: ignore[no-any-return]
+
+
+def changed(model: nn.Module, how: Callable[[Tensor], object]) -> nn.Module:
+    """The model with its matrices changed."""
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                how(weight)
+    return model
+
+
+def _wide() -> np.ndarray[Any, Any]:
+    x = X.copy()
+    x[:, 3] *= 1e5
+    return x
+
+
+def _near() -> tuple[Any, Any]:
+    return X[:100] + 1e-4 * RNG.normal(size=(100, 6)).astype(np.float32), KIND[:100]
+
+
+COIN = RNG.integers(0, 2, 400)
+SGD = {"optimizer": "sgd"}
+MSE: dict[str, Any] = {"y": VALUE, "loss": "mse"}
+ILL: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
+    "rate_too_high": (net, {**SGD, "lr": 30.0, "epochs": 40}),
+    "rate_too_low": (net, {"lr": 1e-9, "epochs": 40}),
+    "momentum_too_high": (net, {"optimizer": {"name": "sgd", "momentum": 0.999}, "lr": 0.3, "epochs": 40}),
+    "weights_out_of_scale": (
+        lambda: changed(net(deep=4, act=nn.Tanh), lambda w: w.mul_(200)),
+        {**SGD, "lr": 1e-5, "epochs": 40},
+    ),
+    "symmetric_weights": (lambda: changed(net(), lambda w: w.fill_(0.1)), {"lr": 1e-2, "epochs": 15}),
+    "vanishing_gradient": (lambda: net(deep=12, act=nn.Sigmoid), {"lr": 1e-3, "epochs": 40}),
+    "inputs_not_scaled": (lambda: net(act=nn.Sigmoid), {"x": _wide(), **SGD, "lr": 1e-3, "epochs": 40, "y": KIND}),
+    "target_not_scaled": (lambda: net(1), {**MSE, "y": VALUE * 1e-3 + 500, "lr": 1e-3, "epochs": 40}),
+    "constant_target": (net, {"y": KIND * 0, "epochs": 10}),
+    "constant_input": (net, {"x": np.repeat(X[:1], 400, 0), "epochs": 20}),
+    "no_signal": (net, {"y": COIN, "lr": 1e-4, "epochs": 40}),
+    "conflicting_targets": (net, {"x": np.repeat(X[:, :1] > 0, 6, 1).astype(np.float32), "y": COIN, "epochs": 40}),
+    "shapes_spread": (lambda: net(1), {"loss": lambda o, t: ((o - t.float()) ** 2).mean(), "epochs": 15}),
+    "softmax_axis": (
+        lambda: net(1, nn.Softmax(1)),
+        {"loss": lambda o, t: ((o.squeeze(1) - t.float()) ** 2).mean(), "epochs": 15},
+    ),
+    "target_out_of_reach": (lambda: net(1, nn.ReLU()), {**MSE, "epochs": 15}),
+    "unreached_weights": (Idle, {"epochs": 10}),
+    "rows_mixed": (Mixed, {"epochs": 10}),
+    "linear_stack": (lambda: net(act=nn.Identity), {"epochs": 10}),
+    "overfitting": (
+        lambda: net(deep=3),
+        {"x": X[:60], "y": RNG.integers(0, 2, 60), "valid": (X[60:], KIND[60:]), "lr": 1e-2, "epochs": 60},
+    ),
+    "penalty_too_strong": (net, {"l2": 10.0, "epochs": 40}),
+    "weights_at_rest": (net, {"freeze": ["*.weight"], "lr": 1e-3, "epochs": 40}),
+    "near_copies": (net, {"valid": _near(), "epochs": 15}),
+    "unbalanced_classes": (
+        net,
+        {"y": (X[:, 4] > 1.6).astype(np.int64), "lr": 1e-4, "epochs": 15, "metrics": ["balanced_accuracy"]},
+    ),
+    "below_linear": (net, {"lr": 2e-4, "epochs": 8}),
+    "stopped_early": (net, {"lr": 1e-3, "epochs": 12}),
+    "batch_norm_of_few": (lambda: net(2, nn.BatchNorm1d(2)), {"batch_size": 2, "y": COIN, "lr": 1e-3, "epochs": 2}),
+    "noisy_steps": (net, {"batch_size": 1, "y": COIN, **SGD, "lr": 1.0, "epochs": 1}),
+}
+
+
+def train(name: str, out: Path) -> tw.Run:
+    """The run that is ill; one that ended with an error is opened again."""
+    make, more = ILL[name]
+    given: dict[str, Any] = {"loss": "cross_entropy", "lr": 1e-2, "quiet": True, "seed": 0, **more}
+    x, y = given.pop("x", X), given.pop("y", KIND)
+    try:
+        return tw.fit(make(), (x, y), out=out, **given)
+    except TrainwrightError:
+        return tw.open(out)
+
+
+def said_at(view: View, name: str) -> int | None:
+    """The step at which it was found, by itself or as a consequence of another."""
+    return next((f.step for f in view.findings if f.finding.rule == name), None)
+
+
+def draw_all(folder: Path, names: Sequence[str] = ()) -> None:
+    """A picture of each that is really found, or of these; the others are named, and their old pictures removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names or ILL:
+        with tempfile.TemporaryDirectory() as place:
+            try:
+                view = train(name, Path(place) / "run").view
+            except Exception as error:
+                print(f"{name}: {type(error).__name__}: {error}")
+                continue
+        step = said_at(view, name)
+        target = folder / f"{name}.svg"
+        if step is None:
+            target.unlink(missing_ok=True)
+            print(f"{name}: not found; said were {sorted({f.finding.rule for f in view.findings})}")
+            continue
+        guess = view.examined.facts.loss.guess if view.examined else float("nan")
+        valid = [(e.step, e.metrics["loss"]) for e in view.evals if e.part == "valid" and "loss" in e.metrics]
+        target.write_text(picture(list(view.losses.items()), valid, guess, step), encoding="utf-8")
+
+
+def picture(losses: Sequence[tuple[int, float]], valid: Sequence[tuple[int, float]], guess: float, said: int) -> str:
+    """A small SVG: training loss, validation loss (dots), guessing (dashed), the step of the finding (upright)."""
+    known = [(s, v) for s, v in losses if np.isfinite(v) and v > 0][:: max(1, len(losses) // 200)]
+    values = [v for _, v in known] + [v for _, v in valid if np.isfinite(v) and v > 0]
+    values += [guess] if np.isfinite(guess) and guess > 0 else []
+    values = values or [1.0]
+    low, high = min(values), max(values)
+    wide = high > 30 * low
+    last = max([s for s, _ in losses] + [1])
+
+    def x(step: float) -> float:
+        return round(EDGE + (WIDTH - 2 * EDGE) * step / last, 1)
+
+    def y(value: float) -> float:
+        a, b, v = (np.log10((low, high, value)) if wide else np.array((low, high, value))).tolist()
+        return float(round(HEIGHT - 18 - (HEIGHT - 40) * (v - a) / max(1e-12, b - a), 1))
+
+    line = " ".join(f"{x(s)},{y(v)}" for s, v in known)
+    dots = "".join(f'<circle cx="{x(s)}" cy="{y(v)}" r="2.5"/>' for s, v in valid if np.isfinite(v) and v > 0)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
+        'font-size="10">',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
+        f'<path d="M{x(said)} 14V{HEIGHT - 18}" stroke="#d33" stroke-width="1.5"/>',
+        f'<polyline points="{line}" fill="none" stroke="#36c" stroke-width="1.3"/>',
+        f'<g fill="#e80">{dots}</g>',
+        f'<text x="{EDGE}" y="11" fill="#333">loss {low:.3g} to {high:.3g}{", logarithmic" if wide else ""}</text>',
+        f'<text x="{WIDTH - EDGE}" y="{HEIGHT - 5}" text-anchor="end" fill="#333">{last} steps; said at {said}</text>',
+    ]
+    if np.isfinite(guess) and guess > 0:
+        level = y(guess)
+        parts.insert(3, f'<path d="M{EDGE} {level}H{WIDTH - EDGE}" stroke="#888" stroke-dasharray="4 3"/>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
