@@ -74,7 +74,7 @@ COIN = RNG.integers(0, 2, 400)
 SGD = {"optimizer": "sgd"}
 MSE: dict[str, Any] = {"y": VALUE, "loss": "mse"}
 ILL: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
-    "rate_too_high": (net, {**SGD, "lr": 30.0, "epochs": 40}),
+    "rate_too_high": (net, {**SGD, "lr": 15.0, "epochs": 40}),
     "rate_too_low": (net, {"lr": 1e-9, "epochs": 40}),
     "momentum_too_high": (net, {"optimizer": {"name": "sgd", "momentum": 0.999}, "lr": 0.3, "epochs": 40}),
     "weights_out_of_scale": (
@@ -110,7 +110,6 @@ ILL: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
         {"y": (X[:, 4] > 1.6).astype(np.int64), "lr": 1e-4, "epochs": 15, "metrics": ["balanced_accuracy"]},
     ),
     "below_linear": (net, {"lr": 2e-4, "epochs": 8}),
-    "stopped_early": (net, {"lr": 1e-3, "epochs": 12}),
     "batch_norm_of_few": (lambda: net(2, nn.BatchNorm1d(2)), {"batch_size": 2, "y": COIN, "lr": 1e-3, "epochs": 2}),
     "noisy_steps": (net, {"batch_size": 1, "y": COIN, **SGD, "lr": 1.0, "epochs": 1}),
 }

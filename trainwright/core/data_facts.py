@@ -90,18 +90,6 @@ class Code:
 
 @with_config(_numbers)
 @dataclass(frozen=True, slots=True)
-class Doubt:
-    """Labels that simple models, cross-validated, are surely of another opinion about."""
-
-    rows: int = 0  # looked at
-    sure: int = 0  # rows about which the models are sure
-    against: int = 0  # of these, rows whose label is another
-    expected: float = 0.0  # how many there would be if the models were as often right as they think
-    places: tuple[str, ...] = ()  # of the surest, each with its label and the other
-
-
-@with_config(_numbers)
-@dataclass(frozen=True, slots=True)
 class DataFacts:
     """All of it. What was not measured has its default, which no rule takes offence at."""
 
@@ -112,5 +100,4 @@ class DataFacts:
     order: Order = field(default_factory=Order)
     conflict: Conflict = field(default_factory=Conflict)
     code: Code = field(default_factory=Code)
-    doubt: Doubt = field(default_factory=Doubt)
     repeated: tuple[tuple[str, str], ...] = ()  # columns that are one another's copies
