@@ -14,8 +14,13 @@ from hypothesis import strategies as st
 from tests.data.counted import Noisy, contents, ids_of, loader_of, part_of, taken
 from trainwright.core.errors import CheckpointError, DataError
 from trainwright.core.rows import Windows
-from trainwright.data.loader import Loader, batches, shares
+from trainwright.data.loader import Loader, _Ahead, batches, shares
 from trainwright.data.part import Part
+
+
+def threads() -> int:
+    """Those that gather ahead."""
+    return sum(t.name.startswith("ahead") for t in threading.enumerate())
 
 
 @settings(max_examples=200, deadline=None)
@@ -122,9 +127,9 @@ def test_a_resumed_loader_goes_on_as_if_nothing_had_happened(stop: int, windowed
 
 
 def test_reading_ahead_changes_neither_results_nor_the_position() -> None:
-    part = part_of(20)
+    part = part_of(20, Noisy(file=True))
     ahead, plain = loader_of(part), loader_of(part)
-    plain._ahead._thread = None  # as for a store on a device
+    plain._ahead._thread = None  # as for a store in memory
     for step in range(7):
         assert ahead.state_dict() == plain.state_dict() == {"epoch": step // 3, "index": step % 3}
         assert contents(next(ahead)) == contents(next(plain))
@@ -133,7 +138,8 @@ def test_reading_ahead_changes_neither_results_nor_the_position() -> None:
 
 
 def test_without_a_thread_nothing_is_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    part = part_of(20)
+    part = part_of(20, Noisy(file=True))
+    next(loader_of(part))  # begins the threads that unpack
     loader, plain = loader_of(part), loader_of(part)
     plain._ahead._thread = None
 
@@ -175,15 +181,41 @@ def test_an_exception_while_reading_ahead_surfaces_in_next_and_again() -> None:
 
 
 def test_closing_ends_the_thread() -> None:
-    def threads() -> int:
-        return sum(t.name.startswith("ahead") for t in threading.enumerate())
-
     before = threads()
-    loader = loader_of(part_of(20))
+    loader = loader_of(part_of(20, Noisy(file=True)))
     next(loader)
     assert threads() == before + 1
     loader.close()
     assert threads() == before
+
+
+def test_what_lies_in_memory_is_gathered_where_it_is_needed() -> None:
+    before = threads()
+    loader = loader_of(part_of(20))
+    plain = [contents(next(loader)) for _ in range(6)]
+    assert threads() == before
+    loader.close()
+    ahead = loader_of(part_of(20))
+    ahead._ahead = _Ahead(ahead._gathered, patience=0.0)
+    assert [contents(next(ahead)) for _ in range(6)] == plain
+    assert threads() == before + 1
+    ahead.close()
+
+
+def test_work_is_done_ahead_only_where_it_took_long_twice() -> None:
+    asked: list[tuple[int, bool]] = []
+    now = [0.0]
+
+    def work(key: int, thread: bool) -> int:
+        asked.append((key, thread))
+        now[0] += (0.0, 3.0, 0.0, 3.0, 3.0, 3.0)[key]
+        return key
+
+    ahead = _Ahead(work, patience=2.0, clock=lambda: now[0])
+    for key in range(6):
+        assert ahead.take(key) == key
+        ahead.begin(key + 1) if key < 5 else ahead.close()
+    assert asked == [(0, False), (1, False), (2, False), (3, False), (4, False), (5, True)]
 
 
 def test_time_spent_waiting_is_counted_and_reading_ahead_saves_it() -> None:
@@ -260,12 +292,13 @@ def test_evaluation_sees_each_sample_once_in_order_and_ranks_equally_often(
 
 
 def test_an_evaluation_left_early_ends_its_thread() -> None:
-    part = part_of(30)
-    before = threading.active_count()
+    part = part_of(30, Noisy(file=True))
+    before = threads()
     passing = batches(part, part.processor, batch_size=4)
     next(passing)
+    assert threads() == before + 1
     passing.close()  # type: ignore[attr-defined]
-    assert threading.active_count() == before
+    assert threads() == before
 
 
 @pytest.mark.gpu

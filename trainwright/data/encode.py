@@ -186,7 +186,7 @@ def _finished(
         prune(target.parent)
         content = read_index(target) or {}
     kept = mapped(folder if target is None else target, content, encoder.columns)
-    store = Store(kept, len(encoder), windows=windows, unpack=unpack, gaps=gaps)
+    store = Store(kept, len(encoder), windows=windows, unpack=unpack, gaps=gaps, mapped=True)
     if target is None:
         store.release = weakref.finalize(store, shutil.rmtree, folder, True)
     return store
@@ -252,7 +252,8 @@ def _from_cache(folder: Path, key: str, encoder: Encoder) -> Store | None:
         return None
     bad = [Bad(*told) for told in content["skipped"]]
     kept, processor, gaps = mapped(folder, content, encoder.columns), encoder.processor, [b.record for b in bad]
-    store = Store(kept, len(encoder), windows=processor.windows, unpack=processor.unpack, gaps=gaps)
+    windows, unpack = processor.windows, processor.unpack
+    store = Store(kept, len(encoder), windows=windows, unpack=unpack, gaps=gaps, mapped=True)
     for each in bad:
         assert encoder.skipped is not None
         encoder.skipped.add(each)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Generic, Literal, TypeVar
@@ -30,8 +31,9 @@ class Loader:
     sees depends on neither. Every rank gets as many micro-batches; where one has no sample left it gets a filler. Where
     the processor names a `bucketed` column, the samples of a batch are about as long as each other.
 
-    A thread gathers the next group's rows while the caller trains; `Processor.batch` runs on the device, in the
-    caller's thread. Reading ahead changes neither results nor `state_dict`, which counts groups handed out.
+    Where that takes long, a thread gathers the next group's rows while the caller trains (see `Store.patience`);
+    `Processor.batch` runs on the device, in the caller's thread. Reading ahead changes neither results nor
+    `state_dict`, which counts groups handed out.
 
     Args:
         part: the training samples.
@@ -72,8 +74,8 @@ class Loader:
         self.index = 0  # of the next group in its epoch
         self.waited = 0.0  # seconds that __next__ stood waiting for rows
         self._latest = (0, 0)  # epoch and index of the last group
-        self._plan: tuple[int, Tensor, Tensor] | None = None
-        self._ahead = _Ahead(self._gathered, threaded=part.store.waits)
+        self._plan: tuple[int, Tensor, Sequence[Tensor]] | None = None
+        self._ahead = _Ahead(self._gathered, patience=part.store.patience(self.device))
 
     def __iter__(self) -> Iterator[list[Batch]]:
         return self
@@ -88,7 +90,7 @@ class Loader:
         self._ahead.begin(following)
         group = []
         for rows, real in gathered:
-            there = rows.to(self.device)
+            there = rows if rows.ids.device == self.device else rows.to(self.device)
             batch = self.processor.batch(there, Draw(self.seed, epoch, there.ids))
             group.append(batch if real else batch.filler())
         self.epoch, self.index = following
@@ -128,29 +130,34 @@ class Loader:
         """End the thread; the store stays open."""
         self._ahead.close()
 
-    def _gathered(self, key: tuple[int, int]) -> list[tuple[Rows, bool]]:
+    def _gathered(self, key: tuple[int, int], thread: bool = False) -> list[tuple[Rows, bool]]:
         """This rank's micro-batches of group (epoch, index), and whether each is real or the rows of a filler."""
         epoch, index = key
-        base, order = self._order(epoch)
-        picked = order[index * self.batch_size : (index + 1) * self.batch_size]
+        base, cut = self._order(epoch)
+        picked = cut[index]
+        cuts = [(0, len(picked))]
+        if self.world > 1 or self.micro != "all":
+            cuts = shares(len(picked), self.rank, self.world, self.micro)
         out = []
-        for start, stop in shares(len(picked), self.rank, self.world, self.micro):
+        for start, stop in cuts:
             positions = picked[start:stop] if stop > start else filling(picked)
-            rows = self.part.gather(positions, pin=self.device.type == "cuda")
-            out.append((self._accompanied(rows, positions, base, epoch), stop > start))
+            rows = None if thread or self.device.type != "cpu" else self.part.store.picked(positions)
+            if rows is None:
+                rows = self.part.gather(positions, pin=self.device.type == "cuda")
+            if self.processor.companions:
+                rows = self._accompanied(rows, positions, base, epoch)
+            out.append((rows, stop > start))
         return out
 
     def _accompanied(self, rows: Rows, positions: Tensor, base: Tensor, epoch: int) -> Rows:
         """With `Processor.companions` further samples beside each, drawn from the part by (seed, epoch, id)."""
         count = self.processor.companions
-        if not count:
-            return rows
         drawn = Draw(self.seed, epoch, positions).integers("companions", len(base), count)
         pin = self.device.type == "cuda"
         return replace(rows, companions=tuple(self.part.gather(base[drawn[:, c]], pin=pin) for c in range(count)))
 
-    def _order(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """The part's positions in an epoch, (S,), as they lie and in the order of training."""
+    def _order(self, epoch: int) -> tuple[Tensor, Sequence[Tensor]]:
+        """The part's positions in an epoch: (S,) as they lie, and in the order of training, batch by batch."""
         if self._plan is None or self._plan[0] != epoch:
             base = self.part.positions(self.seed, epoch)
             order = base
@@ -160,7 +167,7 @@ class Loader:
                 if self.processor.bucketed is not None:
                     lengths = self.part.store.lengths(self.processor.bucketed)[order]
                     order = order[bucketed(lengths, self.batch_size, dice)]
-            self._plan = (epoch, base, order)
+            self._plan = (epoch, base, order.split(self.batch_size))
         return self._plan[1:]
 
 
@@ -201,11 +208,11 @@ def batches(
     order, pin = part.positions(), device.type == "cuda"
     cuts = shares(len(order), rank, world, batch_size)
 
-    def gathered(k: int) -> Rows:
+    def gathered(k: int, thread: bool) -> Rows:
         start, stop = cuts[k]
         return part.gather(order[start:stop] if stop > start else filling(order), pin=pin)
 
-    ahead = _Ahead(gathered, threaded=part.store.waits and len(cuts) > 1)
+    ahead = _Ahead(gathered, patience=part.store.patience(device) if len(cuts) > 1 else math.inf)
     try:
         for k, (start, stop) in enumerate(cuts):
             rows = ahead.take(k)
@@ -242,11 +249,20 @@ def _share(count: int, k: int, n: int) -> tuple[int, int]:
 
 
 class _Ahead(Generic[K, V]):
-    """Work done one key ahead, in one thread; without ``threaded``, when it is asked for."""
+    """Work done one key ahead, in one thread, as long as it takes some time; else when it is asked for.
 
-    def __init__(self, work: Callable[[K], V], *, threaded: bool) -> None:
-        self._work = work
-        self._thread = ThreadPoolExecutor(1, "ahead") if threaded else None
+    Args:
+        work: is done for a key, and told whether that is in the thread.
+        patience: seconds that the work must take to be done ahead.
+        clock: seconds.
+    """
+
+    def __init__(
+        self, work: Callable[[K, bool], V], *, patience: float, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._wanted, self._patience, self._clock = work, patience, clock
+        self._took = (0.0, 0.0)  # seconds, the last two times: one alone may have waited for another process
+        self._thread = ThreadPoolExecutor(1, "ahead") if patience < math.inf else None
         self._pending: tuple[K, Future[V]] | None = None
 
     def take(self, key: K) -> V:
@@ -255,13 +271,13 @@ class _Ahead(Generic[K, V]):
         if pending is not None and pending[0] == key:
             return pending[1].result()
         self._drop(pending)
-        return self._work(key)
+        return self._work(key, False)
 
     def begin(self, key: K) -> None:
         """Start on a key without waiting; where the system gives no thread, nothing is done ahead from here on."""
-        if self._thread is not None and self._pending is None:
+        if self._thread is not None and self._pending is None and min(self._took) >= self._patience:
             try:
-                self._pending = (key, self._thread.submit(self._work, key))
+                self._pending = (key, self._thread.submit(self._work, key, True))
             except RuntimeError:  # "can't start new thread": it needs memory of its own
                 self._thread = None
 
@@ -276,6 +292,13 @@ class _Ahead(Generic[K, V]):
         if self._thread is not None:
             self._thread.shutdown(wait=True)
             self._thread = None
+
+    def _work(self, key: K, thread: bool) -> V:
+        began = self._clock()
+        try:
+            return self._wanted(key, thread)
+        finally:
+            self._took = (self._clock() - began, self._took[0])
 
     def _drop(self, pending: tuple[K, Future[V]] | None) -> None:
         if pending is not None and not pending[1].cancel():

@@ -26,9 +26,13 @@ class Buffers:
         self._kept: list[tuple[nn.Module, str, Tensor]] = []
         self._copies: list[Tensor] = []
 
-    @torch.no_grad()
     def keep(self) -> None:
         """Copy them as they are now."""
+        if self._homes:
+            self._keep()
+
+    @torch.no_grad()
+    def _keep(self) -> None:
         self._kept = [(m, name, b) for m in self._homes for name, b in m.named_buffers(recurse=False)]
         now = [b.detach() for _, _, b in self._kept]
         if [(b.shape, b.dtype, b.device) for b in now] != [(c.shape, c.dtype, c.device) for c in self._copies]:
@@ -55,7 +59,7 @@ class Dice:
         device: whose generator is read beside those of the CPU.
     """
 
-    _WHILE = 10  # steps
+    _WHILE = 50  # steps
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

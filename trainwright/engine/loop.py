@@ -223,6 +223,15 @@ def _agreed(stop: Stop | None, runtime: Runtime) -> Stop | None:
     return Stop(*next(s for s in told if s))
 
 
+def _numbers(scalars: Sequence[Tensor], runtime: Runtime, *, summed: bool = False) -> list[float]:
+    """Tensors (0-d) as numbers, summed over the ranks or as they are: one wait for all of them."""
+    if runtime.at_hand:
+        return [float(x) for x in scalars]
+    together = torch.stack([x.to(runtime.wide) for x in scalars])
+    found: list[float] = (runtime.ranks.total(together) if summed else together).tolist()  # the wait
+    return found
+
+
 @dataclass(slots=True)
 class _Log:
     """What happened since the last wait, left on the device until then."""
@@ -246,8 +255,8 @@ class _Log:
         names = list(self.steps[-1].parts)
         shares: list[Tensor] = [s.loss for s in self.steps] + [self.steps[-1].parts[n] for n in names]
         shares.append(self.runtime.scalar(float(self.samples)))
-        totals = self.runtime.ranks.total(torch.stack([s.to(self.runtime.wide) for s in shares])).tolist()  # the wait
-        norms = torch.stack([s.norm.to(self.runtime.wide) for s in self.steps]).tolist()
+        totals = _numbers(shares, self.runtime, summed=True)
+        norms = _numbers([s.norm for s in self.steps], self.runtime)
         n = len(self.steps)
         counters = state.counters
         counters.samples += int(totals[-1])

@@ -21,6 +21,8 @@ def multiplier(schedule: Callable[[int, int], float], step: int, steps: int) -> 
         raise
     except Exception as error:
         raise failed("schedule", error) from error
+    if type(value) is float and 0 <= value < math.inf:
+        return value
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < math.inf:
         shown = f"{float(value):g}" if isinstance(value, Real) else f"{value!r} ({type(value).__name__})"
         raise UserError("schedule", f"gives {shown} at step {step} of {steps}", "return a finite number, 0 or more")

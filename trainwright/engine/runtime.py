@@ -74,6 +74,11 @@ class Runtime:
         return torch.float32 if self.device.type in ("mps", "xla") else torch.float64
 
     @property
+    def at_hand(self) -> bool:
+        """Whether numbers on the device are read without waiting for it, or for another rank: a process on the CPU."""
+        return self.device.type == "cpu" and self.ranks.world == 1 and self.ranks.mode == "single"
+
+    @property
     def first(self) -> bool:
         """Whether this rank is the one that writes and speaks."""
         return self.ranks.rank == 0
@@ -108,8 +113,10 @@ class Runtime:
 
             torch_xla.sync()
 
-    def scalar(self, x: float) -> Tensor:
-        """A number on the device, in the wide precision."""
+    def scalar(self, x: float | Tensor) -> Tensor:
+        """A number on the device, in the wide precision; a tensor is there already."""
+        if isinstance(x, Tensor):
+            return x
         return torch.tensor(x, dtype=self.wide, device=self.device)
 
 

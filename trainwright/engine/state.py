@@ -16,6 +16,7 @@ from trainwright.core.errors import CheckpointError, UserError, did_you_mean
 from trainwright.core.responsive import Responsive
 from trainwright.engine.average import Average
 from trainwright.engine.before import Buffers
+from trainwright.engine.flat import Flat
 from trainwright.engine.frozen import Frozen
 from trainwright.engine.moments import Moments
 from trainwright.engine.randomness import Randomness, randomness_kept
@@ -139,6 +140,7 @@ class TrainState:
         self.moves = 0  # of any optimizer, since the process began
         self.short = False  # memory ran out in the last step, which has left no trace
         self._buffers: tuple[int, Buffers] | None = None
+        self._flat: dict[nn.Module, Flat] = {}
 
     @classmethod
     def of(cls, model: nn.Module, optimizer: Optimizer, runtime: Runtime | None = None) -> TrainState:
@@ -195,6 +197,12 @@ class TrainState:
         if self._buffers is None or self._buffers[0] != len(self.parts):
             self._buffers = len(self.parts), Buffers(p.module for p in self.parts.values() if isinstance(p, Weights))
         return self._buffers[1]
+
+    def flat(self, module: nn.Module) -> Flat:
+        """The weights of a module of the state, at hand."""
+        if module not in self._flat:
+            self._flat[module] = Flat(module)
+        return self._flat[module]
 
     @property
     def counters(self) -> Counters:

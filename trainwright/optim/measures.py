@@ -175,6 +175,8 @@ def numbered(output: Tensor, target: Tensor, name: str) -> Tensor:
 
 def _class_target(output: Tensor, target: Tensor) -> Tensor:
     """Class numbers (N, …) int64, or probabilities of the output's shape."""
+    if target.dtype == torch.int64 and output.ndim == 2 and target.shape == output.shape[:1] and output.shape[1] > 1:
+        return target
     if output.ndim < 2 or output.shape[1] == 1:
         what = f"the model gives one output per sample (shape {tuple(output.shape)}), but classes need one column each"
         raise UserError("loss", what, "give the model as many outputs as classes, or use 'binary_cross_entropy'")

@@ -259,13 +259,17 @@ class Supervised(Task[Fields]):
         return dict(batch.targets) if len(self.targets) > 1 else self._truth(batch)
 
     def _check_classes(self, output: Tensor, truth: Tensor) -> None:
-        """Enough outputs for the classes there are; without waiting for a device, where training records told them."""
+        """Enough outputs for the classes there are; without waiting for a device, where training records told them.
+
+        Of records that were counted each target was looked at when it was encoded; of a loader's nobody has seen any.
+        """
         if output.ndim < 2 or output.shape[1] < 2 or truth.is_floating_point():
             return  # the loss says what is wrong, if anything
         largest = self.processor.classes - 1
-        if truth.is_cpu and truth.numel():
-            largest = max(largest, int(truth.max()))
-            negative = truth[truth < 0]
+        if truth.is_cpu and truth.numel() and not self.processor.counts:
+            least, most = map(int, torch.aminmax(truth))
+            largest = max(largest, most)
+            negative = truth[truth < 0] if least < 0 else truth[:0]
             if len(negative) and float(self.criterion.weight(negative)) != 0:
                 raise UserError("loss", f"a class is {int(negative[0])}", "number the classes from 0")
         if largest >= output.shape[1]:
