@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -23,6 +24,8 @@ from trainwright.data.loader import Loader
 from trainwright.engine.allocator import memory_kept
 from trainwright.engine.reorder import has_pool_last, pool_first
 from trainwright.runs.assemble import Pieces
+from trainwright.runs.directory import CONFIG
+from trainwright.runs.stored import stored_config
 
 _SHARE = 0.02  # of the training that is foreseen
 _BLOCK = 4  # steps; the first of each is not timed
@@ -98,6 +101,22 @@ def as_it_ran(config: RunConfig, before: Mapping[str, Any]) -> RunConfig:
     if config.precision == "auto":
         found["precision"] = before.get("precision", "float32")
     return config.model_copy(update=found)
+
+
+def shared(folders: Iterable[Path]) -> dict[str, Any]:
+    """What has a training follow the plan that one of these runs found or was given; nothing where none has one yet.
+
+    Trainings that are compared with each other then differ in nothing else, and only the first of them measures.
+
+    Args:
+        folders: of runs of the same recipe, there or not.
+    """
+    for folder in folders:
+        if (folder / CONFIG).is_file():
+            config = stored_config(folder / CONFIG)
+            if isinstance(config.get("pace"), Mapping):
+                return {"pace": dict(config["pace"]), "precision": config["precision"]}
+    return {}
 
 
 def _may(pieces: Pieces) -> bool:

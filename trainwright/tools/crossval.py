@@ -15,6 +15,7 @@ from trainwright.engine.ranks import launched
 from trainwright.runs.changed import changed, told
 from trainwright.runs.directory import CHECKPOINTS, FOLDS, MANIFEST, new_folder
 from trainwright.runs.lock import Lock, LockedError
+from trainwright.runs.planning import shared
 from trainwright.runs.private import safe
 from trainwright.runs.recipe import plain, read, write
 from trainwright.runs.run import Run
@@ -215,6 +216,8 @@ def _run(found: Folds, fold: Fold, source: Mapping[str, Any], speech: Mapping[st
         return search.run
     if (folder / MANIFEST).is_file() and checkpoint.steps(folder / CHECKPOINTS):
         return resume(folder, observers=observers, **speech)
+    if source.get("pace", "auto") == "auto":
+        changes |= shared(found.folder(other) for other in found.all if other != fold)
     return train(source, changes, out=folder, exist_ok=True, observers=observers, **speech)
 
 

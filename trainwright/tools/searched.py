@@ -14,6 +14,7 @@ from trainwright.engine import disk
 from trainwright.runs.directory import AGAIN, MANIFEST, moved_aside, write_json
 from trainwright.runs.figures import aligned, duration, number
 from trainwright.runs.lock import Lock, LockedError, locked
+from trainwright.runs.planning import shared
 from trainwright.runs.private import safe
 from trainwright.runs.recipe import plain, read, write
 from trainwright.runs.run import Run
@@ -211,7 +212,7 @@ def _end(search: Search, recipe: Mapping[str, Any], told: Mapping[str, Any], say
         write_json({**search.as_json(), "again": best.number}, search.path / RESULT)
         if folder.is_dir():
             moved_aside(folder)
-        run = train(whole, out=folder, **told)
+        run = train(whole, shared([best.run]) if whole["pace"] == "auto" else {}, out=folder, **told)
     if run.state == "interrupted":
         search.interrupted = run.view.ended.reason if run.view.ended else "interrupted"
     write_json({**search.as_json(), "again": best.number}, search.path / RESULT)

@@ -17,6 +17,7 @@ from trainwright.core.redaction import redacted
 from trainwright.engine import checkpoint
 from trainwright.runs.directory import CHECKPOINTS, MANIFEST, read_view
 from trainwright.runs.lock import Lock, locked
+from trainwright.runs.planning import shared
 from trainwright.runs.run import Run
 from trainwright.runs.train import resume, train
 from trainwright.tools.crew import orphaned
@@ -33,6 +34,9 @@ WORKERS = "workers"
 _ALIKE = 3  # trials that fail for one reason before any succeeds: then it is not the values
 
 _AGAIN = 20  # proposals in a row that were tried already: then the space is taken to be used up
+
+_ASKED = 8  # of the first trials, for their plan: some may have failed before they had one
+_PLANNED = {"pace", "precision", "device", "task", "model"}  # whoever searches these has another plan for each
 
 State = Literal["finished", "pruned", "broken", "failed", "running", "lost"]
 
@@ -157,6 +161,9 @@ class Worker:
             if checkpoint.steps(folder / CHECKPOINTS):
                 return resume(folder, **told)
         changes = {**changes_of(self.plan.space, values, self.recipe), "score": "valid"}
+        searched = {key.partition(".")[0] for key in self.plan.space}
+        if self.recipe.get("pace", "auto") == "auto" and not searched & _PLANNED:
+            changes |= shared(run_folder(self.folder, number) for number in range(_ASKED))
         return train(self.recipe, changes, out=folder, exist_ok=True, **told)
 
     def _judge(self, number: int, run: Run) -> None:
