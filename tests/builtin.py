@@ -268,7 +268,7 @@ BUILTIN: Sequence[Case] = (
         chorales,
     ),
     Case(
-        "forecasting by quantiles",
+        "forecasting",
         lambda: tasks["forecasting"](context=8, horizon=3, season=4, loss="quantile", quantiles=(0.1, 0.5, 0.9)),
         built("series_rnn", {"units": 6, "dropout": 0.0}),
         lambda n=80, seed=0: tides(n, seed, gaps=True),

@@ -17,7 +17,7 @@ from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState
 from trainwright.engine.step import Step, train_step
 
-SMALL = next(c for c in cases() if c.name == "forecasting")
+SMALL = next(c for c in cases() if c.name == "series")
 
 
 def test_it_is_the_formula_with_its_warm_up() -> None:

@@ -16,7 +16,7 @@ from trainwright.engine.average import Average, averaged_weights
 from trainwright.engine.frozen import Frozen
 from trainwright.engine.runtime import Runtime
 
-SMALL = next(c for c in cases() if c.name == "forecasting")
+SMALL = next(c for c in cases() if c.name == "series")
 
 
 def save(taught: object, folder: Path) -> Path:

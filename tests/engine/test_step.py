@@ -124,7 +124,7 @@ def test_clipping_bounds_the_norm_and_reports_it_unclipped() -> None:
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_learns_and_keeps_full_weights(precision: str) -> None:
-    case = next(c for c in ALL if c.name == "forecasting")
+    case = next(c for c in ALL if c.name == "series")
     taught = enrol(case, Runtime(precision=precision))  # type: ignore[arg-type]
     events, _ = taught.train(20)
     assert (taught.state.scaler is not None) == (precision == "float16")
@@ -145,7 +145,7 @@ def test_the_loss_scale_falls_when_gradients_overflow_and_the_steps_are_skipped(
 
 
 def test_a_run_whose_gradients_stay_nan_ends_with_a_message() -> None:
-    case = next(c for c in ALL if c.name == "forecasting")
+    case = next(c for c in ALL if c.name == "series")
     taught = enrol(case)
     with torch.no_grad():
         next(iter(taught.state.model.parameters())).fill_(float("nan"))

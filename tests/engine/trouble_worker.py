@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tests.training import Class, cases, enrol, weights
 from trainwright.engine.runtime import Runtime
 
-CASE = next(c for c in cases() if c.name == "forecasting")
+CASE = next(c for c in cases() if c.name == "series")
 SETUPS: dict[str, dict[str, Any]] = {"whole": {}, "micro": {"micro": 4}}
 STEPS = 4
 

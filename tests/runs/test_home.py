@@ -79,7 +79,12 @@ def test_a_run_whose_folder_is_removed_stops_and_is_rescued_beside_it(
     tmp_path: Path, whole: tw.Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     steps: list[int] = []
-    removed = at(12, lambda: shutil.rmtree(tmp_path / "run"))
+
+    def remove() -> None:  # also where a checkpoint is written into it meanwhile
+        while (tmp_path / "run").exists():
+            shutil.rmtree(tmp_path / "run", ignore_errors=True)
+
+    removed = at(12, remove)
     count = lambda event: steps.append(event.step) if isinstance(event, StepDone) else None  # noqa: E731
     with pytest.raises(StorageError, match="a whole run: resume that one") as told:
         tw.train(PLAN, out=tmp_path / "run", observers=[removed, count])

@@ -219,7 +219,7 @@ def test_a_resumed_run_tells_what_was_changed_and_keeps_its_lineage(
     said = capsys.readouterr().out
     assert "(exact; optimizer.lr: 0.001 -> 0.01, budget: 3 epochs -> 4 epochs)" in said.replace("\n", " ")
     first, second = tw.open("run").manifest["attempts"]
-    assert first == {"from_step": 0, "began": first["began"]}
+    assert first == {"from_step": 0, "began": first["began"], "doctor": first["doctor"]}
     assert second["from_step"] == tw.open("run").view.attempts[1].from_step
     assert second["resume"] == "exact"
     assert second["changed"] == {"budget": ["3 epochs", "4 epochs"], "optimizer.lr": [0.001, 0.01]}

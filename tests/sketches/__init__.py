@@ -33,7 +33,7 @@ SKETCHES: Sequence[Sketch] = (
     Sketch("seq2seq", seq2seq.Translation, seq2seq.model_for, seq2seq.records, seq2seq.unlabelled, 1e-2, 90),
     Sketch("language", language.Language, language.model_for, language.records, language.unlabelled, 1e-2, 60, True),
     Sketch(
-        "forecasting",
+        "series",
         forecasting.Forecasting,
         forecasting.model_for,
         forecasting.records,

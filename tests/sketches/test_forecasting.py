@@ -15,7 +15,7 @@ from trainwright.data.arrays import Records
 from trainwright.data.encode import encode, encode_records
 from trainwright.data.part import Part
 
-CASE = Case("forecasting", Forecasting, forecasting.model_for, forecasting.records)
+CASE = Case("series", Forecasting, forecasting.model_for, forecasting.records)
 N, CUT, CONTEXT, HORIZON = 60, 40, 10, 3
 
 

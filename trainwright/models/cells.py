@@ -42,7 +42,7 @@ def both_ways(cell: nn.LSTM | nn.GRU, x: Tensor, lengths: Tensor) -> Tensor:
         x: padded behind.
         lengths: all above 0.
     """
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" or hasattr(cell.weight_ih_l0, "full_tensor"):  # shards are gathered by the cell's call
         packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
         told, _ = cell(packed)
         return pad_packed_sequence(told, batch_first=True, total_length=x.shape[1])[0]
