@@ -201,7 +201,7 @@ def test_texts_train_resume_evaluate_and_answer(tmp_path: Path) -> None:
     assert [a["label"] for a in answers] == ["good", "bad"]
     assert sum(answers[0]["probabilities"].values()) == pytest.approx(1.0)
     assert again.predict(["what a warm film"]) == answers[:1]
-    with pytest.raises(tw.UserError, match="export it as .safetensors instead"):
+    with pytest.raises(tw.UserError, match=r"export it as \.safetensors instead"):
         tw.export(again, tmp_path / "model.onnx")
 
 
