@@ -297,7 +297,7 @@ resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 run = tw.fit(wide, (x, x.sum(1, keepdim=True)), valid=0, loss="mse", batch_size=64, budget="3 steps", out=sys.argv[1],
              log_every=1)
 assert [f.rule for f in run.findings], run.findings
-print("went on with", int(run.findings[-1].evidence["now"]))
+print("went on with", [int(f.evidence["now"]) for f in run.findings if f.rule == "out_of_memory"][-1])
 """
 
 
