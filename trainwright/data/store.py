@@ -107,7 +107,7 @@ class Store:
         """Seconds that gathering a batch for a training on ``device`` must take for a thread to pay that does it ahead.
 
         Beside a training on the same CPU a thread takes the interpreter and a core from it: 0.02 ms of copying became
-        1.5 ms of waiting for each other (measured, 128 rows of 784 numbers). So it pays only where files are unpacked,
+        1.1 ms of waiting for each other (measured, 128 rows of 784 numbers). So it pays only where files are unpacked,
         or read from a disk that is slow, and where the host has nothing else to do than to feed an accelerator.
         """
         if any(c.kind == "bytes" for c in self.columns.values()):
