@@ -76,6 +76,14 @@ def test_probes_that_cost_much_are_rare_and_the_last_step_is_always_looked_at() 
     assert 90 <= count <= 104
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 6, 7, 10, 13, 99, 1001])
+def test_the_ends_of_all_quarters_are_looked_at_whatever_it_costs(steps: int) -> None:
+    pace = Pace(steps, clock=lambda: 0.0)
+    pace.paid(1e9)
+    quarters = {steps // 4, steps // 2, steps * 3 // 4, steps} - {0}
+    assert {i for i in range(1, steps + 1) if pace.due(i)} == quarters
+
+
 def test_without_a_clock_every_rank_probes_the_same_steps() -> None:
     paces = [Pace(400, clocked=False) for _ in range(2)]
     asked = [[i for i in range(1, 401) if pace.due(i)] for pace in paces]

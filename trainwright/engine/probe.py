@@ -48,7 +48,8 @@ class Pace:
         """Whether the step that comes is to be probed; asked once before each, from 1."""
         if self.began < 0:
             self.began = self.clock()
-        if step * _ALWAYS % self.steps < _ALWAYS and step in (self.steps * k // _ALWAYS for k in range(1, _ALWAYS + 1)):
+        part = -(-step * _ALWAYS // self.steps)  # which of the quarters it lies in; the last step of each is taken
+        if step == self.steps * part // _ALWAYS:
             return True
         if not self.clocked:
             return step >= 5 and step % max(1, self.steps // _FEW) == 0

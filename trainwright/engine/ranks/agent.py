@@ -30,10 +30,9 @@ from torch.distributed.elastic.rendezvous.dynamic_rendezvous import DynamicRende
 from typing_extensions import override
 
 from trainwright.core.errors import RanksError
-from trainwright.engine.ranks.failure import Ended, ended
+from trainwright.engine.ranks.failure import LAUNCHER, Ended, ended
 from trainwright.engine.ranks.meeting import Meeting, interface, silence_heard
 
-LAUNCHER = "TRAINWRIGHT_LAUNCHER"  # the process that started the ranks
 PATIENCE = 600  # seconds for all machines to come, and to come back
 _HEARTBEAT = 3  # seconds between two signs of life of a machine; three that are missing mean that it is gone
 _LINGER = 3.0  # seconds in which the others can hear that it is over

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from trainwright.core.errors import RanksError, UserError
 
+LAUNCHER = "TRAINWRIGHT_LAUNCHER"  # set for each rank: the process that started it
 _FILE = "TORCHELASTIC_ERROR_FILE"  # set by the agent for each rank
 _OURS = 15  # seconds after the first failure, from which a rank that was killed was killed by the agent
 

@@ -14,13 +14,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
-from trainwright.engine.ranks.failure import Ended
+from trainwright.engine.ranks.failure import LAUNCHER, Ended
 from trainwright.engine.ranks.meeting import HERE, Meeting
 
 if TYPE_CHECKING:
     from trainwright.engine.ranks.agent import Crew
 
-_LAUNCHER = "TRAINWRIGHT_LAUNCHER"  # as agent.py sets it
 AGAIN = 3  # times that ranks are started again without having come any further in between
 _PAUSE = 1.0  # seconds before the next start, so that a machine that is short of something is not pressed
 
@@ -44,13 +43,13 @@ def launched() -> tuple[int, int, int] | None:
 
 def orphaned() -> bool:
     """Whether `run_ranks` started this process and is gone, so that nobody waits for it any more."""
-    parent = os.environ.get(_LAUNCHER)
+    parent = os.environ.get(LAUNCHER)
     return parent is not None and launched() is not None and os.getppid() != int(parent)
 
 
 def one_of_ours() -> bool:
     """Whether `run_ranks` started this process, and tells a person how it ends."""
-    return os.environ.get(_LAUNCHER) is not None and launched() is not None
+    return os.environ.get(LAUNCHER) is not None and launched() is not None
 
 
 def free_port() -> int:
