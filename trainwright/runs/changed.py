@@ -10,7 +10,7 @@ Changes = dict[str, tuple[Any, Any]]  # dotted key -> what it was, what it is; N
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
     """The keys whose values differ, in the order of the later configuration."""
-    was, here = dict(_leaves(before)), dict(_leaves(now))
+    was, here = dict(leaves(before)), dict(leaves(now))
     return {key: (was.get(key), here.get(key)) for key in {**here, **was} if was.get(key) != here.get(key)}
 
 
@@ -19,11 +19,11 @@ def told(changes: Mapping[str, tuple[Any, Any]]) -> str:
     return ", ".join(f"{key}: {_shown(was)} -> {_shown(now)}" for key, (was, now) in changes.items())
 
 
-def _leaves(table: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
-    """An empty table has none, as if it were not there."""
+def leaves(table: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and their values; an empty table has none, as if it were not there."""
     for key, value in table.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{at}{key}.")
+            yield from leaves(value, f"{at}{key}.")
         else:
             yield f"{at}{key}", value
 

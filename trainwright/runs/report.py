@@ -15,6 +15,7 @@ from trainwright.core.events import Found, RunEnded, Shown, View
 from trainwright.core.finding import Advice, Edit, Patch
 from trainwright.core.redaction import each_text, redacted, without_secrets
 from trainwright.engine import disk
+from trainwright.runs.changed import leaves
 from trainwright.runs.confusion import FILE as CONFUSION
 from trainwright.runs.confusion import Confusion
 from trainwright.runs.directory import PORTRAITS, REPORT
@@ -81,7 +82,7 @@ def page(run: Run) -> str:
         *_shown(view.shown[-1] if view.shown else None),
         *_portraits(run.path / PORTRAITS),
         *_evaluations(view),
-        *_table("Recipe", _flat(config)),
+        *_table("Recipe", dict(leaves(config))),
         *_table("Data, model and machine", _facts(manifest)),
     ]
     return (
@@ -242,7 +243,7 @@ def _facts(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "commit": manifest.get("commit"),
     }
     hidden: dict[str, Any] = each_text(without_secrets(kept, named=True), redacted)
-    return _flat(hidden)
+    return dict(leaves(hidden))
 
 
 def _table(title: str, content: Mapping[str, Any]) -> Iterator[str]:
@@ -258,12 +259,3 @@ def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _of(values: Mapping[str, float], name: str) -> str:
     return number(values[name]) if name in values else ""
-
-
-def _flat(value: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """Nested options by dotted key."""
-    out: dict[str, Any] = {}
-    for name, inner in value.items():
-        key = f"{where}.{name}" if where else str(name)
-        out.update(_flat(inner, key) if isinstance(inner, Mapping) and inner else {key: inner})
-    return out

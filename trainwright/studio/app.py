@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from trainwright.runs.changed import leaves
 from trainwright.runs.directory import spelled
 from trainwright.studio import notes
 from trainwright.studio.control import stop
@@ -30,7 +31,7 @@ from trainwright.studio.news import LISTENERS, News
 from trainwright.studio.pages import Page, pages
 from trainwright.studio.searches import search, searches
 from trainwright.studio.shelf import Shelf
-from trainwright.studio.told import about, flat, row
+from trainwright.studio.told import about, row
 
 _ROOM = 4000  # points of a curve at most
 _NAMES = 64  # curves of one answer
@@ -80,7 +81,7 @@ class _Desk:
             "/api/runs/{key}": self._of_a_run(about),
             "/api/runs/{key}/series": self._of_a_run_asked(_series),
             "/api/runs/{key}/layers": self._of_a_run_asked(_layers),
-            "/api/runs/{key}/recipe": self._of_a_run(lambda run: spelled(flat(run.place.config()))),
+            "/api/runs/{key}/recipe": self._of_a_run(lambda run: spelled(dict(leaves(run.place.config())))),
             "/api/runs/{key}/samples": self._of_a_run_asked(_samples),
             "/api/runs/{key}/confusion": self._of_a_run(_confusion),
             "/api/runs/{key}/ready": self._of_a_run(self._ready),

@@ -69,11 +69,11 @@ class Place:
 
     def manifest(self) -> dict[str, Any]:
         """Versions, machine, data and model of the run."""
-        return self._object(MANIFEST)
+        return self.object(MANIFEST)
 
     def owner(self) -> dict[str, Any]:
         """Who writes the run: its process and host."""
-        return self._object(LOCK)
+        return self.object(LOCK)
 
     def confusion(self) -> tuple[list[str], list[list[int]]]:
         """Labels, and ``counts[i][j]`` samples of the class i that were called j."""
@@ -103,7 +103,8 @@ class Place:
         finally:
             os.close(handle)
 
-    def _object(self, name: str) -> dict[str, Any]:
+    def object(self, name: str) -> dict[str, Any]:
+        """The JSON object in a file of a known name; UnreadableError where there is none."""
         try:
             content = json.loads(self.text(name))
         except (ValueError, RecursionError) as error:

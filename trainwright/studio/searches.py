@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -54,7 +53,7 @@ def _found(root: Path) -> Iterator[tuple[Place, str]]:
 
 
 def _study(place: Place) -> dict[str, Any]:
-    plan, result = _object(place, STUDY), _result(place)
+    plan, result = place.object(STUDY), _result(place)
     names = [str(n) for n in _listed(plan, "names")]
     space = [r for r in _listed(plan, "space") if isinstance(r, dict) and "key" in r]
     best = Place(place.root, (*place.parts, AGAIN))
@@ -93,7 +92,7 @@ def _trials(place: Place, names: list[str], keys: list[str]) -> list[dict[str, A
 
 
 def _folds(place: Place) -> dict[str, Any]:
-    plan, result = _object(place, FOLDS), _result(place)
+    plan, result = place.object(FOLDS), _result(place)
     runs = []
     for name, told in _of(result, "runs").items():
         run = Place(place.root, (*place.parts, name))
@@ -116,19 +115,9 @@ def _folds(place: Place) -> dict[str, Any]:
 def _result(place: Place) -> Mapping[str, Any]:
     """What is written at the end; nothing before."""
     try:
-        return _object(place, RESULT)
+        return place.object(RESULT)
     except UnreadableError:
         return {}
-
-
-def _object(place: Place, name: str) -> dict[str, Any]:
-    try:
-        content = json.loads(place.text(name))
-    except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"{name}: {error}") from None
-    if not isinstance(content, dict):
-        raise UnreadableError(f"{name}: holds no object")
-    return content
 
 
 def _of(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:

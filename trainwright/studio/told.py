@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from trainwright.core.events import EvalDone, Found, Repaired, RunEnded, Tried, View
 from trainwright.core.finding import Advice, Edit, Patch
+from trainwright.runs.changed import leaves
 from trainwright.runs.directory import spelled
 from trainwright.studio import notes
 from trainwright.studio.files import Place, UnreadableError
@@ -140,15 +142,6 @@ def finding(found: Found) -> dict[str, Any]:
     }
 
 
-def flat(value: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """Nested options by dotted key."""
-    out: dict[str, Any] = {}
-    for name, inner in value.items():
-        key = f"{where}.{name}" if where else str(name)
-        out.update(flat(inner, key) if isinstance(inner, Mapping) and inner else {key: inner})
-    return out
-
-
 def _facts(place: Place) -> dict[str, Any]:
     """What the list tells of how a run was made; what cannot be read is empty, and why is said."""
     told = {"why": "", "task": "", "model": "", "written": "", "monitor": "loss", "better": "lower"}
@@ -180,7 +173,7 @@ def _machine(place: Place) -> dict[str, Any]:
         "seed": manifest.get("seed"),
         "commit": manifest.get("commit"),
     }
-    return dict(list(flat(small).items())[:_OTHERS])
+    return dict(islice(leaves(small), _OTHERS))
 
 
 def _of(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
