@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +28,8 @@ _SAMPLES, _PIECES = 32, 4
 def deepened(pieces: Pieces, facts: Facts) -> Facts:
     """The facts with one batch learned by heart, the device tested, and one step computed in several ways.
 
-    Everything is done on copies; what a trial of somebody's model fails at is left unmeasured. Ten seconds at most.
+    Everything is done on copies, ten seconds at most. A trial that somebody's model fails at, such as one that cannot
+    be copied, is left unmeasured, and the others are made.
     """
     runtime, state = pieces.runtime, pieces.state
     if runtime.ranks.world > 1:
@@ -33,13 +38,14 @@ def deepened(pieces: Pieces, facts: Facts) -> Facts:
     with state.aside():
         test = self_test(runtime.device, runtime.precision, runtime.autocast)
         facts = replace(facts, device=test)
-        try:
-            facts = replace(facts, invariance=_ways(pieces, model, batch))
-            state.model.train()
-            heart = by_heart(model, lambda pupil: _mean(pieces, pupil, batch), batch.size)
-            facts = replace(facts, heart=heart, cost=_cost(pieces, facts))
-        except Exception:  # a model that cannot be copied, or a loss that needs more than a batch
-            return facts
+        trials: dict[str, Callable[[], Any]] = {
+            "invariance": lambda: _ways(pieces, model, batch),
+            "heart": lambda: by_heart(model, lambda pupil: _mean(pieces, pupil, batch), batch.size),
+            "cost": lambda: _cost(pieces, facts),
+        }
+        for name, trial in trials.items():
+            with suppress(Exception):  # whatever somebody's model or loss may raise
+                facts = replace(facts, **{name: trial()})
     return facts
 
 
@@ -80,8 +86,6 @@ def _cut(pieces: Pieces, batch: Batch) -> list[Batch]:
 
 def _cost(pieces: Pieces, facts: Facts) -> Cost:
     """Time of a step of the recipe's own batch by the median of three on a copy, and memory of what is kept."""
-    import copy
-
     runtime, device = pieces.runtime, pieces.runtime.device
     model = copy.deepcopy(runtime.ranks.bare(pieces.state.model)).train()
     size = min(facts.batch_size or _SAMPLES, facts.micro_batch or facts.batch_size or _SAMPLES)
