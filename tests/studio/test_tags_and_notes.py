@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
+
+import pytest
 
 from tests.open_studio import opened
 from tests.run_folders import training, write
 from trainwright.runs.directory import NOTES
+from trainwright.studio import notes
+from trainwright.studio.files import Place, UnreadableError
 
 
 def test_tags_and_a_note_are_kept_beside_the_log_and_told_in_the_list(tmp_path: Path) -> None:
@@ -40,6 +46,24 @@ def test_a_note_is_neither_read_nor_written_through_a_link(tmp_path: Path) -> No
         visitor.give(f"/api/runs/{key}/note", {"tags": ["mine"]})
         assert visitor.ask(f"/api/runs/{key}").json["tags"] == ["mine"]
     assert json.loads(outside.read_text())["tags"] == ["secret"]
+
+
+def test_a_note_that_does_not_fit_on_the_disk_leaves_the_old_one_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write(tmp_path / "runs" / "run", training())
+    place = Place(tmp_path / "runs", ("run",))
+    notes.write(place, {"note": "old"})
+
+    def full(*given: object, **named: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(UnreadableError, match="cannot be written: No space left"):
+        notes.write(place, {"note": "new"})
+    monkeypatch.undo()
+    assert notes.read(place)["note"] == "old"
+    assert not list(run.glob(f".{NOTES}*"))
 
 
 def test_a_note_that_is_none_is_no_note(tmp_path: Path) -> None:

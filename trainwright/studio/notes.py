@@ -38,9 +38,14 @@ def write(place: Place, told: Mapping[str, Any]) -> dict[str, Any]:
     try:
         with place.folder() as folder:
             handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
-            with open(handle, "w", encoding="utf-8") as file:
-                json.dump(tidy, file, ensure_ascii=False, indent=1)
-            os.replace(draft, NOTES, src_dir_fd=folder, dst_dir_fd=folder)
+            try:
+                with open(handle, "w", encoding="utf-8") as file:
+                    json.dump(tidy, file, ensure_ascii=False, indent=1)
+                os.replace(draft, NOTES, src_dir_fd=folder, dst_dir_fd=folder)
+            except OSError:  # a full disk: nothing half-written stays
+                with suppress(OSError):
+                    os.unlink(draft, dir_fd=folder)
+                raise
     except (OSError, NotImplementedError) as error:
         why = error.strerror if isinstance(error, OSError) else "this system cannot"
         raise UnreadableError(f"the note cannot be written: {why}") from None
