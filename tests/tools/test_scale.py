@@ -89,6 +89,14 @@ def test_the_command_counts_what_can_be_counted(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(
+    "given", [["--devices", "4"], ["--link", "1Gbps"], ["--speed", "1TFLOPS"], ["--memory", "1GB"]]
+)
+def test_what_belongs_to_scale_is_not_ignored_without_it(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "optimizer", *given]) == 2
+    assert f"{given[0]}: belongs to --scale" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("given", "what"),
     [(["--devices", "0"], "--devices"), (["--link", "5"], "--link"), (["--speed", "x"], "--speed")],
 )

@@ -14,7 +14,7 @@ import click
 
 from trainwright.cli.grammar import Settable, Verbs
 from trainwright.cli.outcome import go_on, of_several_seeds, repeated, trained, unattended
-from trainwright.cli.scale import scaled
+from trainwright.cli.scale import scaled, unasked
 from trainwright.cli.told import failed, forget_stdout, print_json, stdout_for_json
 from trainwright.cli.typed import (
     alone,
@@ -295,13 +295,19 @@ def evaluate(run: str, data: str | None, part: str | None, as_json: bool) -> int
 @commands.command(short_help="Say what can be written in a recipe.")
 @click.argument("name", required=False)
 @click.option("--scale", "recipe", metavar="RECIPE", help="Say instead what this recipe would take on many devices.")
-@click.option("--devices", type=int, default=8, metavar="N", help="With --scale: how many; 8 unless given.")
-@click.option("--link", default="100Gbps", metavar="BPS", help="With --scale: of each device, such as 400Gbps.")
+@click.option("--devices", type=int, metavar="N", help="With --scale: how many; 8 unless given.")
+@click.option("--link", metavar="BPS", help="With --scale: of each device, such as 400Gbps; 100Gbps unless given.")
 @click.option("--speed", metavar="FLOPS", help="With --scale: what a device reaches, such as 300TFLOPS; as here else.")
 @click.option("--memory", metavar="BYTES", help="With --scale: of a device, such as 80GB; says whether it suffices.")
 @json_option
 def explain(
-    name: str | None, recipe: str | None, devices: int, link: str, speed: str | None, memory: str | None, as_json: bool
+    name: str | None,
+    recipe: str | None,
+    devices: int | None,
+    link: str | None,
+    speed: str | None,
+    memory: str | None,
+    as_json: bool,
 ) -> None:
     """Say what can be written in a recipe: type, range, default, what it does, source.
 
@@ -315,8 +321,9 @@ def explain(
     if recipe is not None:
         if name is not None:
             raise UserError(name, "and --scale both ask for something", "ask for one of them")
-        scaled(recipe, devices, link, speed, memory, as_json)
+        scaled(recipe, 8 if devices is None else devices, link or "100Gbps", speed, memory, as_json)
         return
+    unasked({"--devices": devices, "--link": link, "--speed": speed, "--memory": memory})
     with stdout_for_json(as_json):
         from trainwright.explain import as_text, explain, show
 

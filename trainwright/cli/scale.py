@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,12 @@ def scaled(recipe: str, devices: int, link: str, speed: str | None, memory: str 
         return
     for line in [*_measured(costs), *_assumed(cluster, costs), "", *_table(costs, found, room)]:
         click.echo(line)
+
+
+def unasked(flags: Mapping[str, object]) -> None:
+    """UserError where one of these is given, and no recipe to which it would belong."""
+    if lone := next((flag for flag, given in flags.items() if given is not None), None):
+        raise UserError(lone, "belongs to --scale, which names a recipe", "trainwright explain --scale recipe.toml")
 
 
 def _measured(costs: Costs) -> list[str]:
