@@ -112,6 +112,21 @@ class Reading(nn.Module):
         return F.linear(x, self.a.weight, self.a.bias)
 
 
+class Empty(nn.Module):
+    """Has a weight for each of no categories, and takes part in nothing with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.levels = nn.Linear(5, 3), nn.Parameter(torch.zeros(0, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.a(x)
+
+
+def test_weights_without_a_number_need_no_gradient(data: tuple[Tensor, Tensor]) -> None:
+    assert not examined(Empty(), *data).unreached
+
+
 def test_a_layer_whose_weights_are_read_counts_as_called(data: tuple[Tensor, Tensor]) -> None:
     facts = examined(Reading(), *data)
     assert not facts.unused

@@ -110,7 +110,8 @@ def _through(subject: Subject, facts: Facts) -> Facts:
             loss = subject.lose()
     finally:
         hook.remove()
-    weights = {n: p for n, p in subject.model.named_parameters() if p.requires_grad}
+    named = subject.model.named_parameters()
+    weights = {n: p for n, p in named if p.requires_grad and p.numel()}  # for a table without categories some are empty
     slopes: Sequence[Tensor | None] = [None] * len(weights)
     if loss.requires_grad and weights:
         slopes = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
@@ -265,7 +266,7 @@ def layers_of(
 def _with_weights(
     layer: LayerFacts, module: nn.Module, path: str, gradients: Mapping[str, Tensor | None]
 ) -> LayerFacts:
-    own = list(module.named_parameters(recurse=False))
+    own = [(n, p) for n, p in module.named_parameters(recurse=False) if p.numel()]
     learned = [(n, p) for n, p in own if p.requires_grad]
     slopes = [gradients.get(f"{path}.{n}".lstrip(".")) for n, _ in learned]
     known = [g.detach().double().flatten() for g in slopes if g is not None]
