@@ -21,6 +21,7 @@ from trainwright.data.source import Source
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _LINES = (".jsonl", ".ndjson")
 _PARQUET = (".parquet", ".pq")
+SUFFIXES = (*_SEPARATORS, *_LINES, *_PARQUET)
 PACKED = tuple(unpacked.OPENED)
 
 
@@ -135,7 +136,7 @@ def _suffix(path: Path, separator: str | None) -> str:
     suffix = path.suffix.lower()
     if suffix in PACKED:
         suffix = Path(path.stem).suffix.lower()
-    if suffix in _SEPARATORS or suffix in _LINES or suffix in _PARQUET:
+    if suffix in SUFFIXES:
         return suffix
     if separator is None:
         what = f"{path.name} is not named .csv, .tsv, .parquet or .jsonl"

@@ -18,11 +18,11 @@ from trainwright.core.errors import DataError, TrainwrightError, UserError
 from trainwright.core.kinds import tasks
 from trainwright.core.rows import Rows
 from trainwright.core.task import Task
-from trainwright.data import audio, folder, midi, video
 from trainwright.data.encode import encode_records
 from trainwright.data.roles import Category, Number
 from trainwright.data.score import as_lists
 from trainwright.data.series import TIME
+from trainwright.data.table import SUFFIXES
 from trainwright.data.tabular import Inputs
 from trainwright.inside.opened import Opened
 from trainwright.runs.answers import answered
@@ -40,14 +40,6 @@ _WRITTEN = 400  # tokens that are written at most
 _LEVELS = 200  # of a category that are offered
 _SMALL = 96  # pixels of a side up to which a drawing makes sense, and the picture is shown as the network sees it
 _LOOKED = 64  # pictures that tell how large a drawing is to be
-_TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
-_FILES = {
-    "image_classification": folder.SUFFIXES, "object_detection": folder.SUFFIXES, "autoencoding": folder.SUFFIXES,
-    "video_classification": video.SUFFIXES, "audio_classification": audio.SUFFIXES,
-    "speech_recognition": audio.SUFFIXES, "tabular_classification": _TABLES, "tabular_regression": _TABLES,
-    "text_classification": (".txt", *_TABLES), "translation": (".txt",), "music": midi.SUFFIXES,
-    "music_events": midi.SUFFIXES, "forecasting": (".csv", ".tsv", ".parquet"),
-}  # fmt: skip
 _HOW = ("temperature", "top_k", "top_p", "repetition")
 
 
@@ -55,7 +47,7 @@ def offered(run: Opened) -> dict[str, Any]:
     """What may be given: files of some endings, a text, a prompt, the fields of a row, a drawing, a series, a theme."""
     name, task = run.recipe.config.task["name"], run.task
     tags = tasks.tags(name)
-    told: dict[str, Any] = {"task": name, "files": list(_FILES.get(name, ())), "largest": LARGEST}
+    told: dict[str, Any] = {"task": name, "files": list(_endings(run)), "largest": LARGEST}
     told["text"] = bool(tags.get("reads_text"))
     told["composes"], told["continues"] = bool(tags.get("composes")), bool(tags.get("continues"))
     if isinstance(task, Generation):
@@ -181,12 +173,19 @@ def _continued(predictor: Predictor, run: Opened, path: Path | None) -> dict[str
     return {"forecast": series, "times": times, "intervals": f.intervals, "notes": list(f.notes)}
 
 
+def _endings(run: Opened) -> tuple[str, ...]:
+    """Of the files that may be given: of tables where rows are read, else what the task said when it was registered."""
+    if isinstance(getattr(run.task.processor, "inputs", None), Inputs):
+        return SUFFIXES
+    return tuple(tasks.tags(run.recipe.config.task["name"]).get("files", ()))
+
+
 def _file(run: Opened, asked: Mapping[str, Any], place: Path) -> Path | None:
     """What was dropped, as a file of its kind; None where nothing was."""
     data = asked.get("data")
     if data is None:
         return None
-    allowed = _FILES.get(run.recipe.config.task["name"], ())
+    allowed = _endings(run)
     suffix = Path(str(asked.get("name", ""))).suffix.lower()
     if suffix not in allowed or not re.fullmatch(r"\.[a-z0-9]{1,9}", suffix):
         what = f"'{suffix}'" if suffix else "a file without an ending"

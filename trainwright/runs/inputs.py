@@ -16,13 +16,13 @@ from trainwright.core.task import Record
 from trainwright.data.folder import SUFFIXES
 from trainwright.data.lines import Lines
 from trainwright.data.source import Source, source_of
+from trainwright.data.table import SUFFIXES as TABLES
 from trainwright.data.unpacked import OPENED as PACKED
 from trainwright.runs.directory import read_manifest
 from trainwright.runs.gathered import divided, open_source, same_data, skipping
 from trainwright.runs.recipe import Recipe, read
 
 STDIN = "-"
-_TABLES = {".csv", ".tsv", ".tab", ".pq", ".parquet", ".jsonl", ".ndjson"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def _tabular(path: Path, recipe: Recipe) -> bool:
     if own == "table" and path.suffix and Path(str(options.get("path", ""))).suffix == path.suffix:
         return True
     name = path.with_suffix("") if path.suffix.lower() in PACKED else path
-    return path.is_file() and name.suffix.lower() in _TABLES
+    return path.is_file() and name.suffix.lower() in TABLES
 
 
 def _each_line(path: Path, name: str, recipe: Recipe) -> Iterator[Item]:
@@ -156,7 +156,7 @@ def _image(path: Path) -> Item:
 def _source(path: Path, recipe: Recipe) -> Source:
     """A table, or a file of the kind the run was trained on."""
     own, options = recipe.reader()
-    name = "table" if own == "table" or path.suffix.lower() in _TABLES else own
+    name = "table" if own == "table" or path.suffix.lower() in TABLES else own
     if "path" not in options and name == own:
         raise DataError(
             str(path), f"the source '{own}' reads no files", "give a table (.csv, .parquet, .jsonl) or images"

@@ -13,6 +13,7 @@ from trainwright.core.errors import UserError
 from trainwright.core.kinds import tasks
 from trainwright.core.rows import Encoded, Rows
 from trainwright.core.task import JSON, Baseline, Classes, Loss, Metric, Outputs, Progress, Record, Task
+from trainwright.data.audio import SUFFIXES
 from trainwright.data.audio_files import records_in
 from trainwright.data.recordings import (
     Bands,
@@ -35,7 +36,7 @@ from trainwright.optim.losses import criterion_of
 _PIECES, _FEATURES = 4, 256  # that a linear model is told of a recording: stretches of time, numbers at most
 
 
-@tasks.add("audio_classification", records=records_in)
+@tasks.add("audio_classification", records=records_in, files=SUFFIXES)
 @final
 class AudioClassification(Task[Sounds]):
     """Tell the class of a recording: which word is said, which machine runs, which bird sings.

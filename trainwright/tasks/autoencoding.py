@@ -16,6 +16,7 @@ from trainwright.core.exhibit import Exhibit
 from trainwright.core.kinds import tasks
 from trainwright.core.rows import Encoded
 from trainwright.core.task import JSON, Baseline, Classes, Loss, Metric, Outputs, Progress, Task
+from trainwright.data.folder import SUFFIXES
 from trainwright.data.images import Fit
 from trainwright.data.tabular import Inputs
 from trainwright.data.unlabelled import Unlabelled, anomaly_among
@@ -25,7 +26,7 @@ from trainwright.metrics.tallies import ratio, ratios, wide
 Side = Annotated[int, Field(ge=1, le=4096)]
 
 
-@tasks.add("autoencoding")
+@tasks.add("autoencoding", files=SUFFIXES)
 @final
 class Autoencoding(Task[Unlabelled]):
     """Put records into a code of few numbers, and back; nothing says what is right but the records themselves.

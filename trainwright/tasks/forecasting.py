@@ -24,7 +24,7 @@ Quantile = Annotated[float, Field(gt=0, lt=1)]
 _DEFAULT = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 
-@tasks.add("forecasting", continues=True)
+@tasks.add("forecasting", continues=True, files=(".csv", ".tsv", ".parquet"))
 @final
 class Forecasting(Task[SeriesWindows]):
     """Say how series go on: the next ``horizon`` steps of all of them, from the ``context`` steps before.

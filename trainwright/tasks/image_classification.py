@@ -34,6 +34,7 @@ from trainwright.core.task import (
     Task,
 )
 from trainwright.data.augmentation import Augmenter, Table, asked, fits, usual
+from trainwright.data.folder import SUFFIXES
 from trainwright.data.images import Fit, Form, Look, common_size, file_of, look, pixels
 from trainwright.data.labels import Label, Labels, is_missing, label_of
 from trainwright.data.mixing import Mixer
@@ -226,7 +227,7 @@ class Images(Processor):
         return self._placed[device]
 
 
-@tasks.add("image_classification")
+@tasks.add("image_classification", files=SUFFIXES)
 @final
 class ImageClassification(Task[Images]):
     """Tell the class of a picture.

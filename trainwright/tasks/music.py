@@ -16,6 +16,7 @@ from trainwright.core.kinds import tasks
 from trainwright.core.model import FrameWriter
 from trainwright.core.rows import Encoded
 from trainwright.core.task import JSON, Baseline, Loss, Metric, Outputs, Progress, Task
+from trainwright.data.midi import SUFFIXES
 from trainwright.data.music_frames import MusicFrames
 from trainwright.data.score import Score, chords, exhibit
 from trainwright.metrics.music import Keys
@@ -26,7 +27,7 @@ _SHOWN = 2  # pieces of a log
 Count = Annotated[int, Field(ge=1)]
 
 
-@tasks.add("music", composes=True)
+@tasks.add("music", composes=True, files=SUFFIXES)
 @final
 class Music(Task[MusicFrames]):
     """Continue music, frame by frame: which of the 88 keys of a piano sound in each step of an even grid.

@@ -18,6 +18,7 @@ from trainwright.core.kinds import tasks
 from trainwright.core.model import TokenModel
 from trainwright.core.rows import Encoded
 from trainwright.core.task import JSON, Baseline, Loss, Metric, Outputs, Progress, Task
+from trainwright.data.midi import SUFFIXES
 from trainwright.data.music_codes import END, Codes
 from trainwright.data.music_events import NOTHING, MusicEvents
 from trainwright.data.score import Score, exhibit, score_of
@@ -30,7 +31,7 @@ _BAR = 4  # beats that one event may let pass
 Count = Annotated[int, Field(ge=1)]
 
 
-@tasks.add("music_events", composes=True)
+@tasks.add("music_events", composes=True, files=SUFFIXES)
 @final
 class EventsOfMusic(Task[MusicEvents]):
     """Continue music, event by event: a key goes down, a key goes up, time passes, keys are struck harder or softer.

@@ -20,6 +20,7 @@ from trainwright.core.kinds import tasks
 from trainwright.core.rows import Encoded
 from trainwright.core.task import JSON, Baseline, Loss, Metric, Outputs, Progress, Task
 from trainwright.data.drawn_boxes import drawn
+from trainwright.data.folder import SUFFIXES
 from trainwright.data.picture_files import records_in
 from trainwright.data.scene_changes import Flips, SceneChanges, weights
 from trainwright.data.scenes import Faulty, Scenes, returned
@@ -36,7 +37,7 @@ Side = Annotated[int, Field(ge=32, le=4096)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-@tasks.add("object_detection", records=records_in, draws=True)
+@tasks.add("object_detection", records=records_in, draws=True, files=SUFFIXES)
 @final
 class ObjectDetection(Task[Scenes]):
     """Find the things of some classes in pictures, each with a box around it.

@@ -17,6 +17,7 @@ from trainwright.core.exhibit import Exhibit
 from trainwright.core.kinds import tasks
 from trainwright.core.rows import Encoded
 from trainwright.core.task import JSON, Baseline, Loss, Metric, Outputs, Progress, Task
+from trainwright.data.audio import SUFFIXES
 from trainwright.data.audio_files import records_in
 from trainwright.data.recordings import (
     Bands,
@@ -42,7 +43,7 @@ _SHOWN = 2  # recordings of a log
 _UNKNOWN = SPECIAL.index("unknown")
 
 
-@tasks.add("speech_recognition", records=records_in)
+@tasks.add("speech_recognition", records=records_in, files=SUFFIXES)
 @final
 class SpeechRecognition(Task[Speech]):
     """Write down what is said in recordings, from recordings and their transcripts, without any alignment.

@@ -30,6 +30,7 @@ from trainwright.core.task import (
     Task,
 )
 from trainwright.data.labels import Label, Labels, is_missing, label_of
+from trainwright.data.table import SUFFIXES
 from trainwright.data.tabular import Inputs, target_column, target_value
 from trainwright.metrics import baselines, boosting, classes, probabilities
 from trainwright.optim.losses import criterion_of
@@ -111,7 +112,7 @@ class TableLabels(Processor):
         self._criterion.learn(self.labels.counts)
 
 
-@tasks.add("tabular_classification")
+@tasks.add("tabular_classification", files=SUFFIXES)
 @final
 class TabularClassification(Task[TableLabels]):
     """Tell the class of a row of a table.

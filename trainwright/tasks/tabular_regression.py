@@ -31,6 +31,7 @@ from trainwright.core.task import (
     Task,
 )
 from trainwright.data.labels import is_missing
+from trainwright.data.table import SUFFIXES
 from trainwright.data.tabular import Inputs, target_column, target_value
 from trainwright.data.written import number_of
 from trainwright.metrics import baselines, boosting, numbers
@@ -120,7 +121,7 @@ class TableValues(Processor):
         self.inputs.load_state_dict(state["inputs"])
 
 
-@tasks.add("tabular_regression")
+@tasks.add("tabular_regression", files=SUFFIXES)
 @final
 class TabularRegression(Task[TableValues]):
     """Tell a number from a row of a table.

@@ -32,6 +32,7 @@ from trainwright.data.label_sets import LabelSets, labels_of
 from trainwright.data.labels import Labels, is_missing, label_of
 from trainwright.data.letters import Letters
 from trainwright.data.reading import Reader, served_text
+from trainwright.data.table import SUFFIXES
 from trainwright.data.tokenizing import TokenizerSpec, tokenizer_of
 from trainwright.metrics import bag, baselines, classes, probabilities, sets
 from trainwright.optim.losses import criterion_of
@@ -143,7 +144,7 @@ class TextLabels(Processor):
         return labels_of(value, where) if self.several else label_of(value, where)
 
 
-@tasks.add("text_classification", reads_text=True)
+@tasks.add("text_classification", reads_text=True, files=(".txt", *SUFFIXES))
 @final
 class TextClassification(Task[TextLabels]):
     """Tell the class of a text, or which of several labels it has.

@@ -28,7 +28,7 @@ from trainwright.metrics.tallies import ratio, ratios
 _SHOWN = 2  # translations of a log
 
 
-@tasks.add("translation", reads_text=True, reads_lines=True)
+@tasks.add("translation", reads_text=True, reads_lines=True, files=(".txt",))
 @final
 class Translation(Task[Pairs]):
     """Translate texts, such as sentences from one language to another, or questions to answers.

@@ -18,6 +18,7 @@ from trainwright.core.rows import Encoded, Rows
 from trainwright.core.task import JSON, Baseline, Classes, Loss, Metric, Outputs, Progress, Record, Task
 from trainwright.data.clips import Augment, Films, Size, Span, changes_of
 from trainwright.data.images import Fit
+from trainwright.data.video import SUFFIXES
 from trainwright.data.videos import records_in
 from trainwright.metrics import baselines, classes, probabilities
 from trainwright.optim.losses import criterion_of
@@ -27,7 +28,7 @@ TOGETHER = 32  # windows that are judged at once
 Count = Annotated[int, Field(ge=1, le=1024)]
 
 
-@tasks.add("video_classification", records=records_in)
+@tasks.add("video_classification", records=records_in, files=SUFFIXES)
 @final
 class VideoClassification(Task[Films]):
     """Tell the class of a film, and what each stretch of it looks like.
