@@ -53,11 +53,12 @@ def test_what_is_found_is_written_down_and_followed_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = train(tmp_path / "first")
-    assert first.config["pace"] == {"pool_first": True, "fused": True, "bfloat16": True}
+    assert first.config["pace"] == {"pool_first": True, "channels_last": True, "fused": True, "bfloat16": True}
     assert first.config["precision"] == "bfloat16"
     told = first.manifest["plan"]
     assert told["precision"] == "bfloat16"
-    assert [line.partition(":")[0] for line in told["why"]] == ["max-pool before ReLU", "fused optimizer", "bfloat16"]
+    names = ["max-pool before ReLU", "channels last", "fused optimizer", "bfloat16"]
+    assert [line.partition(":")[0] for line in told["why"]] == names
     assert all("taken, " in line and "ms a step instead of" in line for line in told["why"])
 
     monkeypatch.setattr(planning, "_Rehearsal", None)  # nothing is measured again
@@ -91,9 +92,9 @@ def test_what_gives_other_numbers_is_not_taken(tmp_path: Path, monkeypatch: pyte
     strict = [replace(c, loss=1e-9) if c.name == "bfloat16" else c for c in CANDIDATES]
     monkeypatch.setattr(planning, "CANDIDATES", strict)
     run = train(tmp_path / "run")
-    assert run.config["pace"] == {"pool_first": True, "fused": True, "bfloat16": False}
+    assert run.config["pace"] == {"pool_first": True, "channels_last": True, "fused": True, "bfloat16": False}
     assert run.config["precision"] == "float32"
-    assert "its losses are" in run.manifest["plan"]["why"][2]
+    assert "its losses are" in run.manifest["plan"]["why"][3]
 
 
 def test_what_fails_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +103,7 @@ def test_what_fails_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             raise RuntimeError("no such kernel")
 
     monkeypatch.setattr(planning, "_fused", fail)
+    monkeypatch.setattr(planning, "CANDIDATES", [c for c in CANDIDATES if c.name != "channels last"])
     run = train(tmp_path / "run", precision="float32")
     assert run.manifest["plan"]["why"][1] == "fused optimizer: not taken, it fails (RuntimeError: no such kernel)"
     assert alike(run, train(tmp_path / "plain", pace="plain"))  # a max-pool before its ReLU changes no bit
@@ -166,7 +168,7 @@ def fitted(folder: Path, **more: Any) -> tuple[tw.Run, torch.Tensor]:
 
 def test_a_module_of_ones_own_is_planned_and_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, _ = fitted(tmp_path / "run")
-    assert run.config["pace"] == {"pool_first": False, "fused": True, "bfloat16": True}
+    assert run.config["pace"] == {"pool_first": False, "channels_last": False, "fused": True, "bfloat16": True}
     _, whole = fitted(tmp_path / "whole", budget="12 steps")
     monkeypatch.setattr(planning, "_Rehearsal", None)
     more, gone_on = fitted(tmp_path / "run", resume=tmp_path / "run", out=None, budget="12 steps")

@@ -62,6 +62,9 @@ class Plan(BaseModel):
     pool_first: Annotated[
         bool, Field(description="a max-pool behind a ReLU is computed before it; no number changes")
     ] = False
+    channels_last: Annotated[
+        bool, Field(description="weights of convolutions over pictures lie with the channels last; one process only")
+    ] = False
     fused: Annotated[bool, Field(description="the optimizer updates each tensor in one pass over memory")] = False
     bfloat16: Annotated[
         bool, Field(description="forward and backward pass in bfloat16, where `precision` leaves that open")

@@ -11,6 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from trainwright.core.config import Budget, Plan, RunConfig
 from trainwright.core.task import Progress
 from trainwright.data.loader import Loader
 from trainwright.engine.allocator import memory_kept
+from trainwright.engine.layout import channels_last, has_pictures
 from trainwright.engine.reorder import has_pool_last, pool_first
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.directory import CONFIG
@@ -77,10 +79,8 @@ def follow(pieces: Pieces, chosen: Plan | Literal["auto", "plain"]) -> None:
     """Have the pieces run so from now on; nothing is measured."""
     precision, pace = pieces.config.precision, "plain" if chosen == "auto" else chosen
     if isinstance(pace, Plan):
-        _fused(pieces.state.optimizer, pace.fused)
-        if pace.pool_first:
-            back, close = pool_first(_bare(pieces)), pieces.close
-            pieces.close = lambda: (back(), close())[1]  # the module may be the caller's
+        back, close = _arranged(pieces, pace), pieces.close
+        pieces.close = lambda: (back(), close())[1]  # the module may be the caller's
     if precision == "auto":
         precision = "bfloat16" if isinstance(pace, Plan) and pace.bfloat16 else "float32"
     pieces.runtime = replace(pieces.runtime, precision=precision)
@@ -132,6 +132,17 @@ def _bare(pieces: Pieces) -> nn.Module:
     return pieces.runtime.ranks.bare(pieces.state.model)
 
 
+def _arranged(pieces: Pieces, plan: Plan) -> Callable[[], None]:
+    """Have model and optimizer work as a plan says; returns what puts the model back."""
+    _fused(pieces.state.optimizer, plan.fused)
+    with ExitStack() as backs:
+        if plan.pool_first:
+            backs.callback(pool_first(_bare(pieces)))
+        if plan.channels_last and pieces.runtime.ranks.mode == "single":
+            backs.callback(channels_last(_bare(pieces), pieces.state.optimizer))
+        return backs.pop_all().close
+
+
 def _fused(optimizer: torch.optim.Optimizer, on: bool) -> None:
     """Have torch's own optimizers update each tensor in one pass, or as they were made."""
     if on and type(optimizer) in _FUSED:
@@ -161,6 +172,7 @@ def _can_halve(pieces: Pieces) -> bool:
 
 CANDIDATES = (
     Candidate("max-pool before ReLU", {"pool_first": True}, 0.0, 0.0, lambda pieces: has_pool_last(_bare(pieces))),
+    Candidate("channels last", {"channels_last": True}, 1e-4, 1e-3, lambda pieces: has_pictures(_bare(pieces))),
     Candidate("fused optimizer", {"fused": True}, 1e-4, 1e-3, _can_fuse),
     Candidate("bfloat16", {"bfloat16": True}, 2e-2, 1e-1, _can_halve),
 )
@@ -218,8 +230,7 @@ class _Rehearsal:
         """So many steps from the first state under a plan; all but the first are timed."""
         self._restore()
         pieces, runtime = self.pieces, self.pieces.runtime
-        _fused(self.state.optimizer, plan.fused)
-        back = pool_first(_bare(pieces)) if plan.pool_first else lambda: None
+        back = _arranged(pieces, plan)
         runtime = replace(runtime, precision="bfloat16") if plan.bfloat16 else runtime
         try:
             for i, group in enumerate(self.groups[:steps]):

@@ -1,0 +1,62 @@
+"""Where the numbers of a tensor lie in memory; their values stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+def channels_last(model: nn.Module, optimizer: Optimizer) -> Callable[[], None]:
+    """Have the weights of convolutions over pictures lie with the channels last; returns what puts all back.
+
+    A convolution with such weights gives pictures that lie so as well, and pools and what works number by number pass
+    them on: nothing is laid anew between the layers. Sums of a convolution are then added in another order.
+
+    Args:
+        model: is changed where weights lie with the width last; other layouts are its author's.
+        optimizer: what it remembers of such weights is laid as they are.
+    """
+    moved = [weight for weight in _weights(model) if weight.is_contiguous()]
+    for weight in moved:
+        weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    lay(optimizer)
+
+    def back() -> None:
+        for weight in moved:
+            weight.data = weight.data.contiguous()
+        lay(optimizer)
+
+    return back
+
+
+def has_pictures(model: nn.Module) -> bool:
+    """Whether there is a convolution over pictures whose weights lie with the width last."""
+    return any(weight.is_contiguous() for weight in _weights(model))
+
+
+def lay(optimizer: Optimizer) -> None:
+    """Have what an optimizer remembers of each weight lie as the weight does.
+
+    The updates in one pass of torch 2.13 on a CPU go through both in the order of memory, whatever that order is.
+    """
+    for weight, entry in optimizer.state.items():
+        for name, value in entry.items():
+            if isinstance(value, Tensor):
+                entry[name] = laid(value, weight)
+
+
+def laid(value: Tensor, weight: Tensor) -> Tensor:
+    """A tensor that lies as a weight of the same shape does; any other as it is."""
+    if value.shape != weight.shape or value.stride() == weight.stride():
+        return value
+    return torch.empty_like(weight, dtype=value.dtype, device=value.device, requires_grad=False).copy_(value)
+
+
+def _weights(model: nn.Module) -> Iterator[nn.Parameter]:
+    """Of convolutions over pictures."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and isinstance(module.weight, nn.Parameter):
+            yield module.weight
