@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from trainwright.core.exhibit import Exhibit
 from trainwright.core.finding import Finding
 from trainwright.runs.directory import EVENTS, read_view
 from trainwright.studio.files import Place, UnreadableError
-from trainwright.studio.followed import LOSS, NORM, RATE, SPEED, Followed
+from trainwright.studio.followed import LOSS, MEMORY, NORM, RATE, SPEED, Followed
 
 
 def followed(folder: Path) -> Followed:
@@ -126,6 +127,13 @@ def test_throughput_is_samples_over_seconds_since_the_last_line(tmp_path: Path) 
     assert run.columns[SPEED].values.tolist() == [16.0, 32.0]
     assert run.columns[RATE].steps.tolist() == [10, 20]
     assert run.seconds == 7.5
+
+
+def test_memory_is_told_where_it_is_known(tmp_path: Path) -> None:
+    known = replace(steps(11, [1.0] * 10), memory=512_000_000)
+    run = followed(write(tmp_path / "run", [steps(1, [1.0] * 10), known]))
+    assert run.columns[MEMORY].steps.tolist() == [20]
+    assert run.columns[MEMORY].values.tolist() == [512.0]
 
 
 def test_statistics_of_layers_are_kept_by_layer_and_cut_when_the_run_goes_back(tmp_path: Path) -> None:

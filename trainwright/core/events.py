@@ -57,6 +57,7 @@ class StepDone:
     waited: float  # of these, seconds the loop stood waiting for data
     parts: Mapping[str, float] = field(default_factory=dict)  # summands of the last step's loss
     skipped: int = 0  # steps not taken because loss or gradient was not finite
+    memory: int = 0  # bytes: of tensors on an accelerator, of the process on a CPU; 0 is unknown
 
 
 @with_config(_numbers)

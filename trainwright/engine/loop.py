@@ -17,6 +17,7 @@ from trainwright.core.events import EvalDone, Observer, Probed, StepDone, Stop
 from trainwright.core.task import Progress, Task
 from trainwright.engine.before import Dice
 from trainwright.engine.guard import Guard, trouble_of
+from trainwright.engine.held import held
 from trainwright.engine.memory import Cut, Memory, Shortage
 from trainwright.engine.multiplier import multiplier
 from trainwright.engine.runtime import Runtime
@@ -271,6 +272,7 @@ class _Log:
             waited=(self.train.waited - self.waited) / n,
             parts=dict(zip(names, totals[n:-1], strict=True)),
             skipped=counters.skipped,
+            memory=held(self.runtime.device),
         )
         self.steps, self.samples = [], 0
         self.restart()

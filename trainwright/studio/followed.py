@@ -16,8 +16,9 @@ from trainwright.studio.files import Place, UnreadableError
 
 T = TypeVar("T")
 
-LOSS, NORM, RATE, SPEED, SECONDS, WAITED = (
+LOSS, NORM, RATE, SPEED, SECONDS, WAITED, MEMORY = (
     "train/loss", "gradient norm", "learning rate", "samples per second", "seconds per step", "seconds waited",
+    "memory (MB)",
 )  # fmt: skip
 _STEP = b'{"event":"StepDone"'
 _SHOWN = b'{"event":"Shown"'
@@ -235,6 +236,8 @@ def _steps(told: _Told, fields: Mapping[str, Any]) -> None:
     single = {RATE: fields["lr"], SECONDS: seconds, WAITED: fields["waited"]}
     if spent > 0 and samples > told.samples:
         single[SPEED] = (samples - told.samples) / spent
+    if memory := fields.get("memory"):
+        single[MEMORY] = float(memory) / 1e6
     for name, value in {**single, **{f"train/{k}": v for k, v in fields.get("parts", {}).items()}}.items():
         _column(told.columns, name).append(last, [float(value)])
     told.step, told.samples = last, samples
