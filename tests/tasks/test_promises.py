@@ -47,6 +47,11 @@ def stretch(record: Record) -> Record:
     return told | {"sea": [record["sea"] + h for h in hours], "air": [record["air"] for _ in hours]}
 
 
+def nights() -> list[Record]:
+    """Series with gaps, and which of their hours are dark."""
+    return [{**r, "dark": i % 24 < 6} for i, r in enumerate(tides(gaps=True))]
+
+
 mlp, cnn = network("mlp", width=16), network("cnn", filters=(4,), dense=(8,))
 gru = network("video", filters=(4,), features=8, units=4)
 gpt = network("gpt", size="nano", depth=2)
@@ -192,6 +197,15 @@ CASES: list[Case] = [
         maps,
     ),
     ("codes of grey pictures", "autoencoding", {"codes": 5}, pictures(channels=1), "", spread),
+    (
+        "codes of series",
+        "autoencoding",
+        {"codes": 2, "window": 7, "stride": 2, "label": "dark", "anomaly": True, "noise": 0.2, "masked": 0.1},
+        nights(),
+        "series",
+        maps,
+    ),
+    ("codes of one series", "autoencoding", {"codes": 2, "window": 6, "ignore": ("air",)}, tides(), "series", spread),
     ("classes of arrays", "supervised", {"loss": "cross_entropy"}, arrays(), "y", mlp),
     ("weighted classes", "supervised", {"loss": WEIGHTED}, arrays(), "y", mlp),
     ("yes or no", "supervised", {"loss": "binary_cross_entropy"}, arrays(target="yes"), "y", one),

@@ -230,6 +230,6 @@ class Task(ABC, Generic[P]):
     def portray(self, model: nn.Module, part: Encoded) -> Sequence[Exhibit]:
         """What a person should see of the whole model, drawn once, when the training has ended.
 
-        Of the kinds "map" (points in a plane, by group) and "sheet" (rows of pictures).
+        Of the kinds "map" (points in a plane, by group), "sheet" (rows of pictures) and "curves" (windows over series).
         """
         return ()

@@ -128,12 +128,7 @@ class Unlabelled(Processor):
         x = self._numbers(rows)
         inputs = {"x": x}
         if draw is not None:
-            noisy = x
-            if self.noise:
-                noisy = noisy + self.noise * draw.normal("noise", x[0].numel()).view_as(x).to(x.dtype)
-            if self.masked:
-                noisy = noisy * (draw.uniform("masked", x[0].numel()).view_as(x) >= self.masked)
-            inputs = {"x": noisy, "dice": draw.normal("code", self.codes)}
+            inputs = {"x": disturbed(x, draw, self.noise, self.masked), "dice": draw.normal("code", self.codes)}
         targets = {"x": x, **({"y": rows.dense("y")} if "y" in rows.columns else {})}
         return Batch(inputs, targets, samples(rows.ids), rows.ids, len(rows))
 
@@ -172,6 +167,15 @@ class Unlabelled(Processor):
         size = common_size(looks) if self.size == "auto" else self.size
         height, width = (size, size) if isinstance(size, int) else size
         return Form(channels, height, width, self.kind)
+
+
+def disturbed(x: Tensor, draw: Draw, noise: float, masked: float) -> Tensor:
+    """(N, …) with normal noise of that deviation, and that share of all numbers set to 0."""
+    if noise:
+        x = x + noise * draw.normal("noise", x[0].numel()).view_as(x).to(x.dtype)
+    if masked:
+        x = x * (draw.uniform("masked", x[0].numel()).view_as(x) >= masked)
+    return x
 
 
 def anomaly_among(labels: Sequence[str], asked: str | int | bool) -> int:

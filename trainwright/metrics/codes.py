@@ -23,6 +23,7 @@ _AT_ONCE = 2048
 _WIDEST = 4096  # numbers of a sample, above which principal components take too long
 _FOREST = 20_000  # samples that a forest is fitted on, at most
 _SEEN, _SHOWN = 2048, 10  # samples of a map, pictures of a sheet
+_LINES, _SERIES = 6, 4  # windows of a picture, series of each
 _CLUSTERS = range(2, 11)  # that are tried where no label says how many
 _JUDGED = 1500  # samples that the silhouette is measured on
 
@@ -34,7 +35,7 @@ class Coded(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one sample's numbers; three axes are a picture's."""
+        """Of one sample's numbers; three axes are a picture's, two those of windows over series."""
         ...
 
     def batch(self, rows: Rows, draw: Draw | None) -> Batch:
@@ -85,9 +86,18 @@ def components(train: Encoded, processor: Coded, count: int) -> Callable[[Batch]
         off = x.flatten(1).double() - mean
         code = off @ axes
         found = code @ axes.T
-        return {"reconstruction": (found + mean).view_as(x), "code": code, "score": (off - found).square().mean(1)}
+        score = mean_of((off - found).square(), batch.inputs.get("real"))
+        return {"reconstruction": (found + mean).view_as(x), "code": code, "score": score}
 
     return said
+
+
+def mean_of(each: Tensor, real: Tensor | None) -> Tensor:
+    """(N, …) -> (N,) the mean over a sample's numbers, where some are not ``real`` over the others; 0 of none."""
+    if real is None:
+        return each.flatten(1).mean(1)
+    there = real.flatten(1)
+    return torch.where(there, each.flatten(1), 0.0).sum(1) / there.sum(1).clamp_min(1)
 
 
 def forest(train: Encoded, processor: Coded) -> Callable[[Batch], Outputs]:
@@ -97,10 +107,15 @@ def forest(train: Encoded, processor: Coded) -> Callable[[Batch], Outputs]:
     """
     from sklearn.ensemble import IsolationForest
 
-    whole = torch.cat([x.float() for x in _all(train, processor)])
-    some = whole[torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))[:_FOREST]]
+    chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:_FOREST]
+    size, seen = torch.Size(processor.shape).numel(), 0
+    some, total = torch.empty(len(chosen), size), torch.zeros(size, dtype=torch.float64)
+    for x in _all(train, processor):  # windows that overlap would not all fit into memory
+        here = ((chosen >= seen) & (chosen < seen + len(x))).nonzero()[:, 0]
+        some[here] = x[chosen[here] - seen].float()
+        total, seen = total + x.sum(0), seen + len(x)
     model = IsolationForest(random_state=0).fit(some.numpy())
-    mean = whole.double().mean(0)
+    mean = total / seen
 
     def said(batch: Batch) -> Outputs:
         x = batch.inputs["x"]
@@ -145,16 +160,16 @@ def clusters(code: NDArray[np.float64], labels: NDArray[np.int64] | None) -> tup
 
 @torch.no_grad()
 def portraits(task: Portrayed, model: nn.Module, part: Encoded) -> Sequence[Exhibit]:
-    """A map of codes, and of pictures the first ones, the strangest, and new ones beside their reconstructions.
+    """A map of codes, and of pictures and windows the first, the strangest, and new ones beside their reconstructions.
 
     Args:
         task: says what a model predicts.
         model: in evaluation mode, on the device of its weights.
         part: of which samples are seen.
     """
-    processor: Coded = task.processor
+    processor: Any = task.processor  # a `Coded`
     weight = next(model.parameters())
-    code, score, x, said, label = [], [], [], [], []
+    code, score, x, said, label, clock = [], [], [], [], [], []
     for rows in _spread(part):
         batch = processor.batch(rows.to(weight.device), None)
         found = task.predict(model, batch.cast(weight.dtype) if weight.dtype == torch.float64 else batch)
@@ -162,6 +177,7 @@ def portraits(task: Portrayed, model: nn.Module, part: Encoded) -> Sequence[Exhi
         score.append(found["score"].double().cpu())
         x.append(batch.inputs["x"].float().cpu())
         said.append(found["reconstruction"].float().cpu())
+        clock.append(batch.inputs["clock"][:, 0].cpu() if "clock" in batch.inputs else torch.zeros(len(rows)))
         label.append(batch.targets["y"].cpu() if "y" in batch.targets else torch.full((len(rows),), -1))
     codes, labels = torch.cat(code).numpy(), torch.cat(label).numpy()
     shown = [_map(codes, labels, processor.labels)]
@@ -172,6 +188,15 @@ def portraits(task: Portrayed, model: nn.Module, part: Encoded) -> Sequence[Exhi
         shown.append(_sheet("strangest", {"given": true[strange], "reconstructed": told[strange]}))
         if _draws(model):
             shown.append(_sheet("new", _new(task, model, codes.shape[1])))
+    if len(processor.shape) == 2:
+        true, told, times = torch.cat(x), torch.cat(said), torch.cat(clock)
+        even = torch.linspace(0, len(true) - 1, min(len(true), _LINES)).long()  # neighbours show nearly the same steps
+        for title, some in (("reconstructions", even), ("strangest", _apart(torch.cat(score), times))):
+            beside = {"given": true[some], "reconstructed": told[some]}
+            shown.append(_lines(title, processor, beside, [str(processor.time(t)) for t in times[some].tolist()]))
+        if _draws(model):
+            fresh = torch.cat([*_new(task, model, codes.shape[1]).values()])[:_LINES]
+            shown.append(_lines("new", processor, {"drawn": fresh}, [""] * len(fresh)))
     return shown
 
 
@@ -212,6 +237,25 @@ def _sheet(title: str, rows: dict[str, Tensor]) -> Exhibit:
         for name, pictures in rows.items()
     }
     return Exhibit("sheet", title, told)
+
+
+def _lines(title: str, processor: Any, beside: dict[str, Tensor], under: Sequence[str]) -> Exhibit:
+    """Windows (M, V, T) as curves, in the units of the data; of many series the first ones."""
+    told = {name: processor.raw(x)[:, :_SERIES].tolist() for name, x in beside.items()}
+    return Exhibit("curves", title, {"names": list(processor.names)[:_SERIES], "under": list(under), "rows": told})
+
+
+def _apart(score: Tensor, times: Tensor) -> Tensor:
+    """The samples with the highest scores, of which none begins beside a stranger one."""
+    order = score.argsort(descending=True).tolist()
+    place = times.argsort().argsort().tolist()
+    kept: list[int] = []
+    for i in order:
+        if all(abs(place[i] - place[k]) > len(order) // (4 * _LINES) for k in kept):
+            kept.append(i)
+        if len(kept) == _LINES:
+            break
+    return torch.tensor(kept)
 
 
 def _all(train: Encoded, processor: Coded) -> Iterator[Tensor]:

@@ -106,7 +106,7 @@ def dense(inputs: int, outputs: int, activation: Activation | None) -> nn.Linear
     return layer
 
 
-def conv(inputs: int, outputs: int, kernel: int, *, same: bool, activation: Activation) -> nn.Conv2d:
+def conv(inputs: int, outputs: int, kernel: int | tuple[int, int], *, same: bool, activation: Activation) -> nn.Conv2d:
     """A convolution with stride 1 for the activation behind it; ``same`` keeps height and width."""
     layer = nn.Conv2d(inputs, outputs, kernel, padding="same" if same else "valid")
     fit(layer, activation)

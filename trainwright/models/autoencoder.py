@@ -75,12 +75,14 @@ class Autoencoder(nn.Module):
 class ConvAutoencoder(nn.Module):
     """Convolutions that halve a picture to a code; behind it maps are enlarged and convolved, which leaves no grid.
 
+    Windows over series are pictures that are one pixel high, with a channel for each series.
+
     Args:
-        channels: of the pictures; given by the data.
-        size: height and width in pixels; given by the data.
+        channels: of the pictures, or series; given by the data.
+        size: height and width in pixels; of series 1, and the steps of a window; given by the data.
         codes: numbers of a code; given by the task.
         filters: channels of each convolution; each halves height and width, rounded up.
-        kernel: height and width of each convolution's window.
+        kernel: height and width of each convolution's window; 1 along a side of one pixel.
         activation: behind every convolution but the last.
         latent: whether a code is a "point", or a "normal" distribution (a variational autoencoder).
 
@@ -106,13 +108,15 @@ class ConvAutoencoder(nn.Module):
             raise UserError("model.filters", "there is none", "give one at least, or use the model 'autoencoder'")
         self.latent: str = latent
         sides = [tuple(size)]
+        across = (1 if size[0] == 1 else kernel, 1 if size[1] == 1 else kernel)
         down: list[nn.Module] = []
         for before, maps in zip((channels, *filters), filters, strict=False):
-            layer = nn.Conv2d(before, maps, kernel, stride=2, padding=kernel // 2)
+            layer = nn.Conv2d(before, maps, across, stride=2, padding=(across[0] // 2, across[1] // 2))
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
             down += [layer, activation_of(activation)]
             sides.append((math.ceil(sides[-1][0] / 2), math.ceil(sides[-1][1] / 2)))
+        self.whole = (channels, *size)
         self.encoder = nn.Sequential(*down)
         self.small = (filters[-1], *sides[-1])
         flat = math.prod(self.small)
@@ -121,23 +125,27 @@ class ConvAutoencoder(nn.Module):
         up: list[nn.Module] = []
         backwards = list(zip(filters[::-1], [*filters[-2::-1], channels], sides[-2::-1], strict=True))
         for i, (before, maps, side) in enumerate(backwards):
-            up += [nn.Upsample(size=side), conv(before, maps, kernel, same=True, activation=activation)]
+            up += [nn.Upsample(size=side), conv(before, maps, across, same=True, activation=activation)]
             up += [activation_of(activation)] if i < len(backwards) - 1 else []
         self.decoder = nn.Sequential(*up)
 
     def forward(self, x: Tensor, dice: Tensor | None = None) -> Said:
-        """(N, C, H, W) and standard normal numbers (N, K) to draw codes with -> what is said (N, C, H, W), the codes
-        (N, K), and nats between their distribution and a standard normal one (N,)."""
-        code, drawn, divergence = self.code(self.encoder(x).flatten(1), dice)
-        return self.decode(drawn), code, divergence
+        """(N, C, H, W), or (N, C, W) of series, and standard normal numbers (N, K) to draw codes with -> what is said,
+        of the same shape, the codes (N, K), and nats between their distribution and a standard normal one (N,)."""
+        code, drawn, divergence = self.code(self._read(x), dice)
+        return self.decode(drawn).view_as(x), code, divergence
 
     def encode(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, K), the means of distributions."""
-        return self.code(self.encoder(x).flatten(1), None)[0]  # type: ignore[no-any-return]
+        """(N, C, H, W), or (N, C, W) of series -> (N, K), the means of distributions."""
+        return self.code(self._read(x), None)[0]  # type: ignore[no-any-return]
 
     def decode(self, code: Tensor) -> Tensor:
         """(N, K) -> (N, C, H, W)."""
         return self.decoder(self.grown(code).view(-1, *self.small))  # type: ignore[no-any-return]
+
+    def _read(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, H'), what the code is told from."""
+        return self.encoder(x.reshape(-1, *self.whole)).flatten(1)  # type: ignore[no-any-return]
 
 
 @final

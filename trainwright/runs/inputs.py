@@ -12,9 +12,11 @@ from typing import Any, BinaryIO
 
 from trainwright.core.errors import DataError, UserError
 from trainwright.core.kinds import tasks
+from trainwright.core.rows import Windows
 from trainwright.core.task import Record
 from trainwright.data.folder import SUFFIXES
 from trainwright.data.lines import Lines
+from trainwright.data.series import Series
 from trainwright.data.source import Source, source_of
 from trainwright.data.table import SUFFIXES as TABLES
 from trainwright.data.unpacked import OPENED as PACKED
@@ -78,6 +80,10 @@ def items_of(folder: Path, part: str) -> Iterator[Item]:
     parts = divided(source, task, recipe.split, recipe.config.seed, skipped).parts
     if part not in parts:
         raise UserError("--part", f"the run has no part '{part}'", f"it has: {', '.join(parts)}")
+    if task.processor.windows is not None and isinstance(source, Series):
+        ids = parts[part].tolist()
+        yield from _windows(source, {"part": part}, task.processor.windows, ids[0], ids[-1] + 1)
+        return
     for i in parts[part].tolist():
         if i not in bad:
             yield Item({"part": part, "record": i}, source.where(i), _reader(source, i))
@@ -100,7 +106,33 @@ def _in(path: Path, name: str, recipe: Recipe) -> Iterator[Item]:
     if tags.get("reads_text") and (texts := _texts(path, recipe)) is not None:
         yield from _rows(texts, name)
         return
-    yield from _rows(_source(path, recipe), name)
+    yield from _asked(path, name, recipe)
+
+
+def _asked(path: Path, name: str, recipe: Recipe) -> Iterator[Item]:
+    """The records of a file; of series that a run reads in windows, the windows."""
+    windows = tasks.make(recipe.config.task["name"], recipe.task).processor.windows
+    own, options = recipe.reader()
+    if windows is None or own != "series":
+        yield from _rows(_source(path, recipe), name)
+        return
+    label = recipe.task.get("label")  # which a file to ask about need not have
+    if options.get("columns"):
+        options = {**options, "columns": [name for name in options["columns"] if name != label]}
+    source = source_of(own, {**options, "path": str(path)})
+    assert isinstance(source, Series)
+    yield from _windows(source, {"input": name}, windows, 0, len(source))
+
+
+def _windows(source: Series, origin: Mapping[str, Any], windows: Windows, first: int, stop: int) -> Iterator[Item]:
+    """Every window of some times, as records of lists; the last ends where they do, whatever the stride."""
+    size, cells = windows.lead + windows.length, source.stretch()
+    if stop - first < size:
+        what = f"has {stop - first:,} times, and a window of this run has {size}"
+        raise DataError(source.path.name, what, "give a longer stretch")
+    for start in dict.fromkeys([*range(first, stop - size + 1, windows.stride), stop - size]):
+        record = {name: values[start : start + size] for name, values in cells.items()}
+        yield Item({**origin, "row": start + 1}, source.where(start), _given(record))
 
 
 def _texts(path: Path, recipe: Recipe) -> Source | None:
@@ -205,7 +237,7 @@ def _lines(stream: BinaryIO, recipe: Recipe) -> Iterator[Item]:
         with path.open("wb") as file:
             file.write(first)
             file.writelines(stream)
-        yield from _rows(_source(path, recipe), STDIN)
+        yield from _asked(path, STDIN, recipe)
 
 
 def _objects(first: bytes, rest: Iterable[bytes]) -> Iterator[Item]:

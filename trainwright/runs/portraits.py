@@ -1,10 +1,11 @@
-"""What there is to see of a model when its training has ended: maps of codes, and sheets of pictures."""
+"""What there is to see of a model when its training has ended: maps of codes, sheets of pictures, and curves."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _INK = "#333333"
+_STROKES = (("#8a8a8a", "-"), ("#4477aa", "--"))  # of what is given, and of what a model says
 _FEW = 10  # groups with a colour of their own; more are drawn along a range of colours
 
 
@@ -53,6 +55,8 @@ def write(exhibit: Exhibit, folder: Path) -> None:
         figures = {k: v for k, v in exhibit.data.items() if isinstance(v, float)}
         disk.put(path.with_suffix(".json"), (json.dumps(figures, indent=1) + "\n").encode())
         saved(mapped(exhibit.data), path)
+    elif exhibit.kind == "curves":
+        saved(curves(exhibit.data), path)
     else:
         saved(sheet(exhibit.data), path)
 
@@ -108,6 +112,33 @@ def sheet(rows: Mapping[str, Any]) -> Figure:
     axes.tick_params(length=0)
     for side in axes.spines.values():
         side.set_visible(False)
+    return figure
+
+
+def curves(data: Mapping[str, Any]) -> Figure:
+    """Windows over series, one beside the other; a row of panels for each series."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names, under, rows = data["names"], data["under"], data["rows"]
+    figure = Figure(figsize=(2.1 * len(under) + 0.8, 1.4 * len(names) + 0.7), facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(len(names), len(under), sharex=True, sharey="row", squeeze=False)
+    for (number, name), line in product(enumerate(names), panels.T):
+        line[number].tick_params(labelsize=7)
+        line[number].grid(True, color="#e8e8e8", linewidth=0.7)
+        for side in ("top", "right"):
+            line[number].spines[side].set_visible(False)
+        panels[number, 0].set_ylabel(name, fontsize=8, color=_INK)
+    for (what, windows), (colour, style) in zip(rows.items(), _STROKES, strict=False):
+        for k, window in enumerate(windows):
+            for number, values in enumerate(window):
+                panels[number, k].plot(values, color=colour, linestyle=style, linewidth=1.3, label=what)
+    for k, text in enumerate(under):
+        panels[0, k].set_title(text, fontsize=7.5, color=_INK)
+    figure.legend(
+        *panels[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=2, fontsize=8, frameon=False
+    )
     return figure
 
 

@@ -47,7 +47,7 @@ _KINDS = {
     "films": ("video_classification",),
 }
 _KINDS |= {"boxes": ("object_detection",), "sounds": ("audio_classification",), "speech": (_HEAR,)}
-_KINDS |= {"texts": ("generation",), "labelled texts": (_READ,), "pairs": (_SAY,), "series": (_FORECAST,)}
+_KINDS |= {"texts": ("generation",), "labelled texts": (_READ,), "pairs": (_SAY,), "series": (_FORECAST, CODES)}
 _KINDS |= {"midi": ("music_events", "music"), "piano rolls": ("music", "music_events")}
 
 
@@ -100,18 +100,18 @@ def new(
     found = as_series(find(str(path), task), task, target)
     if task is not None and task not in _KINDS[found.kind]:
         raise UserError("--task", f"'{task}' does not go with {found.told}", f"known: {', '.join(_KINDS[found.kind])}")
-    if target is not None and found.kind != "table":
+    if target is not None and found.kind != "table" and task != CODES:
         raise UserError("--target", f"{found.told} have no columns", "leave it out")
     plan = _Plan(_named(path, found), {}, unsure=list(found.unsure))
     if found.kind == "texts":
         _of_texts(plan, found)
     elif found.kind == "pairs" or (found.kind == "table" and _two_texts(found, task, target)):
         _of_pairs(plan, found, target)
-    elif found.kind == "series":
-        _of_series(plan, found)
     elif task == CODES:
         _divided(plan, found, _training(found), False, None)
         in_codes(plan, found, target)
+    elif found.kind == "series":
+        _of_series(plan, found)
     elif found.kind == "boxes":
         in_boxes(plan, found)
         _divided(plan, found, _training(found), False, None)

@@ -1,4 +1,4 @@
-"""Whether a table is series along time, and how they would be forecast."""
+"""Whether a table is series along time, and in what stretches they would be read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from trainwright.core.errors import DataError
 from trainwright.data.series import Series
 from trainwright.data.source import Source
 from trainwright.tools.found import Found
+from trainwright.tools.unasked import CODES
 
 TASK = "forecasting"
 _KNOWN = {"source", "path", "separator", "decimal", "encoding"}  # options that the source of series has as well
@@ -18,14 +19,15 @@ def as_series(found: Found, task: str | None, target: str | None) -> Found:
     """A table as series, where nobody asked for a column of it and it can hardly be anything else.
 
     Times at even distances, in one column of dates, beside nothing but numbers, are series; whole numbers may count
-    anything, so they are series only where forecasting is asked for.
+    anything, so they are series only where forecasting is asked for. Autoencoding reads windows of the same tables.
 
     Args:
         found: what lies there.
         task: the one asked for; what keeps a table from being series is told as a `DataError` where it is forecasting.
         target: the column asked for.
     """
-    if found.kind != "table" or target is not None or found.target is not None or task not in (None, TASK):
+    one = found.target if target is None or task == CODES else target  # for codes it is a label along time
+    if found.kind != "table" or one is not None or task not in (None, TASK, CODES):
         return found
     sure = task == TASK
     if set(found.spec) - _KNOWN:
@@ -43,10 +45,10 @@ def as_series(found: Found, task: str | None, target: str | None) -> Found:
     if not sure and (source.form == "number" or source.missing > _MISSING * len(source)):
         return found
     gappy = source.missing > 0 or any(v is None for name in source.fields() for v in source.values(name))
-    names = list(source.fields())[1:]
+    names = [name for name in source.fields()[1:] if name != (target or found.target)]
     told = f"{len(names)} series along '{source.time}'" if len(names) > 1 else f"a series along '{source.time}'"
     unsure = [*found.unsure]
-    if len(names) > 1:
+    if len(names) > 1 and task != CODES:
         unsure.append(f"to tell one column from the others of the same record: --target {names[-1]}")
     if gappy:
         unsure.append(f"numbers are missing ({source.missing:,} whole times), and marked: nothing is compared there")
