@@ -58,6 +58,22 @@ def test_a_search_is_told_while_it_goes_on_with_pruned_and_failed_trials(tmp_pat
         assert (told["ended"], told["importance"]) == (True, {"optimizer.lr": 0.9})
 
 
+def test_a_trial_is_opened_from_its_search_and_stands_in_no_list(tmp_path: Path) -> None:
+    write(searched(tmp_path / "lr-tune") / "trials" / "0004", training())
+    write(tmp_path / "run", training())
+    elsewhere = write(tmp_path.with_name(f"{tmp_path.name}-elsewhere") / "0002", training())
+    (tmp_path / "lr-tune" / "trials" / "0002").symlink_to(elsewhere)
+    with opened(tmp_path) as visitor:
+        (brief,) = visitor.ask("/api/searches").json
+        told = visitor.ask(f"/api/searches/{brief['key']}").json
+        *others, last = [t["run"] for t in told["trials"]]
+        assert others == [None] * 3
+        about = visitor.ask(f"/api/runs/{last}").json  # as from a bookmark
+        assert (about["name"], about["step"]) == ("lr-tune/trials/0004", 40)
+        assert list(visitor.keys()) == ["run"]
+        assert visitor.ask(f"/api/runs/{last}/series?names=train/loss").status == 200
+
+
 def test_the_folds_of_a_cross_validation_lead_to_their_runs(tmp_path: Path) -> None:
     validated(tmp_path / "folds")
     with opened(tmp_path) as visitor:

@@ -30,6 +30,7 @@ PORTRAITS = "portraits"  # of the model, at the end
 INCIDENTS = "incidents"
 SEEDS = "seeds.json"  # of a folder of runs, one for each of several seeds
 STUDY = "study.json"  # of a folder of runs that a search made
+TRIALS = "trials"  # in such a folder, of the runs themselves: trials/0001
 AGAIN = "best"  # the best of a search, trained again
 FOLDS = "folds.json"  # of a folder of runs, one for each fold
 BAD = "bad_samples.csv"

@@ -153,7 +153,7 @@ class _Desk:
 
     async def stop(self, request: Request) -> Response:
         """Ask a training to save and stop."""
-        run = self._run(request)
+        run = await self._run(request)
         if not self.control:
             raise HTTPException(403, "the studio was opened without --control")
         try:
@@ -163,7 +163,7 @@ class _Desk:
 
     async def attempt(self, request: Request) -> Response:
         """Let the run's network answer for what the body holds."""
-        run, given = self._run(request), await _given(request)
+        run, given = await self._run(request), await _given(request)
         try:
             return await run_in_threadpool(self._answered, run, given)
         except BusyError:
@@ -173,7 +173,7 @@ class _Desk:
 
     async def note(self, request: Request) -> Response:
         """Put a person's tags and note beside a run."""
-        run, given = self._run(request), await _given(request)
+        run, given = await self._run(request), await _given(request)
         try:
             kept = await run_in_threadpool(notes.write, run.place, given)
             self.shelf.touch(run.place.key)
@@ -187,8 +187,9 @@ class _Desk:
         question = {**given, "ask": "tried", "run": str(run.place.path)}
         return _json(self.insides.ask(question, run.version).head)
 
-    def _run(self, request: Request) -> Followed:
-        run = self.shelf.get(request.path_params["key"])
+    async def _run(self, request: Request) -> Followed:
+        key = request.path_params["key"]
+        run = self.shelf.get(key) or await run_in_threadpool(self.shelf.fetched, key)
         if run is None:
             raise HTTPException(404, "there is no such run")
         return run
@@ -223,7 +224,7 @@ class _Desk:
 
     def _of_a_run_asked(self, tell: Callable[[Followed, Request], Response]) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
-            run = self._run(request)
+            run = await self._run(request)
             try:
                 return await run_in_threadpool(tell, run, request)
             except UnreadableError as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from trainwright.core.redaction import each_text, redacted, without_secrets
-from trainwright.runs.directory import CONFIG, EVENTS, FOLDS, MANIFEST, NOTES, STUDY, run_places
+from trainwright.runs.directory import CONFIG, EVENTS, FOLDS, MANIFEST, NOTES, STUDY, TRIALS, run_places
 from trainwright.runs.lock import LOCK, locked
 
 CONFUSION = "confusion.csv"
@@ -148,6 +148,20 @@ def places(root: Path) -> Iterator[Place]:
             held = [p.name for p in run_places(Path(entry.path)) if p.parent == Path(entry.path)]
             below = [e for e in _folders(Path(entry.path)) if e.name in held] if held else []
             yield from (Place(root, (entry.name, e.name)) for e in below if _is_run(Path(e.path)))
+
+
+def trials(root: Path) -> Iterator[Place]:
+    """The run folders of the trials of all searches in a folder, or of the search that it is."""
+    for parts in [(), *((entry.name,) for entry in _folders(root))]:
+        yield from trials_of(Place(root, parts))
+
+
+def trials_of(search: Place) -> Iterator[Place]:
+    """The run folders of the trials of a search; none where it is no search. Links are not followed."""
+    if os.path.isfile(search.path / STUDY) and TRIALS in [entry.name for entry in _folders(search.path)]:
+        for entry in _folders(search.path / TRIALS):
+            if _is_run(Path(entry.path)):
+                yield Place(search.root, (*search.parts, TRIALS, entry.name))
 
 
 def _is_run(folder: Path) -> bool:

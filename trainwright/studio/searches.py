@@ -14,9 +14,9 @@ from typing import Any
 
 from trainwright.runs.directory import AGAIN, FOLDS, MANIFEST, STUDY
 from trainwright.runs.lock import locked
-from trainwright.studio.files import Place, UnreadableError
+from trainwright.studio.files import Place, UnreadableError, trials_of
 
-RESULT, TRIALS = "result.json", "trials.csv"
+RESULT, TABLE = "result.json", "trials.csv"
 _MOST = 500  # folders
 _ROWS = 5000  # trials that are told: the first ones
 
@@ -74,12 +74,14 @@ def _study(place: Place) -> dict[str, Any]:
 def _trials(place: Place, names: list[str], keys: list[str]) -> list[dict[str, Any]]:
     """One for each row of the table that the search writes after every trial."""
     try:
-        rows = list(islice(csv.DictReader(io.StringIO(place.text(TRIALS))), _ROWS))
+        rows = list(islice(csv.DictReader(io.StringIO(place.text(TABLE))), _ROWS))
     except (UnreadableError, csv.Error):
         return []
+    runs = {run.parts[-1].lstrip("0"): run.key for run in trials_of(place)}
     return [
         {
             "trial": int(_number(row.get("trial")) or 0),
+            "run": runs.get(str(row.get("trial"))),
             "state": row.get("state") or "",
             "reached": [_number(row.get(name)) for name in names],
             "seconds": _number(row.get("seconds")),

@@ -9,13 +9,14 @@ from pathlib import Path
 from threading import Lock
 
 from trainwright.runs.directory import EVENTS
-from trainwright.studio.files import Place, places
+from trainwright.studio.files import Place, places, trials
 from trainwright.studio.followed import Followed
 
 MOST = 10_000  # runs
 _LOOK = 2.0  # seconds between two looks for new runs
 _PATIENCE = 1.0  # seconds of reading in one look
 _AWAKE = 30.0  # seconds after which a run that does not move is looked at less often
+_GUESTS = 32  # trials that are followed at once
 _REST = 3.0  # seconds between two looks at such a run
 
 
@@ -29,6 +30,7 @@ class Shelf:
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().resolve()
         self._runs: dict[str, Followed] = {}
+        self._guests: dict[str, Followed] = {}  # trials of searches that somebody looks at; in no list
         self._states: dict[str, bool] = {}  # whether it was being trained at the last look
         self._times: dict[str, tuple[float, float]] = {}  # when it last moved, and when it was last looked at
         self._changed: dict[str, int] = {}  # by key: the tick at which it last changed
@@ -46,8 +48,21 @@ class Shelf:
         return list(self._runs.values())
 
     def get(self, key: str) -> Followed | None:
-        """The run of a key."""
-        return self._runs.get(key)
+        """The run of a key, or the trial that was fetched."""
+        return self._runs.get(key) or self._guests.get(key)
+
+    def fetched(self, key: str) -> Followed | None:
+        """The trial of a key, which is followed from now on; None where no search has it. Looks into every search."""
+        place = next((p for p in islice(trials(self.root), MOST) if p.key == key), None)
+        if place is None:
+            return None
+        run = Followed(place)
+        run.catch_up()
+        with self._lock:
+            run = self._guests.setdefault(key, run)
+            while len(self._guests) > _GUESTS:
+                del self._guests[next(iter(self._guests))]
+        return run
 
     def since(self, tick: int) -> list[str]:
         """Keys of the runs that changed after a tick, gone ones too."""
@@ -67,7 +82,7 @@ class Shelf:
         with self._lock:
             fresh = self._look() if time.monotonic() - self._looked >= _LOOK else []
             until = time.monotonic() + _PATIENCE
-            for key, run in list(self._runs.items()):
+            for key, run in [*self._runs.items(), *self._guests.items()]:
                 if (time.monotonic() < until or not run.behind) and self._awake(key) and self._news(key, run):
                     fresh.append(key)
             if fresh:

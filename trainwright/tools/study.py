@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 FORMAT = 1
-RECIPE, JOURNAL, BEST, TRIALS = "recipe.toml", "journal.jsonl", "best.toml", "trials"
+RECIPE, JOURNAL, BEST = "recipe.toml", "journal.jsonl", "best.toml"
 _MUTEX = "study.lock"
 _STARTUP = 10  # trials at random before a model proposes any, as Optuna has it
 _GENERATIONS = 5  # a genetic search of few trials still has so many

@@ -15,14 +15,14 @@ from trainwright.core.errors import CannotCreateError, NumericsError, UserError
 from trainwright.core.events import EvalDone, Event, RunStarted, StepDone, Stop
 from trainwright.core.redaction import redacted
 from trainwright.engine import checkpoint
-from trainwright.runs.directory import CHECKPOINTS, MANIFEST, read_view
+from trainwright.runs.directory import CHECKPOINTS, MANIFEST, TRIALS, read_view
 from trainwright.runs.lock import Lock, locked
 from trainwright.runs.planning import shared
 from trainwright.runs.run import Run
 from trainwright.runs.train import resume, train
 from trainwright.tools.crew import orphaned
 from trainwright.tools.space import changes_of
-from trainwright.tools.study import TRIALS, Plan, mutex, opened, proposed, pruner_of, quiet_optuna, values_of
+from trainwright.tools.study import Plan, mutex, opened, proposed, pruner_of, quiet_optuna, values_of
 
 if TYPE_CHECKING:
     from optuna import Study

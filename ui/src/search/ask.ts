@@ -17,6 +17,7 @@ export interface Span {
 
 export interface Trial {
   trial: number
+  run: string | null // its key
   state: string
   reached: (number | null)[]
   seconds: number | null

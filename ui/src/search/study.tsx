@@ -272,7 +272,7 @@ function Trials({ study, here, best }: { study: Study; here: Signal<number>; bes
             {rows.slice(0, 500).map((t) => (
               <tr key={t.trial} class={t === best ? 'best' : ''} onPointerEnter={() => (here.value = t.trial)} onPointerLeave={() => (here.value = -1)}>
                 <td>
-                  {t.trial}
+                  {t.run ? <a href={toRun(t.run)}>{t.trial}</a> : t.trial}
                   {t === best && ' ★'}
                 </td>
                 <td title={t.why}>{t.state}</td>
