@@ -21,6 +21,7 @@ from trainwright.engine.evaluate import evaluate
 from trainwright.engine.loop import Cadence, fit
 from trainwright.engine.ranks import leave
 from trainwright.engine.runtime import Runtime
+from trainwright.engine.shards import ALONE, Company
 from trainwright.runs.assemble import Pieces, assemble
 from trainwright.runs.recipe import read
 
@@ -91,17 +92,19 @@ def equal(folder: Path, origins: Sequence[Path]) -> None:
             first, ranks = pieces.runtime.first, pieces.runtime.ranks
             assert (ranks.world, ranks.mode) == (int(os.environ["WORLD_SIZE"]), mode) or ranks.world == 1
             found = {"whole": losses(pieces, HALF)}
-            state = pieces.state.state_dict()
-            if first:
-                (folder / name).mkdir(parents=True, exist_ok=True)
-                checkpoint.save(state, folder / name / "checkpoints", HALF)
+            with ranks.apart():
+                state = pieces.state.state_dict()
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            company = Company(ranks.rank, ranks.world, "half") if ranks.sharing else ALONE
+            if first or ranks.sharing:
+                checkpoint.save(state, folder / name / "checkpoints", HALF, company=company)
             found["whole"] += losses(pieces, STEPS)
             found["valid"] = [measured(pieces)]
             pieces.close()
             for origin in origins:
                 again = assembled(case, mode, precision)
                 there = origin / name / "checkpoints" / f"step-{HALF:08d}"
-                again.state.load_state_dict(checkpoint.load(there))
+                again.state.load_state_dict(checkpoint.load(there, join=ranks.read))
                 found[origin.name] = losses(again, STEPS)
                 again.close()
             if first:

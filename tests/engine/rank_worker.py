@@ -23,6 +23,7 @@ from trainwright.engine import checkpoint
 from trainwright.engine.average import Average, averaged_weights
 from trainwright.engine.frozen import Frozen
 from trainwright.engine.runtime import Precision, Runtime
+from trainwright.engine.shards import Company
 from trainwright.engine.step import train_step
 
 SETUPS: dict[str, dict[str, Any]] = {
@@ -98,12 +99,19 @@ def saving(runtime: Runtime, folder: Path) -> None:
     whole.train(4)
     first = enrol(case, runtime)
     first.train(2)
-    state = first.state.state_dict()
-    if runtime.ranks.rank == 0:
+    ranks = runtime.ranks
+    whole_then = first.state.state_dict()
+    with ranks.apart():
+        state = first.state.state_dict()
+    if ranks.sharing:
+        checkpoint.save(state, folder / "checkpoints", 2, company=Company(ranks.rank, ranks.world, "saving"))
+    elif ranks.rank == 0:
         checkpoint.save(state, folder / "checkpoints", 2)
-    runtime.ranks.barrier()
+    if ranks.rank == 0:  # what a gathered state would be, to compare the other one with
+        checkpoint.save(whole_then, folder / "gathered", 2)
+    ranks.barrier()
     again = enrol(case, runtime)
-    again.state.load_state_dict(checkpoint.load(folder / "checkpoints" / "step-00000002"))
+    again.state.load_state_dict(checkpoint.load(folder / "checkpoints" / "step-00000002", join=ranks.read))
     again.train(4)
     one, two = weights(whole.state), weights(again.state)
     if runtime.ranks.rank == 0:

@@ -21,6 +21,7 @@ from trainwright.engine import checkpoint
 from trainwright.engine.average import averaged_weights
 from trainwright.engine.ranks import free_port
 from trainwright.engine.runtime import Precision, Runtime
+from trainwright.runs.sameness import same
 
 pytestmark = pytest.mark.ranks
 ALL = summed()
@@ -96,6 +97,21 @@ def test_all_ranks_stop_when_one_asks(precision: str, two_ranks: Path) -> None:
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_two_ranks_resume_exactly(precision: str, two_ranks: Path) -> None:
     assert json.loads((two_ranks / precision / "resume.json").read_text()) is True
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_shards_that_the_ranks_wrote_hold_what_a_gathered_state_does(precision: str, two_ranks: Path) -> None:
+    folder = two_ranks / precision
+    written, gathered = (folder / name / "step-00000002" for name in ("checkpoints", "gathered"))
+    shards = sorted(p.name for p in written.glob("*.shard-*"))
+    if two_ranks.name.startswith("fsdp"):
+        parts = ("model", "optimizer")
+        assert shards == sorted(f"{p}.shard-{n}-of-2.safetensors" for p in parts for n in (1, 2))
+        assert all((written / name).stat().st_size > 1000 for name in shards)
+    else:
+        assert shards == []
+    assert same(checkpoint.load(written), checkpoint.load(gathered))
+    assert not [p for p in written.iterdir() if p.name.startswith(".")]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -13,8 +13,8 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +24,28 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from trainwright.core.errors import CheckpointError
-from trainwright.engine import disk
+from trainwright.engine import disk, shards
 from trainwright.engine.migrations import FORMAT, migrated, must_be_known
 from trainwright.engine.owner import Owner
 from trainwright.engine.packing import Snapshot, pack, unpack
+from trainwright.engine.ranks.share import Share, joined
+from trainwright.engine.shards import ALONE, Company
 from trainwright.engine.tensorfile import pieces
 
 _NAME = re.compile(r"step-(\d{8,})")
 _REPLACED = re.compile(r"\.replaced-(\d{8,})")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")  # a file's name: no folder, nothing hidden
 _LEFT = (".writing-", ".removing-")  # of interrupted writers
+Join = Callable[[Sequence[Tensor]], "Tensor | Share"]  # what is made of rows that several ranks wrote
 
 
 class ForeignError(CheckpointError):
     """A checkpoint that is sound and of another run, or of another step."""
 
 
-def save(state: Mapping[str, Mapping[str, Any]], folder: Path, step: int, run: str = "") -> Path:
+def save(
+    state: Mapping[str, Mapping[str, Any]], folder: Path, step: int, run: str = "", company: Company = ALONE
+) -> Path:
     """Write ``state`` as ``folder/step-…``; OSError when the disk refuses, with nothing half-written left.
 
     Args:
@@ -48,32 +53,43 @@ def save(state: Mapping[str, Mapping[str, Any]], folder: Path, step: int, run: s
         folder: the run's ``checkpoints`` folder; made if need be, within a run that is there.
         step: names the checkpoint; one of the same step is replaced.
         run: the identity of the run it belongs to.
+        company: the ranks that write it together, each of which must call it with its own share of the state.
     """
-    return write(pack(state), folder, step, run)
+    return write(pack(state), folder, step, run, company)
 
 
-def write(snapshot: Snapshot, folder: Path, step: int, run: str = "") -> Path:
-    """Write what `pack` made of a state, as `save` does."""
-    return put(snapshot, folder / f"step-{step:08d}", step, run)
+def write(snapshot: Snapshot, folder: Path, step: int, run: str = "", company: Company = ALONE) -> Path:
+    """Write what `pack` made of a state, as `save` does; every rank of the company must call it.
+
+    Of several ranks the first one returns when all of it is there, another one when its own rows are. Where one of them
+    fails for good it must call `shards.give_up`, or the first one waits for minutes.
+    """
+    final = folder / f"step-{step:08d}"
+    if company.rank:
+        shards.contribute(snapshot, folder, step, company)
+        return final
+    return put(snapshot, final, step, run, company)
 
 
-def put(snapshot: Snapshot, final: Path, step: int, run: str = "") -> Path:
+def put(snapshot: Snapshot, final: Path, step: int, run: str = "", company: Company = ALONE) -> Path:
     """Write a snapshot as a folder of any name, which is then whole or not there."""
     folder = final.parent
     if not folder.is_dir():
         folder.mkdir(exist_ok=True)  # a run that was moved away is not begun anew here
         disk.settle(folder.parent)
-    draft = folder / f".writing-{step:08d}-{os.getpid()}-{secrets.token_hex(4)}"
-    os.mkdir(draft)
+    draft = company.draft(folder, step)
+    with suppress(FileExistsError):  # another rank may have been first
+        os.mkdir(draft)
     try:
-        _write(snapshot, draft, step, run)
+        _write(snapshot, draft, step, run, company)
         if final.exists():
             _replace(final, draft, folder / f".replaced-{step:08d}")
         else:
             os.rename(draft, final)
             disk.settle(folder)
     except BaseException:
-        disk.remove(draft)
+        if company.world == 1:  # else what the others wrote is wanted when it is tried again
+            disk.remove(draft)
         raise
     return final
 
@@ -87,17 +103,18 @@ def _replace(final: Path, draft: Path, aside: Path) -> None:
     disk.remove(aside)
 
 
-def load(path: Path, owner: Owner | None = None) -> dict[str, Any]:
+def load(path: Path, owner: Owner | None = None, join: Join = joined) -> dict[str, Any]:
     """The state of a checkpoint folder, verified; CheckpointError says what is wrong with it.
 
     Args:
         path: of the checkpoint.
         owner: the run that it must be of; any unless given.
+        join: makes a tensor of rows that several ranks wrote; it is whole unless given.
     """
     manifest = verify(path, owner)
     with _sound(path):
         tree = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        state = {part: unpack(tree[part], _tensors(path, part, manifest)) for part in manifest["parts"]}
+        state = {part: unpack(tree[part], _tensors(path, part, manifest, join)) for part in manifest["parts"]}
         return migrated(state, manifest["format"])
 
 
@@ -108,7 +125,7 @@ def load_part(path: Path, part: str, owner: Owner | None = None) -> Any:
         raise CheckpointError(f"{path} has no part '{part}'; it has {', '.join(manifest['parts'])}")
     with _sound(path):
         tree = json.loads((path / "state.json").read_text(encoding="utf-8"))[part]
-        return migrated({part: unpack(tree, _tensors(path, part, manifest))}, manifest["format"])[part]
+        return migrated({part: unpack(tree, _tensors(path, part, manifest, joined))}, manifest["format"])[part]
 
 
 def verify(path: Path, owner: Owner | None = None) -> dict[str, Any]:
@@ -192,7 +209,9 @@ def at(folder: Path, step: int) -> Path:
     raise CheckpointError(f"{folder} has no checkpoint of step {step}; there are: {there}")
 
 
-def newest(folder: Path, owner: Owner | None = None) -> tuple[Path, dict[str, Any], list[str]] | None:
+def newest(
+    folder: Path, owner: Owner | None = None, join: Join = joined
+) -> tuple[Path, dict[str, Any], list[str]] | None:
     """The newest checkpoint that verifies, its state, and what was wrong with newer ones; None where there is none.
 
     Raises `CheckpointError` when there are checkpoints and none of them is sound.
@@ -200,7 +219,7 @@ def newest(folder: Path, owner: Owner | None = None) -> tuple[Path, dict[str, An
     troubles: list[str] = []
     for step in reversed(steps(folder)):
         try:
-            return at(folder, step), load(at(folder, step), owner), troubles
+            return at(folder, step), load(at(folder, step), owner, join), troubles
         except CheckpointError as error:
             troubles.append(str(error))
     if troubles:
@@ -261,32 +280,42 @@ def _removed(path: Path, step: int) -> None:
     disk.remove(doomed)
 
 
-def _write(snapshot: Snapshot, folder: Path, step: int, run: str) -> None:
-    files: dict[str, dict[str, Any]] = {}
+def _write(snapshot: Snapshot, folder: Path, step: int, run: str, company: Company = ALONE) -> None:
+    files: shards.Files = {}
 
     def put(name: str, content: Iterable[bytes | memoryview]) -> None:
         size, digest = disk.write(folder / name, content)
         files[name] = {"size": size, "sha256": digest}
 
+    if company.world > 1:  # what an earlier try left
+        for name in (*(f"{part}.safetensors" for part in snapshot.tensors), "state.json", "manifest.json"):
+            (folder / name).unlink(missing_ok=True)
     for part, tensors in snapshot.tensors.items():
         if tensors:
             put(f"{part}.safetensors", pieces(tensors))
+    files |= shards.write_own(snapshot, folder, company)
     put("state.json", [json.dumps(snapshot.tree, allow_nan=False).encode()])
+    files |= shards.gathered(folder, company)
     facts = {"format": FORMAT, "run": run, "step": step, "torch": torch.__version__}
     manifest = {**facts, "parts": list(snapshot.tree), "files": files}
     disk.write(folder / "manifest.json", [json.dumps({**manifest, "seal": _seal(manifest)}, indent=1).encode()])
+    shards.forget_notes(folder, company)
     disk.settle(folder)
 
 
-def _tensors(path: Path, part: str, manifest: Mapping[str, Any]) -> dict[str, Tensor]:
+def _tensors(path: Path, part: str, manifest: Mapping[str, Any], join: Join) -> dict[str, Tensor | Share]:
     """The tensors of a part; a file that the manifest does not vouch for is not read."""
     name = f"{part}.safetensors"
-    if name not in manifest["files"]:
-        return {}
+    whole = _read(path / name) if name in manifest["files"] else {}
+    rows = shards.pieces_of(_read(path / file) for file in shards.of_part(part, manifest["files"], path))
+    return {**whole, **{name: join(pieces) for name, pieces in rows.items()}}
+
+
+def _read(file: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path / name)
+        return load_file(file)
     except SafetensorError as error:
-        raise CheckpointError(f"{path / name}: {error}") from error
+        raise CheckpointError(f"{file}: {error}") from error
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:

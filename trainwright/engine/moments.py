@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainwright.engine.layout import laid
-from trainwright.engine.ranks import Single
+from trainwright.engine.ranks import Share, Single
 
 
 class Moments:
@@ -63,7 +63,7 @@ class Moments:
         return {p: name for name, p in self.ranks.bare(self.module).named_parameters()}
 
     def _laid(self, value: Any, weight: Tensor) -> Any:
-        return laid(self.ranks.like(value, weight), weight) if isinstance(value, Tensor) else value
+        return laid(self.ranks.like(value, weight), weight) if isinstance(value, Tensor | Share) else value
 
 
 def _options(group: Mapping[str, Any]) -> dict[str, Any]:

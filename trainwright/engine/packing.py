@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from trainwright.engine.ranks.share import Share
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -16,6 +18,7 @@ class Snapshot:
 
     tree: Mapping[str, Any]  # part -> JSON in which {"$": "tensor", "name": …} stands for a tensor
     tensors: Mapping[str, Mapping[str, Tensor]]  # part -> name -> tensor on the CPU
+    shares: Mapping[str, Mapping[str, Share]] = field(default_factory=dict)  # likewise, of what ranks hold together
 
 
 def pack(state: Mapping[str, Mapping[str, Any]], spare: Snapshot | None = None) -> Snapshot:
@@ -27,11 +30,21 @@ def pack(state: Mapping[str, Mapping[str, Any]], spare: Snapshot | None = None) 
     """
     tree: dict[str, Any] = {}
     tensors: dict[str, dict[str, Tensor]] = {}
+    shares: dict[str, dict[str, Share]] = {}
     for part, content in state.items():
-        tensors[part] = {}
-        old = spare.tensors.get(part, {}) if spare else {}
-        tree[part] = _packed(content, "", _Copies(tensors[part], old))
-    return Snapshot(tree, tensors)
+        tensors[part], shares[part] = {}, {}
+        old = {**spare.tensors[part], **_rows(spare, part)} if spare and part in spare.tensors else {}
+        tree[part] = _packed(content, "", _Copies(tensors[part], shares[part], old))
+    return Snapshot(tree, tensors, shares)
+
+
+def restored(snapshot: Snapshot) -> dict[str, Any]:
+    """The state that was packed, whose tensors are those of the snapshot."""
+    return {p: unpack(tree, {**snapshot.tensors[p], **snapshot.shares.get(p, {})}) for p, tree in snapshot.tree.items()}
+
+
+def _rows(snapshot: Snapshot, part: str) -> dict[str, Tensor]:
+    return {name: share.rows for name, share in snapshot.shares.get(part, {}).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +52,24 @@ class _Copies:
     """The tensors of one part, each once."""
 
     tensors: dict[str, Tensor]
+    shares: dict[str, Share]
     spare: Mapping[str, Tensor]
     seen: dict[Any, str] = field(default_factory=dict)
 
     def name_of(self, value: Tensor, name: str) -> str:
         """Under which name it is kept; tied tensors under that of the first."""
-        key = (value.data_ptr(), value.dtype, value.shape, value.stride()) if value.numel() else (name,)
+        key = _place(value, name)
         if key not in self.seen:
             self.seen[key] = name
             self.tensors[name] = self._copied(value.detach(), self.spare.get(name))
+        return self.seen[key]
+
+    def name_of_share(self, value: Share, name: str) -> str:
+        """The same for rows."""
+        key = (*_place(value.rows, name), value.shape)
+        if key not in self.seen:
+            self.seen[key] = name
+            self.shares[name] = Share(self._copied(value.rows.detach(), self.spare.get(name)), value.shape)
         return self.seen[key]
 
     @staticmethod
@@ -57,8 +79,13 @@ class _Copies:
         return value.to("cpu", copy=True).contiguous()
 
 
-def unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The inverse, for one part."""
+def _place(value: Tensor, name: str) -> tuple[Any, ...]:
+    """What two names of one tensor have in common."""
+    return (value.data_ptr(), value.dtype, value.shape, value.stride()) if value.numel() else (name,)
+
+
+def unpack(value: Any, tensors: Mapping[str, Tensor | Share]) -> Any:
+    """The inverse, for one part; ValueError where rows are missing."""
     if isinstance(value, list):
         return [unpack(v, tensors) for v in value]
     if not isinstance(value, dict):
@@ -66,6 +93,11 @@ def unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     match value.get("$"):
         case "tensor":
             return tensors[value["name"]]
+        case "share":
+            found = tensors[value["name"]]
+            if [*found.shape] != value["shape"]:
+                raise ValueError(f"{value['name']} has {found.shape[0]} of its {value['shape'][0]} rows")
+            return found
         case "tuple":
             return tuple(unpack(v, tensors) for v in value["items"])
         case "float":
@@ -79,6 +111,8 @@ def _packed(value: Any, name: str, copies: _Copies) -> Any:
     """JSON with tensors moved out."""
     if isinstance(value, Tensor):
         return {"$": "tensor", "name": copies.name_of(value, name)}
+    if isinstance(value, Share):
+        return {"$": "share", "name": copies.name_of_share(value, name), "shape": [*value.shape]}
     if isinstance(value, Mapping):
         pairs = {str(k): _packed(v, f"{name}.{k}" if name else str(k), copies) for k, v in value.items()}
         keys = list(value)

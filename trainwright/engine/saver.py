@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from trainwright.engine import checkpoint, disk
+from trainwright.engine import checkpoint, disk, shards
 from trainwright.engine.packing import Snapshot
+from trainwright.engine.shards import ALONE, Company
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,16 @@ class Saver:
         log: of what happened until a snapshot; it is on the disk before the snapshot is, so that no power cut leaves a
             checkpoint of steps that nobody tells of.
         run: the identity of the run, which every checkpoint carries.
+        company: the ranks that write together, each of which has a saver that is asked for the same.
     """
 
     folder: Path
     keep: Callable[[list[int]], Collection[int]]
     log: Path | None = None
     run: str = ""
+    company: Company = ALONE
     missed: int = 0  # in a row
+    _begun: int = 0  # checkpoints
     _done: list[Saved | Missed] = field(default_factory=list)
     _thread: threading.Thread | None = None
 
@@ -58,13 +62,18 @@ class Saver:
         Where the system gives no thread, which needs memory of its own, it is written before this returns.
         """
         self.wait()
-        thread = threading.Thread(target=self._write, args=(snapshot, step), name="checkpoint", daemon=True)
+        company = self._next()
+        thread = threading.Thread(target=self._write, args=(snapshot, step, company), name="checkpoint", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # "can't start new thread"
-            self._write(snapshot, step)
+            self._write(snapshot, step, company)
         else:
             self._thread = thread
+
+    def put(self, snapshot: Snapshot, step: int) -> Path:
+        """Write, and return when that is done; OSError where the disk refuses. Nothing is told, nothing removed."""
+        return self._written(snapshot, step, self._next())
 
     def wait(self) -> None:
         """Until nothing is being written."""
@@ -82,22 +91,44 @@ class Saver:
         done, self._done = self._done, []
         return done
 
-    def _write(self, snapshot: Snapshot, step: int) -> None:
+    def _next(self) -> Company:
+        """The company of the next checkpoint: no draft is ever taken for another's."""
+        self._begun += 1
+        return (
+            self.company
+            if self.company.world == 1
+            else replace(self.company, name=f"{self.company.name}-{self._begun}")
+        )
+
+    def _write(self, snapshot: Snapshot, step: int, company: Company) -> None:
         began = time.perf_counter()
         try:
-            path = disk.patiently(lambda: self._durable(snapshot, step))
+            path = self._written(snapshot, step, company)
         except OSError as error:
             self.missed += 1
             self._done.append(Missed(step, error, self.missed))
             return
         self.missed = 0
         self._done.append(Saved(step, path, time.perf_counter() - began))
+        if company.rank:
+            return
         try:
             checkpoint.prune(self.folder, self.keep(checkpoint.steps(self.folder)))
         except OSError:  # what is too much now is removed after the next one
             return
 
-    def _durable(self, snapshot: Snapshot, step: int) -> Path:
-        if self.log:
+    def _written(self, snapshot: Snapshot, step: int, company: Company) -> Path:
+        folder = self.folder
+        try:
+            return disk.patiently(lambda: self._durable(snapshot, step, company))
+        except OSError as error:
+            if company.world > 1:
+                shards.give_up(folder, step, company, error)
+            raise
+
+    def _durable(self, snapshot: Snapshot, step: int, company: Company) -> Path:
+        if self.log and not company.rank:
             disk.flush(self.log)
-        return checkpoint.write(snapshot, self.folder, step, self.run)
+        if company.world == 1:
+            return checkpoint.write(snapshot, self.folder, step, self.run)
+        return checkpoint.write(snapshot, self.folder, step, self.run, company)

@@ -112,8 +112,8 @@ class Weights:
     def __init__(self, module: nn.Module, ranks: Single | None = None) -> None:
         self.module, self.ranks = module, ranks or Single()
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Name -> whole tensor; every rank must call it."""
+    def state_dict(self) -> dict[str, Any]:
+        """Name -> whole tensor, or within `Ranks.apart` this rank's share of one; every rank must call it."""
         state = self.ranks.bare(self.module).state_dict()
         return {name: self.ranks.kept(x) if isinstance(x, Tensor) else x for name, x in state.items()}
 

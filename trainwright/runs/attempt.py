@@ -294,7 +294,7 @@ def restore(pieces: Pieces, folder: Path) -> int:
         for damaged in checkpoint.set_aside(folder / CHECKPOINTS, mine):
             pieces.facts.setdefault("damaged", []).append(damaged)
     pieces.runtime.ranks.barrier()
-    found = checkpoint.newest(folder / CHECKPOINTS, mine)
+    found = checkpoint.newest(folder / CHECKPOINTS, mine, pieces.runtime.ranks.read)
     if found is None:
         raise CheckpointError(f"{folder} has no checkpoint to resume from; train it again from its config.toml")
     _, state, troubles = found

@@ -33,7 +33,8 @@ def seconds_per_step(pieces: Pieces, folder: Path) -> float:
     amount = Budget.read(pieces.config.budget)
     limit = _SHARE * amount.amount if amount.unit == "seconds" else 2.0
     state, runtime = pieces.state, pieces.runtime
-    before = copy.deepcopy(state.state_dict())
+    with runtime.ranks.apart():
+        before = copy.deepcopy(state.state_dict())
     state.model.train()
     times: list[float] = []
     began = time.perf_counter()

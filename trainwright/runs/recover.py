@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 from trainwright.core.errors import CheckpointError, NumericsError
 from trainwright.core.events import Observer, RunStarted
 from trainwright.engine import checkpoint
-from trainwright.engine.packing import Snapshot, pack, unpack
+from trainwright.engine.packing import Snapshot, pack, restored
+from trainwright.engine.ranks import Share
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.directory import CHECKPOINTS, MANIFEST, owner, read_manifest, write_json
 from trainwright.runs.saving import Saving
@@ -45,7 +46,8 @@ class Recovery:
     def remember(self) -> None:
         """The state as it is, before the first step; every rank must call it."""
         if self.pieces.config.on_nan == "recover" and self.pieces.config.nan_rollbacks:
-            self.start = pack(self.pieces.state.state_dict())
+            with self.pieces.runtime.ranks.apart():
+                self.start = pack(self.pieces.state.state_dict())
 
     def relieve(self) -> None:
         """Free the memory once there is a checkpoint to go back to."""
@@ -55,9 +57,13 @@ class Recovery:
 
     def keep(self) -> None:
         """Write the start down where it is what an interrupted run has to go back to."""
-        if self.start is not None and not self.pieces.state.counters.home and self.pieces.runtime.first:
-            with suppress(OSError):  # the run is as it was without it
-                checkpoint.write(self.start, self.folder / CHECKPOINTS, 0, self.saving.run)
+        there = self.start is not None and not self.pieces.state.counters.home
+        if (
+            self.pieces.runtime.ranks.sharing
+        ):  # a rank may have seen a checkpoint earlier, and then none has to be written
+            there = not self.pieces.runtime.ranks.agree(not there)
+        if there and self.start is not None and self.saving.writes:
+            self.saving.put(self.start, 0)
 
     def __call__(self, why: str) -> None:
         """Put an earlier state in the place of the present one; NumericsError where there is none. For every rank."""
@@ -97,22 +103,24 @@ class Recovery:
         given_up = self.pieces.runtime.ranks.agree(start is None)  # a rank may have seen a checkpoint earlier
         for step in there if wanted or given_up else ():
             try:
-                state = checkpoint.load(checkpoint.at(folder, step), mine)
+                state = checkpoint.load(checkpoint.at(folder, step), mine, self.pieces.runtime.ranks.read)
             except CheckpointError:  # `restore` sets damaged ones aside when the run is resumed
                 continue
             if self._healthy(state):
                 yield step, state
         if start is not None and not given_up:
-            tensors = {part: {k: v.clone() for k, v in kept.items()} for part, kept in start.tensors.items()}
-            yield 0, {part: unpack(tree, tensors[part]) for part, tree in start.tree.items()}
+            yield 0, copy.deepcopy(restored(start))
 
     def _healthy(self, state: Mapping[str, Any]) -> bool:
         """Whether its last step was taken, and its weights are numbers."""
         if state["counters"].get("streak", 0):
             return False
-        model = self.pieces.runtime.ranks.bare(self.pieces.state.model)
-        weights = [state["model"][name] for name, _ in model.named_parameters() if name in state["model"]]
-        return all(bool(w.isfinite().all()) for w in weights if w.is_floating_point())
+        ranks = self.pieces.runtime.ranks
+        names = [name for name, _ in ranks.bare(self.pieces.state.model).named_parameters()]
+        found = [state["model"][name] for name in names if name in state["model"]]
+        weights = [w.rows if isinstance(w, Share) else w for w in found]
+        broken = not all(bool(w.isfinite().all()) for w in weights if w.is_floating_point())
+        return not (ranks.agree(broken) if ranks.sharing else broken)
 
     def _written(self, step: int, note: str) -> int:
         """The new attempt in the manifest; its number."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +14,9 @@ from trainwright.core.events import CheckpointSaved, Found, Observer, Stop
 from trainwright.core.finding import Advice, Finding
 from trainwright.engine import checkpoint
 from trainwright.engine.packing import Snapshot, pack
+from trainwright.engine.ranks import Single
 from trainwright.engine.saver import Missed, Saver
+from trainwright.engine.shards import ALONE, Company
 from trainwright.runs.assemble import Pieces, in_steps
 from trainwright.runs.directory import CHECKPOINTS, EVENTS, owner
 
@@ -23,7 +26,7 @@ Rescue: TypeAlias = Callable[[Snapshot, int, str], Path | None]  # of a state, i
 
 
 class Saving:
-    """Saves the state of a run; every rank must call it, the first one writes.
+    """Saves the state of a run; every rank must call it. The first one writes, and each what it alone holds.
 
     Args:
         pieces: of the attempt.
@@ -38,7 +41,9 @@ class Saving:
         self.every = 0 if every == "none" else in_steps(every, pieces.per_epoch, None)
         mine = owner(folder) if pieces.runtime.first else None
         self.run = mine.run if mine else ""
-        self.saver = Saver(folder / CHECKPOINTS, self._kept, folder / EVENTS, self.run)
+        self.ranks = pieces.runtime.ranks
+        self.writes = pieces.runtime.first or self.ranks.sharing
+        self.saver = Saver(folder / CHECKPOINTS, self._kept, folder / EVENTS, self.run, _company(self.ranks))
         self._snapshot: Snapshot | None = None
         self._taken = 0  # its step
         self._missed: Missed | None = None  # the newest attempt to save, where it failed
@@ -46,8 +51,10 @@ class Saving:
     def __call__(self) -> None:
         """Take a snapshot and begin to write it."""
         state = self.pieces.state
-        content = state.state_dict()
-        if self.pieces.runtime.first:
+        self._meet()
+        with self.ranks.apart():
+            content = state.state_dict()
+        if self.writes:
             self.saver.wait()  # before the best of the snapshot that is being written is forgotten
             self.best, self.home = state.best.step, state.counters.home
             self._snapshot = pack(content, self._snapshot)  # nobody reads the old one any more
@@ -56,17 +63,29 @@ class Saving:
 
     def first(self, step: int) -> None:
         """Write the state down before the first step, so that what is interrupted early can be resumed."""
-        content = self.pieces.state.state_dict()
-        if self.pieces.runtime.first:
-            with suppress(OSError):  # the run is as it was without it
-                checkpoint.write(pack(content), self.folder / CHECKPOINTS, step, self.run)
+        with self.ranks.apart():
+            content = self.pieces.state.state_dict()
+        if self.writes:
+            self.put(pack(content), step)
+
+    def put(self, snapshot: Snapshot, step: int) -> None:
+        """Write a state, where the disk takes it, and wait; every rank that writes must call it with its own."""
+        self._meet()
+        with suppress(OSError):  # the run is as it was without it
+            self.saver.put(snapshot, step)
+
+    def _meet(self) -> None:
+        """No rank begins to write before all of them have ended what they wrote, and the first one has cleaned up."""
+        if self.ranks.sharing:
+            self.saver.wait()
+            self.ranks.barrier()
 
     def follow(self, folder: Path) -> None:
         """The run lies there now; what could not be written meanwhile is written at once."""
         self.saver.wait()
         self.folder = folder
         self.saver.folder, self.saver.log = folder / CHECKPOINTS, folder / EVENTS
-        if self.saver.missed and self._snapshot is not None:
+        if self.saver.missed and self._snapshot is not None and not self.ranks.sharing:  # each rank follows by itself
             self.saver.save(self._snapshot, self._taken)
 
     def begin_again(self) -> None:
@@ -76,10 +95,9 @@ class Saving:
         """
         state = self.pieces.state
         self()
-        if self.pieces.runtime.first:
-            self.saver.wait()
-            if not self.saver.missed:
-                checkpoint.forget_after(self.folder / CHECKPOINTS, state.counters.step)
+        self.saver.wait()
+        if self.pieces.runtime.first and not self.saver.missed:
+            checkpoint.forget_after(self.folder / CHECKPOINTS, state.counters.step)
         self.pieces.runtime.ranks.barrier()
 
     def tell(self, observe: Observer) -> Stop | None:
@@ -91,8 +109,9 @@ class Saving:
                     observe(Found(done.step, self._finding(done)))
                 if self.pieces.config.on_save_failure == "stop" and done.in_a_row >= _MISSED:
                     return Stop(f"{done.in_a_row} checkpoints in a row could not be written", "failed")
-            else:
-                self._missed = None
+                continue
+            self._missed = None
+            if self.pieces.runtime.first:
                 observe(CheckpointSaved(done.step, f"{CHECKPOINTS}/{done.path.name}", done.seconds))
         return None
 
@@ -105,9 +124,12 @@ class Saving:
         """
         self.saver.wait()
         self.tell(observe)
+        if self.ranks.sharing and self.ranks.agree(self._missed is not None):
+            self._snapshot = pack(self.pieces.state.state_dict())  # whole, for the first one to rescue
         if self._missed:
             step, why = self._missed.step, _why(self._missed.error)
-            place = rescue(self._snapshot, step, self.run) if self._snapshot is not None else None
+            mine = self._snapshot if self.pieces.runtime.first else None
+            place = rescue(mine, step, self.run) if mine is not None else None
             older = "; the older ones are as they were" if (self.folder / CHECKPOINTS).is_dir() else ""
             instead = "free space or make the folder writable, then resume"
             if place:
@@ -130,6 +152,13 @@ class Saving:
             why="training goes on and saves again when the next one is due",
             fixes=(Advice("free space, or make the folder writable"),),
         )
+
+
+def _company(ranks: Single) -> Company:
+    """Who writes a checkpoint together; every rank must call it."""
+    if not ranks.sharing:
+        return ALONE
+    return Company(ranks.rank, ranks.world, str(ranks.gather_json(secrets.token_hex(4))[0]))
 
 
 def _why(error: OSError) -> str:

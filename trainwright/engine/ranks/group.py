@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from typing_extensions import override
 from trainwright.core.blocks import blocks_of
 from trainwright.core.errors import RanksError
 from trainwright.engine.ranks.meeting import silence_heard
+from trainwright.engine.ranks.share import Share, cut, joined
 from trainwright.engine.ranks.shared_norm import share_norms
 
 _GONE = ("gloo", "connection closed by peer", "connection reset by peer", "nccl")  # of what torch says then
@@ -70,12 +71,29 @@ class Single:
         """A tensor that may be sharded, whole; every rank must call it."""
         return x
 
-    def kept(self, x: Tensor) -> Tensor:
-        """The same, to be kept: what was sharded is then in the host's memory, as the device may be too small."""
+    def kept(self, x: Tensor) -> Tensor | Share:
+        """The same, to be kept: what was sharded is then in the host's memory, as the device may be too small.
+
+        Within `apart` that is this rank's share alone, and no rank waits for another.
+        """
         return x
 
-    def like(self, x: Tensor, model: Tensor) -> Tensor:
-        """A whole tensor laid out as ``model`` is."""
+    @property
+    def sharing(self) -> bool:
+        """Whether tensors of the state are held together, so that each rank keeps and reads its own rows."""
+        return False
+
+    def apart(self) -> AbstractContextManager[None]:
+        """In the block, what is kept of a sharded tensor is this rank's share."""
+        return nullcontext()
+
+    def read(self, pieces: Sequence[Tensor]) -> Tensor | Share:
+        """What this rank needs of a tensor whose rows lie in pieces."""
+        return joined(pieces)
+
+    def like(self, x: Tensor | Share, model: Tensor) -> Tensor:
+        """A whole tensor, or this rank's share of one, laid out as ``model`` is."""
+        assert isinstance(x, Tensor)
         return x
 
     def barrier(self) -> None:
@@ -110,6 +128,7 @@ class Ranks(Single):
         self.counts: float | None = None  # while batch norms are shared: whether this rank's samples count
         self.share_norms = True
         self.exchanged: torch.dtype | None = None  # by shards, in the passes; None: the weights' own
+        self._apart = False
         self.entangled = mode == "fsdp"
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
 
@@ -244,14 +263,50 @@ class Ranks(Single):
         return x.full_tensor() if isinstance(x, DTensor) else x
 
     @override
-    def kept(self, x: Tensor) -> Tensor:
+    def kept(self, x: Tensor) -> Tensor | Share:
+        from torch.distributed.tensor import DTensor
+
+        if self._apart and isinstance(x, DTensor):
+            return Share(x.to_local(), tuple(x.shape))
         whole = self.full(x)
         return whole if whole is x else whole.cpu()
 
+    @property
     @override
-    def like(self, x: Tensor, model: Tensor) -> Tensor:
+    def sharing(self) -> bool:
+        return self.mode == "fsdp" and self.world > 1
+
+    @contextmanager
+    def _keeping_apart(self) -> Iterator[None]:
+        self._apart = self.sharing
+        try:
+            yield
+        finally:
+            self._apart = False
+
+    @override
+    def apart(self) -> AbstractContextManager[None]:
+        return self._keeping_apart()
+
+    @override
+    def read(self, pieces: Sequence[Tensor]) -> Tensor | Share:
+        return cut(pieces, self.rank, self.world) if self.sharing else joined(pieces)
+
+    @override
+    def like(self, x: Tensor | Share, model: Tensor) -> Tensor:
         from torch.distributed.tensor import DTensor, distribute_tensor
 
+        if isinstance(x, Share):
+            if not isinstance(model, DTensor) or x.shape != tuple(model.shape):
+                raise ValueError(f"it has the shape {x.shape}, here that is {tuple(model.shape)}")
+            return DTensor.from_local(
+                x.rows.to(model.device),
+                model.device_mesh,
+                model.placements,
+                run_check=False,
+                shape=model.shape,
+                stride=model.stride(),
+            )
         if not isinstance(model, DTensor) or x.shape != model.shape:
             return x
         return distribute_tensor(x.to(model.device), model.device_mesh, model.placements)
