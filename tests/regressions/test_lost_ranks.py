@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import trainwright as tw
 from trainwright.core.errors import RanksError, UserError
 from trainwright.core.events import StepDone
+from trainwright.engine import checkpoint
 from trainwright.engine.ranks import AGAIN, Ended, launch, run_ranks
 
 pytestmark = pytest.mark.ranks
@@ -147,7 +149,7 @@ def test_a_training_that_loses_a_rank_goes_on_and_sees_every_sample_once(tmp_pat
     (tmp_path / "together").mkdir()
     budget = "40 steps"
     alone = tw.train(recipe(tmp_path / "alone", budget), out=tmp_path / "one", quiet=True)
-    written = recipe(tmp_path / "together", budget)
+    written = {**recipe(tmp_path / "together", budget), "parallel": "fsdp"}  # whose checkpoints both ranks write
     (tmp_path / "recipe.json").write_text(json.dumps(written))
     run = tmp_path / "two"
     command = [sys.executable, "-m", "trainwright", "train", str(tmp_path / "recipe.json"), "--out", str(run)]
@@ -174,6 +176,11 @@ def test_a_training_that_loses_a_rank_goes_on_and_sees_every_sample_once(tmp_pat
     assert after.state == "finished"
     assert seen(tmp_path / "together") == seen(tmp_path / "alone")
     assert after.view.losses == pytest.approx(alone.view.losses, rel=1e-4)
+    assert not list(run.glob("checkpoints/.*"))
+    assert len(list(run.glob("checkpoints/step-00000040/model.shard-*"))) == 2
+    learned, expected = (checkpoint.load_part(p / "checkpoints" / "step-00000040", "model") for p in (run, alone.path))
+    assert learned.keys() == expected.keys()
+    assert all(torch.allclose(learned[name], x, rtol=1e-3, atol=1e-5) for name, x in expected.items())
 
 
 @pytest.mark.parametrize(("code", "steps"), [(2, 5), (137, 5), (137, 10)])
