@@ -12,12 +12,13 @@ from torch.nn import functional as F
 
 import trainwright as tw
 from trainwright.core.errors import UserError
+from trainwright.optim.losses import criterion_of
 
 X = torch.linspace(-1, 1, 240).reshape(40, 6)
 Y = (X[:, 0] > 0).long()
 
 
-def net(*end: nn.Module, outputs: int = 2) -> nn.Module:
+def net(*end: nn.Module, outputs: int = 2) -> nn.Sequential:
     return nn.Sequential(nn.Linear(6, outputs), *end)
 
 
@@ -65,6 +66,20 @@ def test_a_mistake_in_a_part_is_told(message: str, given: dict[str, Any], tmp_pa
 def test_a_softmax_that_the_loss_would_apply_again_is_told(loss: Any, tmp_path: Path) -> None:
     told(tmp_path, "model: ends in a softmax, which the loss applies by itself", net(nn.Softmax(1)), loss=loss)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("loss", [nn.BCELoss(), F.binary_cross_entropy])
+def test_raw_outputs_where_the_loss_takes_probabilities_are_told(loss: Any, tmp_path: Path) -> None:
+    message = r"model: gives numbers from -\d.* to -?\d.*takes probabilities; take loss = 'binary_cross_entropy'"
+    raw = net(outputs=1)
+    nn.init.ones_(raw[0].weight)
+    told(tmp_path, message, raw, loss=loss, data=(X, Y.float().unsqueeze(1)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_outputs_that_are_not_finite_make_a_loss_that_is_not_finite_and_no_error() -> None:
+    each = criterion_of(nn.BCELoss(), "loss").each(torch.tensor([[0.5], [torch.nan]]), torch.ones(2, 1))
+    assert not bool(each.isfinite().all())
 
 
 @pytest.mark.parametrize("loss", ["binary_cross_entropy", "binary_focal", nn.BCEWithLogitsLoss()])

@@ -19,6 +19,7 @@ class Evidence:
     view: View  # what happened until now
     facts: Facts = field(default_factory=Facts)  # measured before step 1
     over: bool = False  # the training has come to its end
+    known: dict[str, Any] | None = field(default=None, compare=False, repr=False)  # what several rules read of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from trainwright.core.kinds import losses
 from trainwright.core.schema import check
 from trainwright.optim.applied import applies, refuse_twice
 from trainwright.optim.measures import ClassWeights, aligned, classes, counted_by, elements, first_tensor
-from trainwright.optim.theirs import Own, module_of, of_module, wants_probabilities
+from trainwright.optim.theirs import Own, module_of, must_be_probabilities, of_module, wants_probabilities
 
 __all__ = [
     "LossSpec",
@@ -27,6 +27,7 @@ __all__ = [
     "criterion_of",
     "first_tensor",
     "is_known",
+    "must_be_probabilities",
     "refuse_twice",
     "wants_probabilities",
 ]

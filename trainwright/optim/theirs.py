@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, final
@@ -113,7 +114,22 @@ def _weighted_binary(weight: _Factors, positive: _Factors, output: Tensor, targe
 def _weighted_probability(weight: _Factors, output: Tensor, target: Tensor) -> Tensor:
     output = wide(output)
     target = aligned(output, target).to(output.dtype)
-    return own_mean(F.binary_cross_entropy(output, target, weight.like(output), reduction="none"))
+    try:
+        return own_mean(F.binary_cross_entropy(output, target, weight.like(output), reduction="none"))
+    except RuntimeError:
+        if not bool(output.isfinite().all()):
+            return own_mean(output * math.nan)  # a step that is not finite, as with other losses
+        must_be_probabilities(output)
+        raise
+
+
+def must_be_probabilities(output: Tensor) -> None:
+    """UserError for finite outputs beyond 0 and 1. A wait for the device."""
+    low, high = output.detach().aminmax()
+    if low < 0 or high > 1:
+        what = f"gives numbers from {float(low):.3g} to {float(high):.3g}, and this loss takes probabilities"
+        instead = "take loss = 'binary_cross_entropy' (nn.BCEWithLogitsLoss), which has the sigmoid in it"
+        raise UserError("model", what, f"{instead}, or end the model with nn.Sigmoid()")
 
 
 _MODULES: Mapping[type[nn.Module], Callable[[Any], Criterion]] = {

@@ -88,7 +88,7 @@ class Diagnosis:
 
     def _asked(self, over: bool) -> list[Finding]:
         assert self.view.examined is not None
-        evidence = Evidence(self.view, self.view.examined.facts, over)
+        evidence = Evidence(self.view, self.view.examined.facts, over, {})
         found: dict[str, Finding] = {}
         for name, rule in self.rules.items():
             answer = rule.check(evidence)

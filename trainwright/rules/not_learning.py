@@ -45,5 +45,5 @@ def not_learning() -> Rule:
         check,
         sick=lambda: patient(losses=[1.0] * 300, over=True),
         healthy=lambda: patient(losses=[1.0 - 0.002 * i for i in range(300)], over=True),
-        causes=ALL,
+        causes=(*ALL, "stopped_early"),
     )

@@ -24,8 +24,8 @@ def check(evidence: Evidence) -> Finding | None:
         return None
     rows = {r["step"]: r.get("train/loss") for r in evidence.view.history()}
     then, now = rows.get(best.step), rows.get(late[-1].step)
-    if then is None or now is None or now >= then:
-        return None
+    if then is None or now is None or now >= then or now >= evidence.facts.loss.guess:
+        return None  # what is no better than guessing has learned nothing by heart
     rise = late[-1].metrics["loss"] / low - 1
     return Finding(
         rule="overfitting",
@@ -45,7 +45,10 @@ def check(evidence: Evidence) -> Finding | None:
 
 @rules.add("overfitting")
 def overfitting() -> Rule:
-    """The validation loss lies more than 5 % above its minimum at three evaluations, while the training loss falls."""
+    """The validation loss lies more than 5 % above its minimum at three evaluations, while the training loss falls.
+
+    Only where the training loss is better than guessing: a network that fails has nothing to forget.
+    """
     falling = [1.0 - 0.004 * i for i in range(200)]
     facts = Facts(loss=LossFacts(guess=1.0, start=1.0))
     rising = {40 * i: {"loss": v} for i, v in enumerate((0.8, 0.9, 1.0, 1.1), 1)}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import wraps
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,25 @@ class Standing:
         return told if math.isnan(self.start) else {**told, "loss at the start": self.start}
 
 
+T = TypeVar("T")
+
+
+def _once(read: Callable[[Evidence], T]) -> Callable[[Evidence], T]:
+    """Read the same evidence once for all rules: a log of 100,000 steps is long."""
+
+    @wraps(read)
+    def kept(evidence: Evidence) -> T:
+        if evidence.known is None:  # its view may move on between two readings
+            return read(evidence)
+        if read.__name__ not in evidence.known:
+            evidence.known[read.__name__] = read(evidence)
+        found: T = evidence.known[read.__name__]
+        return found
+
+    return kept
+
+
+@_once
 def curve(evidence: Evidence) -> Numbers:
     """(S,) losses of the steps that were taken, in their order; those that are not finite are left out."""
     untaken = {e.step for e in evidence.view.skipped}
@@ -55,12 +75,14 @@ def curve(evidence: Evidence) -> Numbers:
     return values[np.isfinite(values)]
 
 
+@_once
 def norms(evidence: Evidence) -> Numbers:
     """(S,) gradient norms likewise."""
     values = np.array(list(evidence.view.norms.values()), dtype=np.float64)
     return values[np.isfinite(values)]
 
 
+@_once
 def standing(evidence: Evidence) -> Standing | None:
     """Where the loss is; None before there is enough of it to say."""
     losses = curve(evidence)
@@ -83,6 +105,7 @@ def window(evidence: Evidence, steps: int) -> int:
     return max(2, min(max(_WINDOW, evidence.facts.per_epoch), _LONGEST, steps // 2))
 
 
+@_once
 def failing(evidence: Evidence) -> Standing | None:
     """Where the loss is, if the network does no better than guessing and there is no sign that it will; else None.
 
@@ -168,6 +191,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else f"{100 * share:.2g} %"
 
 
+@_once
 def by_heart(evidence: Evidence) -> Standing | None:
     """Where the loss is, if the training samples are learned and no evaluation was better than guessing; else None.
 

@@ -6,15 +6,34 @@ from trainwright.core.facts import Facts, LossFacts
 from trainwright.core.finding import Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import number, standing
+from trainwright.rules.reading import EARLY, failing, number, standing
+from trainwright.rules.remedies import other_rates
 from trainwright.rules.upstream import ALL
 
 _GAIN = 0.1
 
 
 def check(evidence: Evidence) -> Finding | None:
-    """The last window's loss beside the one before it: a note where as much again would be worth having."""
-    now = standing(evidence)
+    """The last window's loss beside the one before it: a note where as much again would be worth having.
+
+    A warning where nothing is learned yet, and the budget was of so few steps that most networks learn nothing.
+    """
+    now, bad = standing(evidence), failing(evidence)
+    if evidence.over and bad is not None and bad.steps < EARLY:
+        return Finding(
+            rule="stopped_early",
+            severity="warning",
+            what=f"the budget of {bad.steps:,} steps ended before anything was learned: the loss is {number(bad.loss)}, "
+            f"and guessing reaches {number(bad.guess)}",
+            where="budget",
+            evidence=bad.numbers,
+            why=f"Few networks learn in less than {EARLY} steps, whatever their rate. Batches that are smaller make more "
+            "steps of the same samples.",
+            fixes=(
+                Patch({"budget": f"{5 * max(EARLY, bad.steps)} steps"}),
+                *other_rates(evidence, 10.0),
+            ),
+        )
     if not evidence.over or now is None or not now.falling or now.steps < 100 or now.loss <= 0:
         return None
     gain = (now.before - now.loss) / now.before
@@ -35,7 +54,11 @@ def check(evidence: Evidence) -> Finding | None:
 
 @rules.add("stopped_early")
 def stopped_early() -> Rule:
-    """The training loss fell by more than 10 % between the last two windows, and validation was at its best."""
+    """The budget ended too early.
+
+    The training loss fell by more than 10 % between the last two windows, and validation was at its best; or nothing is
+    learned after less than 200 steps, and no other cause was found.
+    """
     facts = Facts(loss=LossFacts(guess=1.0, start=1.0), steps=200)
     return Rule(
         "stopped_early",

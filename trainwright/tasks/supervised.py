@@ -35,6 +35,7 @@ from trainwright.optim.losses import (
     criterion_of,
     first_tensor,
     is_known,
+    must_be_probabilities,
     refuse_twice,
     wants_probabilities,
 )
@@ -71,7 +72,7 @@ class Supervised(Task[Fields]):
             raise UserError("task.targets", f"'{min(both)}' is an input as well", "leave it out of one")
         self.inputs, self.targets, self.call = inputs, targets, call
         self.criterion = criterion_of(loss, "task.loss")
-        self._known, self._applied = is_known(loss), applies(loss)
+        self._known, self._applied, self._unseen = is_known(loss), applies(loss), wants_probabilities(loss)
         if self._known and len(targets) > 1:
             what = f"this loss compares with one target, not with {len(targets)}"
             raise UserError("task.targets", what, "name one, or give a callable (output, {name: target})")
@@ -131,6 +132,9 @@ class Supervised(Task[Fields]):
         if self._applied and output.requires_grad:
             refuse_twice(output, self._applied)
             self._applied = ""  # one look is enough
+        if self._unseen:
+            must_be_probabilities(output)
+            self._unseen = False
         truth = self._truth(batch)
         if self._classes:
             self._check_classes(output, truth)
