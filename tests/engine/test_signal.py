@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from trainwright.engine.signal import signal_of
+from trainwright.engine.signal import reached, signal_of
 
 X = torch.randn(500, 6, generator=torch.Generator().manual_seed(0))
 
@@ -37,3 +37,27 @@ def test_in_noise_nothing_is_found(seed: int) -> None:
 def test_what_these_models_do_not_know_is_not_judged() -> None:
     for x, y in ((X[:20], X[:20, 0]), (X.long(), X[:, 0]), (X, torch.ones(500)), (X, torch.rand(500, 3))):
         assert math.isnan(signal_of(x, y)[0])
+
+
+YES = (X[:, 0] > 0).float()
+
+
+@pytest.mark.parametrize(
+    ("output", "y", "logits"),
+    [
+        (X[:, :1], YES, True),
+        (X[:, :1].sigmoid(), YES, False),
+        (torch.stack([-X[:, 0], X[:, 0]], 1), YES.long(), True),
+        (torch.stack([-X[:, 0], X[:, 0]], 1), torch.stack([1 - YES, YES], 1), True),
+        (X[:, :1], X[:, 0], False),
+    ],
+    ids=["logits", "probabilities", "classes", "one-hot", "numbers"],
+)
+def test_what_a_network_says_is_measured_alike(output: torch.Tensor, y: torch.Tensor, logits: bool) -> None:
+    assert reached(output, y, logits=logits) == 1
+    assert reached(torch.zeros_like(output), y, logits=logits) < 0.1
+
+
+def test_what_is_not_finite_or_of_another_shape_gets_nowhere() -> None:
+    for output, y in ((X[:, :1] / 0, YES), (X, torch.rand(500, 3)), (X[:20], YES)):
+        assert math.isnan(reached(output, y, logits=True))

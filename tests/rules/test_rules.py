@@ -24,7 +24,7 @@ from trainwright.core.finding import Finding
 from trainwright.core.kinds import rules
 from trainwright.rules.diagnosis import Diagnosis, all_rules, diagnosed, verdict
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import by_heart, failing, standing, window
+from trainwright.rules.reading import by_heart, failing, lagging, standing, window
 from trainwright.rules.upstream import ALL
 
 NAMES = [name for name in rules.names() if rules[name].__module__.startswith("trainwright.")]
@@ -249,3 +249,76 @@ def test_one_number_that_makes_its_column_wide_is_told() -> None:
         loss=LossFacts("mse", "numbers", 1.0, 1.0),
     )
     assert any("sample 17, column 1" in f.what and f.severity == "error" for _, f in burst(facts, [1.0, 30.0, 9e8]))
+
+
+BEHIND = Facts(
+    inputs={"x": Values((2,), low=0.0, high=255.0)},
+    layers=(LayerFacts("a", "linear", 10, deviation=60.0),),
+    loss=LossFacts("cross_entropy", "logits", 7.0, 2.3),
+    target=Target(Values(rows=300), "classes", 2, 0, (150, 150), 2),
+    signal=0.8,
+    signal_error=0.02,
+    reached=0.2,
+)
+
+
+def test_far_behind_simple_models_a_symptom_is_believed_and_never_alone() -> None:
+    for facts in (BEHIND, replace(BEHIND, reached=0.7), replace(BEHIND, signal=math.nan)):
+        found = all_rules()["inputs_not_scaled"].check(patient(facts, [2.0] * 300, over=True))
+        assert isinstance(found, Finding)
+        assert found.severity == ("warning" if facts is BEHIND else "note")
+        assert ("the network gets 20 %" in found.what) == (facts is BEHIND)
+    sound = replace(BEHIND, inputs={"x": Values((2,), low=-3.0, high=3.0)})
+    assert [f.severity for f in diagnosed_at_end(sound, [2.0] * 300) if f.severity != "note"] == []
+
+
+def test_a_network_is_not_behind_while_it_trains_nor_where_an_evaluation_was_better() -> None:
+    assert lagging(patient(BEHIND, [2.0] * 300)) is None
+    assert lagging(patient(BEHIND, [2.0] * 150, over=True)) is None
+    good, poor = ({100: {"loss": 2.0, "accuracy": a}} for a in (0.85, 0.55))
+    assert lagging(patient(BEHIND, [2.0] * 300, evals=good, over=True)) is None
+    assert lagging(patient(BEHIND, [2.0] * 300, evals=poor, over=True)) is not None
+
+
+def test_simple_models_are_asked_only_where_their_answer_would_change_something() -> None:
+    unknown = replace(BEHIND, signal=math.nan, signal_error=math.nan, reached=math.nan)
+    for facts, loss, asked in (
+        (unknown, 2.0, True),
+        (unknown, 0.3, False),  # it has learned
+        (replace(unknown, inputs={"x": Values((2,), low=-3.0, high=3.0)}), 2.0, False),  # nothing to be believed
+    ):
+        diagnosis = Diagnosis()
+        diagnosis.view = patient(facts, [loss] * 300).view
+        assert diagnosis.doubtful() == asked
+        assert not diagnosis.doubtful()  # once
+
+
+def diagnosed_at_end(facts: Facts, losses: list[float]) -> list[Finding]:
+    diagnosis = Diagnosis()
+    diagnosis.view = patient(facts, losses).view
+    return diagnosis.ending()
+
+
+def test_a_budget_of_few_steps_in_which_nothing_is_learned_was_too_short_and_no_riddle() -> None:
+    facts = Facts(loss=LossFacts("cross_entropy", "logits", 0.69, 0.69), steps=35)
+    assert [f.rule for f in diagnosed_at_end(facts, [0.69] * 35)] == ["stopped_early"]
+    assert [f.rule for f in diagnosed_at_end(replace(facts, steps=300), [0.69] * 300)] == ["not_learning"]
+
+
+def test_what_is_no_better_than_guessing_has_learned_nothing_by_heart() -> None:
+    rising = {40 * i: {"loss": v} for i, v in enumerate((80.0, 90.0, 100.0, 110.0), 1)}
+    facts = Facts(loss=LossFacts(guess=1.0, start=1.0))
+    falling = [100.0 - 0.1 * i for i in range(200)]
+    assert all_rules()["overfitting"].check(patient(facts, falling, evals=rising)) is None
+
+
+def test_sigmoids_where_one_answer_is_right_are_a_note_and_a_warning_where_little_is_learned() -> None:
+    output = Output(Values((10,), low=0.0, high=1.0), "sigmoid", 1, 0.4, (0.0, 1.0))
+    facts = replace(BEHIND, output=output, loss=LossFacts("cross_entropy", "probabilities", 7.0, 2.3))
+    rule = all_rules()["output_contradicts_loss"]
+    for known, severity in ((facts, "warning"), (replace(facts, reached=0.7), "note")):
+        found = rule.check(patient(known, [2.0] * 300, over=True))
+        assert isinstance(found, Finding)
+        assert found.severity == severity
+    several = replace(facts, target=Target(Values((10,)), "several", 10))
+    assert rule.check(patient(several, [2.0] * 300, over=True)) is None

@@ -139,6 +139,7 @@ class Facts:
     bent: float = math.nan  # how far the model is from a linear map, relative; NaN where that was not measured
     signal: float = math.nan  # what simple models get of the way from guessing to right answers; NaN until it is asked
     signal_error: float = math.nan
+    reached: float = math.nan  # what the network itself gets of that way, at the end, on samples it has seen
     monitor: str = ""  # what decides which weights are best
     batch_size: int = 0
     micro_batch: int = 0

@@ -45,6 +45,37 @@ def signal_of(x: Tensor, y: Tensor) -> tuple[float, float]:
         return _of_classes(flat.numpy(), target.numpy()) if classes else _of_numbers(flat.numpy(), target.numpy())
 
 
+def reached(output: Tensor, y: Tensor, *, logits: bool) -> float:
+    """The same share of what a network said; NaN where outputs and targets are not such that it can be told.
+
+    Args:
+        output: (N,), (N, 1) or (N, C).
+        y: (N,), (N, 1) or one-hot (N, C) targets.
+        logits: whether a single output is above 0 for yes, not above a half.
+    """
+    n = len(y)
+    if len(output) != n or output.ndim > 2 or y.ndim > 2 or not bool(torch.isfinite(output).all()):
+        return math.nan
+    said, true = output.detach().cpu().double().reshape(n, -1), y.detach().cpu().reshape(n, -1)
+    if true.shape[1] > 1:
+        if true.shape != said.shape or not bool((true.sum(1) == 1).all()):
+            return math.nan
+        true = true.argmax(1, keepdim=True)
+    values, counts = torch.unique(true, return_counts=True)
+    whole = len(values) <= 20 and bool((values.double() == values.double().round()).all())
+    if said.shape[1] > 1:
+        answers: Tensor | None = said.argmax(1, keepdim=True)
+    elif whole and set(values.tolist()) <= {0, 1}:
+        answers = (said > (0.0 if logits else 0.5)).long()
+    else:
+        answers = None
+    if answers is None:
+        spread = float(true.double().var(correction=0))
+        return 1 - float((said - true).square().mean()) / spread if spread > 0 else math.nan
+    right, most = float((answers == true).double().mean()), float(counts.max()) / n
+    return (right - most) / (1 - most) if most < 1 else math.nan
+
+
 def _columns(x: Tensor) -> Tensor:
     """Of very many columns, as many evenly spread ones as these models can take."""
     step = max(1, x.shape[1] // _COLUMNS)

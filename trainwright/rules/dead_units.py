@@ -6,7 +6,7 @@ from trainwright.core.facts import Facts, LayerFacts, LossFacts
 from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import SILENCING, failing, figure, layers, percent, probes
+from trainwright.rules.reading import SILENCING, figure, layers, percent, probes, wanting
 from trainwright.rules.remedies import drawn_anew, other_activations, other_rates, scaled_inputs
 from trainwright.rules.upstream import BEFORE_LAYERS
 
@@ -19,7 +19,7 @@ def check(evidence: Evidence) -> Finding | None:
     latest = probes(evidence, _PROBES)
     if len(latest) < _PROBES:
         return None
-    bad = failing(evidence)
+    bad = wanting(evidence)
     worst, share = "", 0.0
     for name, layer in layers(evidence).items():
         if layer.kind not in SILENCING:
@@ -33,7 +33,7 @@ def check(evidence: Evidence) -> Finding | None:
     count = units[0] if len(units) == 3 else units[-1] if units else 0
     return Finding(
         rule="dead_units",
-        severity="error" if share == 1.0 or bad else "warning",
+        severity="error" if share == 1.0 or not bad else bad.severity,
         what=f"{percent(share)} of the {count} units of {worst} give 0 for every sample that was looked at",
         where=worst,
         evidence={"share dead": share, "units": count, "probes": len(latest), **(bad.numbers if bad else {})},

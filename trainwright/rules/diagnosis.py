@@ -22,9 +22,10 @@ from trainwright.core.events import (
 )
 from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
-from trainwright.rules.reading import by_heart, failing
+from trainwright.rules.reading import by_heart, failing, standing
 
 _RANK = {"note": 0, "warning": 1, "error": 2}
+_DOUBTED = 0.4  # of the loss of guessing: below it simple models are not asked
 _WHEN = (Examined, Probed, StepSkipped, EvalDone, RunEnded)
 
 
@@ -45,6 +46,7 @@ class Diagnosis:
     view: View = field(default_factory=View)
     said: dict[str, Finding] = field(default_factory=dict)  # by rule, the gravest
     asked_for_signal: bool = False
+    asked_at_end: bool = False
     now: list[Finding] = field(default_factory=list)  # what held when the rules were last asked, consequences too
     others: list[Found] = field(default_factory=list)  # findings of the log that are not of these rules
 
@@ -73,6 +75,19 @@ class Diagnosis:
         self.asked_for_signal = failing(evidence) is not None or by_heart(evidence) is not None
         return self.asked_for_signal
 
+    def doubtful(self) -> bool:
+        """Whether at the end something would be believed, did simple models do far better; asked once."""
+        examined = self.view.examined
+        if examined is None or self.asked_at_end:
+            return False
+        self.asked_at_end = True
+        now = standing(Evidence(self.view, examined.facts, True))
+        if now is None or not now.loss > _DOUBTED * now.guess:
+            return False
+        behind = replace(examined.facts, signal=1.0, signal_error=0.0, reached=0.0)
+        found = [self._all(Evidence(self.view, facts, True, {})) for facts in (examined.facts, behind)]
+        return any(_RANK[f.severity] > _RANK[found[0][n].severity] if n in found[0] else True for n, f in found[1].items())
+
     def ending(self) -> list[Finding]:
         """What is found when the training has come to its end, before its last event is written."""
         return self._asked(True) if self.view.examined is not None else []
@@ -88,12 +103,7 @@ class Diagnosis:
 
     def _asked(self, over: bool) -> list[Finding]:
         assert self.view.examined is not None
-        evidence = Evidence(self.view, self.view.examined.facts, over, {})
-        found: dict[str, Finding] = {}
-        for name, rule in self.rules.items():
-            answer = rule.check(evidence)
-            if isinstance(answer, Finding):
-                found[name] = answer
+        found = self._all(Evidence(self.view, self.view.examined.facts, over, {}))
         self.now = list(found.values())
         new = [f for name, f in found.items() if self._is_news(name, f)]
         causes = {**self.said, **found}
@@ -102,6 +112,10 @@ class Diagnosis:
         for finding in told:
             self.said[finding.rule] = finding
         return sorted(told, key=lambda f: self._depth(f.rule))
+
+    def _all(self, evidence: Evidence) -> dict[str, Finding]:
+        answers = {name: rule.check(evidence) for name, rule in self.rules.items()}
+        return {name: answer for name, answer in answers.items() if isinstance(answer, Finding)}
 
     def _is_news(self, name: str, finding: Finding) -> bool:
         before = self.said.get(name)

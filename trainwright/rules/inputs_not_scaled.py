@@ -6,7 +6,7 @@ from trainwright.core.facts import Facts, LayerFacts, LossFacts, Values
 from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import HEAVY, blown, failing, gravity, number
+from trainwright.rules.reading import HEAVY, blown, gravity, number, wanting
 from trainwright.rules.remedies import scaled_inputs
 
 _RATIO, _LARGE, _BEFORE = 100.0, 50.0, 10.0
@@ -32,7 +32,7 @@ def check(evidence: Evidence) -> Finding | None:
     if not (ratio > _RATIO or large > _LARGE):
         return None
     burst = blown(evidence) if layers[0].deviation > _BEFORE else None
-    bad, before = failing(evidence) or burst, layers[0].deviation
+    bad, before = wanting(evidence) or burst, layers[0].deviation
     if bad is None and before <= _BEFORE:
         return None
     what = (
@@ -45,7 +45,7 @@ def check(evidence: Evidence) -> Finding | None:
     return Finding(
         rule="inputs_not_scaled",
         severity="error" if burst else gravity(evidence) if bad else "note",
-        what=what + (", and the loss overflows" if burst else ", and nothing is learned" if bad else ""),
+        what=what + (", and the loss overflows" if burst else f", and {bad.outcome}" if bad else ""),
         where=name,
         evidence={
             "lowest": values.low,

@@ -6,7 +6,7 @@ from trainwright.core.facts import Facts, LayerFacts, LossFacts
 from trainwright.core.finding import Edit, Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import failing, gravity, heavy, number
+from trainwright.rules.reading import gravity, heavy, number, wanting
 
 _STRAIGHT = 1e-4
 
@@ -17,7 +17,7 @@ def check(evidence: Evidence) -> Finding | None:
     layers = heavy(evidence)
     if not facts.bent < _STRAIGHT or len(layers) < 2:
         return None
-    bad = failing(evidence)
+    bad = wanting(evidence)
     return Finding(
         rule="linear_stack",
         severity=gravity(evidence) if bad else "note",

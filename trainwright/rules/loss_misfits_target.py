@@ -6,7 +6,7 @@ from trainwright.core.facts import Facts, LossFacts, Output, Target, Values
 from trainwright.core.finding import Edit, Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import failing, gravity
+from trainwright.rules.reading import gravity, wanting
 from trainwright.rules.remedies import another_end
 
 _FEW = 20  # different whole numbers that are rather classes
@@ -37,7 +37,7 @@ def check(evidence: Evidence) -> Finding | None:
     if numbers and target.coding in ("one_hot", "binary") and output.last in ("softmax", "sigmoid", "linear", "relu"):
         kind = "classes" if target.coding == "one_hot" else "yes or no"
         return _finding(
-            gravity(evidence) if failing(evidence) else "note",
+            gravity(evidence) if wanting(evidence) else "note",
             f"the targets are {kind}, and the loss ({loss.name}) measures distances",
             "It trains, but its slope vanishes where the network is surely wrong, so it learns slowly or not at all.",
             another_end(

@@ -6,7 +6,7 @@ from trainwright.core.facts import Facts, LossFacts, OptimizerFacts
 from trainwright.core.finding import Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import failing, number, rate_of
+from trainwright.rules.reading import number, rate_of, wanting
 from trainwright.rules.remedies import usual_rate
 
 _REMEMBERED = 200.0  # steps
@@ -15,7 +15,7 @@ _USUAL = 0.9  # ten steps
 
 def check(evidence: Evidence) -> Finding | None:
     """Nothing is learned, and the optimizer adds up hundreds of steps."""
-    bad, optimizer = failing(evidence), evidence.facts.optimizer
+    bad, optimizer = wanting(evidence), evidence.facts.optimizer
     if bad is None or not 0 <= optimizer.momentum < 1 or 1 / (1 - optimizer.momentum) < _REMEMBERED:
         return None
     steps, rate, plain = 1 / (1 - optimizer.momentum), rate_of(evidence), "adam" not in optimizer.name
@@ -24,8 +24,8 @@ def check(evidence: Evidence) -> Finding | None:
     fixes = [Patch(fix), Patch({**fix, "optimizer.lr": usual_rate(optimizer.name)})]
     return Finding(
         rule="momentum_too_high",
-        severity="error",
-        what=f"a momentum of {optimizer.momentum:g} remembers {number(steps)} steps{sum_up}, and nothing is learned",
+        severity=bad.severity,
+        what=f"a momentum of {optimizer.momentum:g} remembers {number(steps)} steps{sum_up}, and {bad.outcome}",
         where="optimizer.momentum" if plain else "optimizer.betas",
         evidence={"momentum": optimizer.momentum, "steps remembered": steps, "learning rate": rate, **bad.numbers},
         why="A wrong turn is followed for as long as it is remembered, and all steps of that time point the same way: "

@@ -8,7 +8,7 @@ from trainwright.core.facts import Facts, LossFacts
 from trainwright.core.finding import Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import curve, failing, gravity, number, rate_of, rounded, window
+from trainwright.rules.reading import curve, gravity, number, rate_of, rounded, wanting, window
 from trainwright.rules.upstream import BEFORE_SLOW
 
 _SMALL = 8
@@ -16,7 +16,7 @@ _SMALL = 8
 
 def check(evidence: Evidence) -> Finding | None:
     """Batches of a few samples, and a loss that swings by more than half of guessing, where nothing is learned."""
-    bad, size = failing(evidence), evidence.facts.batch_size
+    bad, size = wanting(evidence), evidence.facts.batch_size
     if bad is None or not 0 < size <= _SMALL:
         return None
     losses = curve(evidence)
@@ -27,7 +27,7 @@ def check(evidence: Evidence) -> Finding | None:
         rule="noisy_steps",
         severity=gravity(evidence),
         what=f"with {size} {'sample' if size == 1 else 'samples'} a step the loss swings by {number(swing)} around "
-        f"{number(bad.loss)}, and nothing is learned",
+        f"{number(bad.loss)}, and {bad.outcome}",
         where="batch_size",
         evidence={"batch size": size, "deviation of the loss": swing, **bad.numbers},
         why="Each step follows a few samples and undoes what others taught. Larger batches or a smaller rate average "

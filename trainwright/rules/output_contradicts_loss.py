@@ -6,7 +6,7 @@ from trainwright.core.facts import Facts, LossFacts, Output, Values
 from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import failing, number, percent
+from trainwright.rules.reading import gravity, number, percent, wanting
 from trainwright.rules.remedies import another_end
 
 _BOUNDED = {"softmax", "sigmoid", "hardsigmoid", "softmin"}
@@ -44,6 +44,8 @@ def check(evidence: Evidence) -> Finding | None:
             )
         case "logits" if output.last in _BOUNDED or output.last == "relu":
             return _twice(evidence)
+        case "probabilities" if facts.target.coding in ("one_hot", "classes") and _apart(output):
+            return _each_by_itself(evidence)
         case _:
             return None
 
@@ -62,7 +64,23 @@ def _twice(evidence: Evidence) -> Finding:
         if output.last != "relu"
         else "Half of the outputs are 0 and get no gradient."
     )
-    return _finding(evidence, "error" if failing(evidence) else "warning", what, why)
+    return _finding(evidence, "error" if wanting(evidence) else "warning", what, why)
+
+
+def _apart(output: Output) -> bool:
+    return output.last in ("sigmoid", "hardsigmoid") and len(output.values.shape) == 1 and output.values.shape[0] > 1
+
+
+def _each_by_itself(evidence: Evidence) -> Finding:
+    """It trains where the loss divides by the sum: a note, unless little is learned."""
+    count = evidence.facts.output.values.shape[0]
+    return _finding(
+        evidence,
+        gravity(evidence) if wanting(evidence) else "note",
+        f"exactly one of {count} answers is right, and the model's sigmoids say each of them by itself",
+        "Nothing makes the others smaller when the right one grows: all may come near 1, where a sigmoid is flat. A "
+        "softmax makes them sum to 1.",
+    )
 
 
 def _within(output: Output) -> bool:
@@ -88,7 +106,7 @@ def _finding(evidence: Evidence, severity: str, what: str, why: str) -> Finding:
     by = {"logits": "none", "probabilities": normal, "log_probabilities": "log_softmax"}.get(loss.wants, "none")
     return Finding(
         rule="output_contradicts_loss",
-        severity="error" if severity == "error" else "warning",
+        severity="error" if severity == "error" else "warning" if severity == "warning" else "note",
         what=what,
         where="the last operation",
         evidence=numbers,

@@ -9,14 +9,14 @@ from trainwright.core.facts import Facts, LossFacts, OptimizerFacts
 from trainwright.core.finding import Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import everywhere, failing, gravity, number, percent
+from trainwright.rules.reading import everywhere, gravity, number, percent, wanting
 
 _SHRUNK = 0.2  # of their size at the first probe
 
 
 def check(evidence: Evidence) -> Finding | None:
     """Nothing is learned, and penalties outweighed the loss at the start, or the weights melt away under decay."""
-    bad = failing(evidence)
+    bad = wanting(evidence)
     if bad is None:
         return None
     parts = {name: value for name, value in _first_parts(evidence.view).items() if name in ("l1", "l2")}
@@ -27,11 +27,11 @@ def check(evidence: Evidence) -> Finding | None:
     if strong:
         name = max(strong, key=lambda n: strong[n])
         what = f"the penalty {name} was {number(strong[name])} when the training began, more than the loss of guessing "
-        what += f"({number(bad.guess)}), and nothing is learned"
+        what += f"({number(bad.guess)}), and {bad.outcome}"
         patch = Patch(dict.fromkeys(strong, 0.0))
     else:
         what = (
-            f"weights shrank to {percent(left)} of their size under a decay of {number(decay)}, and nothing is learned"
+            f"weights shrank to {percent(left)} of their size under a decay of {number(decay)}, and {bad.outcome}"
         )
         patch = Patch({"optimizer.weight_decay": 0.0})
     smaller = Patch({"optimizer.weight_decay": decay / 100}) if not strong else None

@@ -10,7 +10,7 @@ from trainwright.core.facts import Facts, LossFacts
 from trainwright.core.finding import Evidence, Finding, Patch, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import curve, everywhere, failing, number, percent, probes, rate_of, window
+from trainwright.rules.reading import curve, everywhere, number, percent, probes, rate_of, wanting, window
 from trainwright.rules.remedies import other_rates
 from trainwright.rules.upstream import BEFORE_RATE
 
@@ -22,7 +22,7 @@ _WHOLE = 1.0  # an update as large as the weights themselves
 
 def check(evidence: Evidence) -> Finding | None:
     """Nothing is learned, and steps are large against the weights, or the loss has risen above where it began."""
-    bad = failing(evidence)
+    bad = wanting(evidence)
     if bad is None:
         return None
     moves = [u for probe in probes(evidence, 5) for _, u in everywhere(probe, "update")]
@@ -52,8 +52,8 @@ def check(evidence: Evidence) -> Finding | None:
         reason = f"the loss swings by {number(float(np.std(losses[-size:])))} around {number(bad.loss)}"
     return Finding(
         rule="rate_too_high",
-        severity="error",
-        what=f"the learning rate of {number(rate)} is too high: {reason}, and nothing is learned",
+        severity=bad.severity,
+        what=f"the learning rate of {number(rate)} is too high: {reason}, and {bad.outcome}",
         where="optimizer.lr",
         evidence={
             "learning rate": rate,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Literal, TypeVar
 
@@ -22,6 +22,7 @@ EARLY = 200  # steps, and one epoch, before which nothing is said while it goes 
 _PART = 0.3  # of the budget, likewise: many a network stands on a plateau before it learns
 _WINDOW = 50  # steps
 _LEARNED, _EVALS = 0.8, 3  # of the loss of guessing; evaluations of which something is said
+_BEHIND = 0.25  # of the way from guessing to right answers
 _IN_A_ROW = 3  # steps that were not finite
 _LONGEST = 2000
 # kinds of layers: with matrices or kernels, silent below 0, flat at their ends
@@ -41,12 +42,30 @@ class Standing:
     guess: float  # the lowest loss of a constant answer
     start: float  # before the first step
     falling: bool  # the loss fell more between the windows than chance explains
+    simple: float = math.nan  # share of the way from guessing to right answers that simple models get
+    reached: float = math.nan  # and the network, where that is far less
 
     @property
     def numbers(self) -> dict[str, float]:
         """As evidence."""
         told = {"steps": float(self.steps), "loss": self.loss, "loss of guessing": self.guess}
+        told |= {} if math.isnan(self.reached) else {"simple models": self.simple, "the network": self.reached}
         return told if math.isnan(self.start) else {**told, "loss at the start": self.start}
+
+    @property
+    def severity(self) -> Literal["warning", "error"]:
+        """Of a cause that is as good as proved."""
+        return "error" if math.isnan(self.reached) else "warning"
+
+    @property
+    def outcome(self) -> str:
+        """In words."""
+        if math.isnan(self.reached):
+            return "nothing is learned"
+        return (
+            f"of the way from guessing to right answers the network gets {percent(max(0.0, self.reached))} on samples "
+            f"that it has seen, and simple models {percent(self.simple)} on samples that they have not"
+        )
 
 
 T = TypeVar("T")
@@ -125,6 +144,34 @@ def failing(evidence: Evidence) -> Standing | None:
     return None if early or now.falling else now
 
 
+@_once
+def lagging(evidence: Evidence) -> Standing | None:
+    """Where the loss is, if at the end the network does far worse on its own training samples than trees or a linear
+    model on samples they have not seen; else None. No cause is proved by it, but a symptom is believed.
+    """
+    now, facts = standing(evidence), evidence.facts
+    if now is None or not evidence.over or now.steps < EARLY:
+        return None
+    reached = max([facts.reached, *_shares(evidence)])
+    if not facts.signal - reached > max(_BEHIND, 3 * facts.signal_error):
+        return None
+    return replace(now, simple=facts.signal, reached=reached)
+
+
+def _shares(evidence: Evidence) -> list[float]:
+    """The same share by what evaluations tell of accuracy and R²."""
+    counts = evidence.facts.target.counts
+    most = max(counts) / sum(counts) if counts and sum(counts) else math.nan
+    told = [e.metrics for e in evidence.view.evals]
+    shares = [(m["accuracy"] - most) / (1 - most) for m in told if "accuracy" in m and most < 1]
+    return [x for x in (*shares, *(m["r2"] for m in told if "r2" in m)) if math.isfinite(x)]
+
+
+def wanting(evidence: Evidence) -> Standing | None:
+    """Nothing is learned, or at the end far less than simple models learn."""
+    return failing(evidence) or lagging(evidence)
+
+
 def severed(evidence: Evidence) -> str:
     """A layer that gave 0 for every sample at the two latest probes; "" for none. Nothing passes it any more."""
     latest = probes(evidence, 2)
@@ -134,9 +181,13 @@ def severed(evidence: Evidence) -> str:
 
 
 def gravity(evidence: Evidence) -> Literal["warning", "error"]:
-    """Of a finding that explains why nothing is learned: an error once the training is over and was long enough."""
-    taken = len(evidence.view.losses)
-    return "error" if evidence.over and taken >= max(EARLY, evidence.facts.per_epoch) else "warning"
+    """Of a finding that explains why nothing is learned: an error once the training is over and was long enough.
+
+    A warning where something is learned after all.
+    """
+    long = len(evidence.view.losses) >= max(EARLY, evidence.facts.per_epoch)
+    little = failing(evidence) is None and lagging(evidence) is not None
+    return "error" if evidence.over and long and not little else "warning"
 
 
 def probes(evidence: Evidence, last: int = 3) -> list[Probed]:

@@ -6,7 +6,7 @@ from trainwright.core.facts import Facts, LossFacts, Target, Values
 from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import blown, failing, gravity, number
+from trainwright.rules.reading import blown, gravity, number, wanting
 from trainwright.rules.remedies import scaled_targets
 
 _SMALL, _WIDE, _FAR = 0.01, 100.0, 10.0
@@ -22,7 +22,7 @@ def check(evidence: Evidence) -> Finding | None:
     if not (far or not _SMALL < values.deviation < _WIDE):
         return None
     burst = blown(evidence) if max(abs(values.mean), values.deviation) > _WIDE else None
-    bad = failing(evidence) or burst
+    bad = wanting(evidence) or burst
     if bad is None:
         return None
     what = (
@@ -35,7 +35,7 @@ def check(evidence: Evidence) -> Finding | None:
         severity="error" if burst else gravity(evidence),
         what=f"{what}, and the loss overflows"
         if burst
-        else f"{what}, and after {bad.steps:,} steps the network does no better than their mean",
+        else f"{what}, and after {bad.steps:,} steps {bad.outcome}",
         where="the targets",
         evidence={"mean": values.mean, "deviation": values.deviation, **bad.numbers},
         why="A new network says numbers near 0. With steps of the usual size it takes very long to reach others, and "

@@ -6,7 +6,7 @@ from trainwright.core.facts import Facts, LayerFacts, LossFacts
 from trainwright.core.finding import Edit, Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import failing, gravity
+from trainwright.rules.reading import gravity, wanting
 from trainwright.rules.upstream import BEFORE_BEGINNING
 
 _HIGH = 0.5
@@ -14,7 +14,7 @@ _HIGH = 0.5
 
 def check(evidence: Evidence) -> Finding | None:
     """Rates above a half, or several at it, where nothing is learned."""
-    bad = failing(evidence)
+    bad = wanting(evidence)
     rates = [layer.option for layer in evidence.facts.layers if "dropout" in layer.kind and layer.option > 0]
     high = [r for r in rates if r > _HIGH]
     if bad is None or not (high or sum(r >= _HIGH for r in rates) >= 3):
@@ -26,7 +26,7 @@ def check(evidence: Evidence) -> Finding | None:
         rule="too_much_dropout",
         severity=gravity(evidence),
         what=f"{len(rates)} dropouts of up to {max(rates):g} leave {kept:.1%} of the ways through the network, and "
-        "nothing is learned",
+        f"{bad.outcome}",
         where=next(x.name for x in evidence.facts.layers if x.option == max(rates)),
         evidence={"dropouts": len(rates), "highest rate": max(rates), "share kept": kept, **bad.numbers},
         why="Dropout helps a network that learns too well. One that learns nothing cannot spare its units.",

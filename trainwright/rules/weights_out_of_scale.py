@@ -6,7 +6,7 @@ from trainwright.core.facts import Facts, LayerFacts, LossFacts
 from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import FLAT_ENDED, failing, heavy, number
+from trainwright.rules.reading import FLAT_ENDED, heavy, number, wanting
 from trainwright.rules.remedies import drawn_anew
 
 _LARGE, _SMALL = 10.0, 0.005  # 1 keeps the size of a signal; the usual rules give 0.1 to 1.5
@@ -14,7 +14,7 @@ _LARGE, _SMALL = 10.0, 0.005  # 1 keeps the size of a signal; the usual rules gi
 
 def check(evidence: Evidence) -> Finding | None:
     """Nothing is learned, and a layer began with weights that multiply signals by ten, or by nearly nothing."""
-    bad = failing(evidence)
+    bad = wanting(evidence)
     if bad is None:
         return None
     known = [layer for layer in heavy(evidence) if layer.gain == layer.gain and layer.gain > 0]
@@ -26,9 +26,9 @@ def check(evidence: Evidence) -> Finding | None:
     flat = any(layer.kind in FLAT_ENDED for layer in evidence.facts.layers[:-1])
     return Finding(
         rule="weights_out_of_scale",
-        severity="error",
+        severity=bad.severity,
         what=f"the first weights of {worst.name} multiply what they are given by about {number(worst.gain)}, where 1 "
-        f"keeps its size ({len(large or small)} of {len(known)} layers are so), and nothing is learned",
+        f"keeps its size ({len(large or small)} of {len(known)} layers are so), and {bad.outcome}",
         where=worst.name,
         evidence={"gain": worst.gain, "layers": len(large or small), "root mean square": worst.scale, **bad.numbers},
         why="Through a few such layers signals overflow, pin sigmoids and tanhs to their ends, and make a loss at the "

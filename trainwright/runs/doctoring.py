@@ -22,7 +22,8 @@ from trainwright.engine.memory import ran_out
 from trainwright.engine.nature import Measure
 from trainwright.engine.probe import Pace, Probe
 from trainwright.engine.runtime import Runtime
-from trainwright.engine.signal import signal_of
+from trainwright.engine.signal import reached, signal_of
+from trainwright.engine.trace import first_tensor_of
 from trainwright.rules.diagnosis import Diagnosis
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.surveyed import survey
@@ -60,6 +61,7 @@ class Doctor:
         self._wish: Stop | None = None
         self.pace = Pace(steps, clocked=ranks.world == 1)
         self._batch: Batch | None = None
+        self._looked: tuple[Batch, Callable[[Mapping[str, Tensor]], object]] | None = None
         self._probe: Probe | None = None
         self._armed = False
         self._lost = False  # its rules failed
@@ -154,18 +156,33 @@ class Doctor:
 
     def _second_look(self, diagnosis: Diagnosis, over: bool) -> Examined | None:
         """Whether there is anything to learn, once nothing is learned."""
-        batch = self._batch
-        if batch is None or self._lost or not diagnosis.puzzled(over) or diagnosis.view.examined is None:
+        batch, before = self._batch, diagnosis.view.examined
+        if batch is None or self._lost or before is None:
+            return None
+        puzzled, doubtful = diagnosis.puzzled(over), over and diagnosis.doubtful()
+        if not puzzled and not doubtful:
             return None
         target, inputs = _target(batch), list(batch.inputs.values())
-        share = error = math.nan
+        share, error, got = before.facts.signal, before.facts.signal_error, math.nan
         try:
             if target is not None and len(inputs) == 1:
-                share, error = signal_of(inputs[0], target)
+                share, error = signal_of(inputs[0], target) if math.isnan(share) else (share, error)
+                got = self._reached(before.facts.loss.wants) if over and math.isfinite(share) else math.nan
         except Exception as trouble:
             self._gives_up(trouble, "could not look for a signal")
-        before = diagnosis.view.examined
-        return Examined(diagnosis.view.step, replace(before.facts, signal=share, signal_error=error))
+        return Examined(diagnosis.view.step, replace(before.facts, signal=share, signal_error=error, reached=got))
+
+    @torch.no_grad()
+    def _reached(self, wants: str) -> float:
+        """What the network, as it is served, gets of the way to right answers on the samples it was examined with."""
+        if self._looked is None:
+            return math.nan
+        state, (batch, say) = self.pieces.state, self._looked
+        target = _target(batch)
+        with state.aside(), state.served():
+            state.model.eval()
+            output = first_tensor_of(say(batch.inputs))
+        return math.nan if output is None or target is None else reached(output, target, logits=wants == "logits")
 
     def _own(self) -> list[Finding]:
         unsaid, self._unsaid = self._unsaid, []
@@ -231,6 +248,7 @@ class Doctor:
             guess=_guess(pieces, wide or batch),
         )
         facts = examine(subject)
+        self._looked = batch, view.say
         self._probe = Probe(model, state.optimizer, partial(view.say, batch.inputs), state.aside)
         return facts
 

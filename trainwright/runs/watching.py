@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from trainwright.engine.listening import Listener
 from trainwright.engine.nature import Measure
 from trainwright.engine.probe import Probe
 from trainwright.engine.randomness import randomness_kept
-from trainwright.engine.signal import signal_of
+from trainwright.engine.signal import reached, signal_of
 from trainwright.engine.trace import first_tensor_of
 from trainwright.rules.diagnosis import Diagnosis
 from trainwright.runs.checkup import Checkup
@@ -259,11 +260,19 @@ class watch:
 
     def _second_look(self, over: bool = False) -> None:
         """Whether there is anything to learn, once nothing is learned."""
-        if not self._diagnosis.puzzled(over) or not self._compared.samples:
+        puzzled, doubtful = self._diagnosis.puzzled(over), over and self._diagnosis.doubtful()
+        if not (puzzled or doubtful) or not self._compared.samples:
             return
         x, y = (torch.cat(part) for part in zip(*self._compared.samples, strict=True))
-        share, error = signal_of(x, y)
-        self._facts = replace(self._facts, signal=share, signal_error=error)
+        share, error, got = self._facts.signal, self._facts.signal_error, math.nan
+        if math.isnan(share):
+            share, error = signal_of(x, y)
+        if over and math.isfinite(share):
+            with _aside(self.model), torch.no_grad():
+                self.model.eval()
+                output = first_tensor_of(self.model(x))
+            got = math.nan if output is None else reached(output, y, logits=self._facts.loss.wants == "logits")
+        self._facts = replace(self._facts, signal=share, signal_error=error, reached=got)
         self._tell(Examined(self._step, self._facts))
 
     def _flush(self) -> None:
