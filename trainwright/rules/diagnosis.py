@@ -86,7 +86,9 @@ class Diagnosis:
             return False
         behind = replace(examined.facts, signal=1.0, signal_error=0.0, reached=0.0)
         found = [self._all(Evidence(self.view, facts, True, {})) for facts in (examined.facts, behind)]
-        return any(_RANK[f.severity] > _RANK[found[0][n].severity] if n in found[0] else True for n, f in found[1].items())
+        return any(
+            _RANK[f.severity] > _RANK[found[0][n].severity] if n in found[0] else True for n, f in found[1].items()
+        )
 
     def ending(self) -> list[Finding]:
         """What is found when the training has come to its end, before its last event is written."""

@@ -30,9 +30,7 @@ def check(evidence: Evidence) -> Finding | None:
         what += f"({number(bad.guess)}), and {bad.outcome}"
         patch = Patch(dict.fromkeys(strong, 0.0))
     else:
-        what = (
-            f"weights shrank to {percent(left)} of their size under a decay of {number(decay)}, and {bad.outcome}"
-        )
+        what = f"weights shrank to {percent(left)} of their size under a decay of {number(decay)}, and {bad.outcome}"
         patch = Patch({"optimizer.weight_decay": 0.0})
     smaller = Patch({"optimizer.weight_decay": decay / 100}) if not strong else None
     return Finding(

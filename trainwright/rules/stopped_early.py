@@ -23,12 +23,12 @@ def check(evidence: Evidence) -> Finding | None:
         return Finding(
             rule="stopped_early",
             severity="warning",
-            what=f"the budget of {bad.steps:,} steps ended before anything was learned: the loss is {number(bad.loss)}, "
-            f"and guessing reaches {number(bad.guess)}",
+            what=f"the budget of {bad.steps:,} steps ended before anything was learned: the loss is "
+            f"{number(bad.loss)}, and guessing reaches {number(bad.guess)}",
             where="budget",
             evidence=bad.numbers,
-            why=f"Few networks learn in less than {EARLY} steps, whatever their rate. Batches that are smaller make more "
-            "steps of the same samples.",
+            why=f"Few networks learn in less than {EARLY} steps, whatever their rate. Smaller batches make more steps of "
+            "the same samples.",
             fixes=(
                 Patch({"budget": f"{5 * max(EARLY, bad.steps)} steps"}),
                 *other_rates(evidence, 10.0),

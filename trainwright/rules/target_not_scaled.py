@@ -33,9 +33,7 @@ def check(evidence: Evidence) -> Finding | None:
     return Finding(
         rule="target_not_scaled",
         severity="error" if burst else gravity(evidence),
-        what=f"{what}, and the loss overflows"
-        if burst
-        else f"{what}, and after {bad.steps:,} steps {bad.outcome}",
+        what=f"{what}, and the loss overflows" if burst else f"{what}, and after {bad.steps:,} steps {bad.outcome}",
         where="the targets",
         evidence={"mean": values.mean, "deviation": values.deviation, **bad.numbers},
         why="A new network says numbers near 0. With steps of the usual size it takes very long to reach others, and "
