@@ -27,8 +27,8 @@ def check(evidence: Evidence) -> Finding | None:
             f"{number(bad.loss)}, and guessing reaches {number(bad.guess)}",
             where="budget",
             evidence=bad.numbers,
-            why=f"Few networks learn in less than {EARLY} steps, whatever their rate. Smaller batches make more steps of "
-            "the same samples.",
+            why=f"Few networks learn in less than {EARLY} steps, whatever their rate. Smaller batches make more steps "
+            "of the same samples.",
             fixes=(
                 Patch({"budget": f"{5 * max(EARLY, bad.steps)} steps"}),
                 *other_rates(evidence, 10.0),
