@@ -55,7 +55,7 @@ def test_missing_times_and_numbers_are_marked_where_that_is_asked_for(tmp_path: 
         (hours(0, 2, 1, 3), r"line 4: the time .*01:00:00 is earlier than .*02:00:00.*sort the file by 'date'"),
         ([*hours(0, 1, 2), "2024-03-01 02:30,1,1"], r"line 5: .*does not stand on the grid of 1 hour"),
         ([*hours(0, 1), "2024-03-01 02:00,,1", *hours(3)], r"line 4: column 'load' has no number here; 1 of its 4"),
-        ([*hours(0, 1), "2024-03-01 02:00,much,1", *hours(3)], r"line 2: column 'load' holds text: '10'.*drop ="),
+        ([*hours(0, 1), "2024-03-01 02:00,much,1", *hours(3)], r"line 4: column 'load' holds text: 'much'.*drop ="),
         ([*hours(0, 1), "soon,1,1", *hours(3)], "no column holds times|is no date"),
         (hours(0, 1), "has 2 times"),
     ],

@@ -189,7 +189,7 @@ def test_mended_boxes_are_cut_or_left_out_and_counted() -> None:
     task = tasks["object_detection"](faulty="mend")
     batch = whole([record], task)
     assert batch.targets["boxes"][0].tolist() == [[40, 10, 64, 20], [1, 1, 9, 9]]
-    assert any("2 boxes were cut" in note for note in task.processor.notes())
+    assert any(note.endswith("left out as empty: 2") for note in task.processor.notes())
 
 
 def test_records_that_do_not_fit_are_told() -> None:

@@ -88,7 +88,7 @@ def test_even_times_beside_numbers_alone_are_series_that_train(tmp_path: Path) -
     assert written["task"] == {"name": "forecasting", "context": 28, "horizon": 7, "loss": "quantile"}
     assert written["data"] == {"source": "series", "path": "v.csv", "gaps": "mark", "valid": 0.2, "test": 0.2}
     assert any("--target science" in text for text in made.unsure)
-    assert any("1 whole times" in text for text in made.unsure)
+    assert any("whole times: 1" in text for text in made.unsure)
     run = tw.train(made.recipe, {"budget": "3 steps"}, out=tmp_path / "run", quiet=True)
     assert run.state == "finished"
 

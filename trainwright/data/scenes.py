@@ -134,13 +134,13 @@ class Scenes(Processor):
         """What the pictures hold, and what was done to their boxes."""
         named = ", ".join(f"{n:,} {v}" for v, n in list(zip(self.labels.values, self.labels.counts, strict=True))[:20])
         (_, height, width), without = self.form.shape, self.counts["without"]
-        told = [f"boxes of {len(self.labels)} classes: {named}; images are seen at {width}x{height} pixels"]
+        told = [f"classes of boxes: {len(self.labels)} ({named}); images are seen at {width}x{height} pixels"]
         if without:
-            told.append(f"{without:,} of {self.counts['images']:,} images have no box: nothing is to be found there")
+            told.append(f"images without a box: {without:,} of {self.counts['images']:,}; nothing is to be found there")
         if self.counts["mended"]:
-            told.append(f"{self.counts['mended']:,} boxes were cut at the edge of their image, or left out as empty")
+            told.append(f"boxes cut at the edge of their image, or left out as empty: {self.counts['mended']:,}")
         if self.counts["ignored"]:
-            told.append(f"{self.counts['ignored']:,} difficult or crowded boxes are neither learned nor counted")
+            told.append(f"boxes that are difficult or crowded, neither learned nor counted: {self.counts['ignored']:,}")
         return [*told, *self.labels.notes("labels")]
 
     def columns(self) -> Mapping[str, Column]:

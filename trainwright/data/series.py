@@ -133,7 +133,8 @@ class Series(Source):
         for name in kept:
             if (kind := self._table.kinds()[name]) not in ("numbers", "true or false"):
                 values = self._table.values(name)
-                row = next((i for i, v in enumerate(values) if isinstance(v, str)), 0)
+                texts = [i for i, v in enumerate(values) if isinstance(v, str)]
+                row = next((i for i in texts if not _reads(values[i])), texts[0] if texts else 0)
                 what = (
                     f"column '{name}' holds {kind}: {values[row]!r:.40}" if kind != "nothing" else f"'{name}' is empty"
                 )
@@ -194,7 +195,8 @@ class Series(Source):
             row = int(wide[0])
             first, then = (written_time(int(ticks[i]), self.form) for i in (row, row + 1))
             lost = int(places[-1]) + 1 - len(places)
-            what = f"{then} follows {first}, and times lie {self.step} apart: {lost:,} times are missing in all"
+            gone = "a time is missing" if lost == 1 else f"{lost:,} times are missing in all"
+            what = f"{then} follows {first}, and times lie {self.step} apart: {gone}"
             instead = 'fill them in, or write gaps = "mark" in the data section, which leaves them out of account'
             raise DataError(self._table.where(row + 1), what, instead)
         rows = np.full(int(places[-1]) + 1, -1, dtype=np.int64)
@@ -220,6 +222,15 @@ class Series(Source):
             if value is not None and not np.isfinite(value):
                 raise DataError(self._table.where(row), f"column '{name}' is {value}", "write a number")
         return values
+
+
+def _reads(cell: str) -> bool:
+    """Whether a cell of a column that is no column of numbers would be one by itself."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def clock_of(table: Table, asked: str | None = None) -> str:

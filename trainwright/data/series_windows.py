@@ -163,7 +163,7 @@ class SeriesWindows(Processor):
             words = [f"known ahead: {', '.join(ahead)}"] if ahead else []
             words += [f"known of the past: {', '.join(self.beside.past)}"] if self.beside.past else []
             told.append(f"to forecast: {', '.join(self.names)}; {'; '.join(words)}")
-        return told + ([f"{self.missing:,} numbers of the training part are missing"] if self.missing else [])
+        return told + ([gone(self.missing)] if self.missing else [])
 
     def batch(self, rows: Rows, draw: Draw | None) -> Batch:
         """Inputs ``context`` (N, T, V) and the time of its last step, ``clock`` (N,), with what is beside it ``known``
@@ -301,6 +301,15 @@ def filled(context: Tensor) -> Tensor:
     at = torch.where(newest >= 0, newest, oldest)
     there = at < context.shape[1]
     return torch.where(there, context.gather(1, at.clamp_max(context.shape[1] - 1)), 0.0)
+
+
+def gone(missing: int) -> str:
+    """How many numbers are missing, in words."""
+    return (
+        "a number of the training part is missing"
+        if missing == 1
+        else (f"{missing:,} numbers of the training part are missing")
+    )
 
 
 def _names(record: Record, where: str) -> list[str]:

@@ -20,7 +20,7 @@ from trainwright.core.task import JSON, Answer, Outputs, Processor, Record, Samp
 from trainwright.data.calendar import written_time
 from trainwright.data.labels import is_missing, label_of
 from trainwright.data.series import TIME
-from trainwright.data.series_windows import SeriesWindows, filled
+from trainwright.data.series_windows import SeriesWindows, filled, gone
 from trainwright.data.unlabelled import disturbed
 
 
@@ -113,7 +113,7 @@ class UnlabelledSeries(Processor):
         if self.label is not None:
             told.append(f"'{self.label}' has {len(self.labels):,} values, read for scores alone")
         missing = self.series.missing
-        return told + ([f"{missing:,} numbers of the training part are missing"] if missing else [])
+        return told + ([gone(missing)] if missing else [])
 
     def batch(self, rows: Rows, draw: Draw | None) -> Batch:
         """Input ``x`` (N, V, T), with noise where there is a draw, and ``dice`` (N, K) for codes that are drawn; which

@@ -51,7 +51,8 @@ def as_series(found: Found, task: str | None, target: str | None) -> Found:
     if len(names) > 1 and task != CODES:
         unsure.append(f"to tell one column from the others of the same record: --target {names[-1]}")
     if gappy:
-        unsure.append(f"numbers are missing ({source.missing:,} whole times), and marked: nothing is compared there")
+        times = f" (whole times: {source.missing:,})" if source.missing else ""
+        unsure.append(f"numbers are missing{times}, and marked: nothing is compared there")
     spec = {**found.spec, "source": "series", **({"gaps": "mark"} if gappy else {})}
     return Found("series", spec, source if gappy else Series(**options), told, task=TASK, unsure=unsure)
 
