@@ -18,6 +18,7 @@ from trainwright.core.errors import NumericsError
 from trainwright.core.events import Event, RunStarted, StepDone, StepSkipped, load
 from trainwright.engine import checkpoint
 from trainwright.runs.directory import EVENTS
+from trainwright.tools.checkup import checkup
 
 NAN = math.nan
 
@@ -135,6 +136,12 @@ def test_a_run_goes_back_with_half_the_rate_and_every_step_counts_once(tmp_path:
     assert [a["from_step"] for a in run.manifest["attempts"]] == [0, 20]
     assert run.view.skipped == []
     assert all(math.isfinite(v) for v in run.view.losses.values())
+    told = [(e.step, e.finding) for e in run.view.findings if e.finding.rule == "not_finite_steps"]
+    assert told  # of steps that count no more
+    again = checkup(run.path)
+    assert [(s, f) for s, f in again.found if f.rule == "not_finite_steps"] == told
+    assert run.view.ended is not None
+    assert again.verdict == run.view.ended.verdict
 
 
 @pytest.mark.parametrize("first", [5, 23])  # before and after the first checkpoint

@@ -31,6 +31,7 @@ class RunStarted:
     note: str = ""  # why it resumed, what changed
     anew: bool = False  # it goes on with nothing: not even what was logged before the first step counts
     back: int = 0  # the attempt that it goes on with, where that is not the one before it
+    again: bool = False  # it takes steps again that were taken wrongly: what was found in them is still told
 
 
 @with_config(_numbers)
@@ -354,7 +355,9 @@ def _begin(view: View, event: RunStarted) -> None:
     if event.back in view.left:
         for name, value in view.left[event.back].items():
             setattr(view, name, value)
-    _cut(view, -1 if event.anew else event.from_step)
+    first = -1 if event.anew else event.from_step
+    _cut(view, first)
+    view.findings = view.findings if event.again else [e for e in view.findings if e.step <= first]
     view.attempts.append(event)
 
 
@@ -371,7 +374,6 @@ def _cut(view: View, step: int) -> None:
     view.shown = [e for e in view.shown if e.step <= step]
     view.probed = [e for e in view.probed if e.step <= step]
     view.checkpoints = [e for e in view.checkpoints if e.step <= step]
-    view.findings = [e for e in view.findings if e.step <= step]
 
 
 def as_dict(event: Event) -> dict[str, Any]:

@@ -59,9 +59,9 @@ class Diagnosis:
         advance(self.view, event)
         if isinstance(event, RunStarted):
             goes_on = before is not None and before.outcome == "healing" and before.step == event.from_step
-            self.said = self.said if goes_on and not (event.anew or event.back) else {}
+            self.said = self.said if event.again or (goes_on and not (event.anew or event.back)) else {}
             self.now = []
-            self.others = [e for e in self.others if e.step <= event.from_step and not event.anew]
+            self.others = [e for e in self.others if event.again or (e.step <= event.from_step and not event.anew)]
         if not isinstance(event, _WHEN) or self.view.examined is None:
             return []
         return self._asked(isinstance(event, RunEnded) and event.outcome in ("finished", "stopped", "failed"))

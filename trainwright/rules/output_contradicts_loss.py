@@ -6,7 +6,7 @@ from trainwright.core.facts import Facts, LossFacts, Output, Values
 from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import gravity, number, percent, wanting
+from trainwright.rules.reading import failing, gravity, number, percent
 from trainwright.rules.remedies import another_end
 
 _BOUNDED = {"softmax", "sigmoid", "hardsigmoid", "softmin"}
@@ -64,7 +64,7 @@ def _twice(evidence: Evidence) -> Finding:
         if output.last != "relu"
         else "Half of the outputs are 0 and get no gradient."
     )
-    return _finding(evidence, "error" if wanting(evidence) else "warning", what, why)
+    return _finding(evidence, "error" if failing(evidence) else "warning", what, why)
 
 
 def _apart(output: Output) -> bool:
@@ -72,11 +72,11 @@ def _apart(output: Output) -> bool:
 
 
 def _each_by_itself(evidence: Evidence) -> Finding:
-    """It trains where the loss divides by the sum: a note, unless little is learned."""
+    """It trains where the loss divides by the sum: a note, unless nothing is learned."""
     count = evidence.facts.output.values.shape[0]
     return _finding(
         evidence,
-        gravity(evidence) if wanting(evidence) else "note",
+        gravity(evidence) if failing(evidence) else "note",
         f"exactly one of {count} answers is right, and the model's sigmoids say each of them by itself",
         "Nothing makes the others smaller when the right one grows: all may come near 1, where a sigmoid is flat. A "
         "softmax makes them sum to 1.",

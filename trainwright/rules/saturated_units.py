@@ -6,7 +6,7 @@ from trainwright.core.facts import Facts, LayerFacts, LossFacts
 from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import FLAT_ENDED, figure, layers, percent, probes, wanting
+from trainwright.rules.reading import FLAT_ENDED, failing, figure, layers, percent, probes
 from trainwright.rules.remedies import drawn_anew, other_activations, scaled_inputs
 from trainwright.rules.upstream import BEFORE_LAYERS
 
@@ -15,7 +15,7 @@ _MOST = 0.5
 
 def check(evidence: Evidence) -> Finding | None:
     """The share of what hidden sigmoids and tanhs give that lies in their flat ends, where nothing is learned."""
-    bad = wanting(evidence)
+    bad = failing(evidence)
     if bad is None:
         return None
     known = layers(evidence)
@@ -29,9 +29,9 @@ def check(evidence: Evidence) -> Finding | None:
     worst = max(shares, key=lambda n: shares[n])
     return Finding(
         rule="saturated_units",
-        severity=bad.severity,
+        severity="error",
         what=f"{percent(shares[worst])} of what {worst} gives lies in the flat ends of its {known[worst].kind}, and "
-        f"{bad.outcome}",
+        "nothing is learned",
         where=worst,
         evidence={"share pinned": shares[worst], "layers": len(shares), **bad.numbers},
         why="There the slope is nearly 0, so no gradient passes. Inputs or weights are too large.",

@@ -89,7 +89,8 @@ def attempt(a: Attempt) -> RunEnded:
     with memory_kept(keep), _story(a) as story, Interruption(runtime.first) as interruption:
         cadence, judge = _begun(a, story)
         saving = Saving(pieces, a.folder)
-        recovery = Recovery(pieces, a.folder, saving, story.tell, cadence.steps)
+        # told to whoever listens then: the doctor must hear that the run went back
+        recovery = Recovery(pieces, a.folder, saving, lambda event: story.tell(event), cadence.steps)
 
         def follow(folder: Path) -> None:
             a.folder = recovery.folder = folder

@@ -75,7 +75,7 @@ def checked_events(events: Iterable[Event], of: str) -> Checkup:
     ended: RunEnded | None = None
     for event in events:
         if isinstance(event, RunStarted):
-            found = [(step, f) for step, f in found if step <= event.from_step and not event.anew]
+            found = [(s, f) for s, f in found if event.again or (s <= event.from_step and not event.anew)]
             ended = None
         if isinstance(event, Tried):
             found = [(step, replace(f, tried=event.text) if f.rule == event.rule else f) for step, f in found]

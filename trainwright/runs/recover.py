@@ -83,7 +83,7 @@ class Recovery:
         note = f"went back from step {now:,} with {share:g} of the learning rate: {why}"
         attempt = self._written(step, note) if self.pieces.runtime.first else 0
         time = datetime.now(UTC).isoformat(timespec="seconds")
-        self.tell(RunStarted(attempt, step, self.steps, self.pieces.per_epoch, time, note))
+        self.tell(RunStarted(attempt, step, self.steps, self.pieces.per_epoch, time, note, again=True))
 
     def _target(self, why: str) -> tuple[int, Mapping[str, Any]]:
         """Where to go back to: never what an interruption alone has left there, so that none makes a difference."""
