@@ -37,7 +37,7 @@ SHOWS = (
         "test/mse",
         0.375 * 1.03,
         better="lower",
-        minutes=15,
+        minutes=4,
         note=_PATCHES,
     ),
     Show(

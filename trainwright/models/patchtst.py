@@ -31,7 +31,8 @@ class PatchTST(nn.Module):
     """Patches of a series look at one another; what comes out, flattened, tells the horizon. All series share weights.
 
     Each window of a series is brought to mean 0 and deviation 1, and what is told is brought back. Unlike in the paper,
-    norms are layer norms before each part of a block, so that a step does not depend on how its batch is cut.
+    norms are layer norms before each part of a block, so that a step does not depend on how its batch is cut. None
+    stands at the end: patches keep their size up to the head, and the network begins as a linear map of them.
 
     Args:
         context: steps that are known; given by the data.
@@ -76,11 +77,13 @@ class PatchTST(nn.Module):
         self.patch, self.stride, self.quantiles = patch, stride, quantiles
         self.effect = effect_of(known, variables)
         count = (context + stride - patch) // stride + 1
-        self.embed = dense(patch, width, None)
+        self.embed = nn.Linear(patch, width)
+        nn.init.normal_(self.embed.weight, std=patch**-0.5)  # as large as what it reads: blocks only add to it
+        nn.init.zeros_(self.embed.bias)
         self.places = nn.Parameter(torch.empty(count, width).uniform_(-0.02, 0.02))
         self.dropout = Dropout(dropout)
         form = Form(width, heads, hidden=hidden, positions="learned", bias=True, dropout=dropout)
-        self.blocks = Stack(form, depth, causal=False)
+        self.blocks = Stack(form, depth, causal=False, normed=False)
         self.head_dropout = Dropout(head_dropout)
         self.head = dense(count * width, horizon * quantiles, None)
 

@@ -88,16 +88,17 @@ class Stack(nn.Module):
         depth: number of blocks.
         causal: whether a token looks only at those before it and at itself.
         crossed: whether each block also looks at a memory, such as an encoder's output.
+        normed: whether a norm stands at the end; without it how large a sum has become is told as well.
 
     Source: Vaswani et al. 2017, "Attention is all you need"; Xiong et al. 2020, "On layer normalization in the
     Transformer architecture", for the norm before each part; Radford et al. 2019 for the initial weights.
     """
 
-    def __init__(self, form: Form, depth: int, *, causal: bool, crossed: bool = False) -> None:
+    def __init__(self, form: Form, depth: int, *, causal: bool, crossed: bool = False, normed: bool = True) -> None:
         super().__init__()
         self.form, self.causal = form, causal
         self.blocks = Blocks(Block(form, crossed) for _ in range(depth))
-        self.norm = norm_of(form)
+        self.norm = norm_of(form) if normed else nn.Identity()
         additions = depth * (3 if crossed else 2)
         for name, weight in self.named_parameters():
             if name.endswith((".out.weight", ".down.weight")):
