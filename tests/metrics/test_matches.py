@@ -14,8 +14,8 @@ from trainwright.metrics.detections import mean_average_precision
 PICTURES, TOLD, TRUE = 24, 9, 5
 
 
-def rows_of(threshold: float | None) -> tuple[Metric, Tensor]:
-    """Random true boxes of three classes, some of them ignored, and boxes told near them or anywhere."""
+def rows_of(threshold: float | None, untold: int | None = None) -> tuple[Metric, Tensor]:
+    """Random true boxes of three classes, some of them ignored, and boxes told near them; none of a class ``untold``."""
     dice = torch.Generator().manual_seed(3)
     corner = torch.rand(PICTURES, TRUE, 2, generator=dice) * 60
     true = torch.cat([corner, corner + 8 + 20 * torch.rand(PICTURES, TRUE, 2, generator=dice)], -1)
@@ -28,6 +28,8 @@ def rows_of(threshold: float | None) -> tuple[Metric, Tensor]:
         "classes": kinds.gather(1, owner).clamp_min(0),
     }
     ignored = torch.rand(PICTURES, TRUE, generator=dice) < 0.1
+    if untold is not None:
+        outputs["classes"] = torch.where(outputs["classes"] == untold, (untold + 1) % 3, outputs["classes"])
     targets = {"boxes": true, "classes": kinds, "ignored": ignored}
     batch = Batch({}, targets, torch.tensor(1.0), torch.arange(PICTURES), PICTURES)
     metric = mean_average_precision(lambda o, b: (o["boxes"], b.targets["boxes"]), TOLD, threshold)
@@ -35,8 +37,11 @@ def rows_of(threshold: float | None) -> tuple[Metric, Tensor]:
 
 
 @pytest.mark.parametrize("threshold", [0.5, None])
-def test_a_resample_is_worth_what_the_evaluator_says_of_its_pictures(threshold: float | None) -> None:
-    metric, rows = rows_of(threshold)
+@pytest.mark.parametrize("untold", [None, 1])
+def test_a_resample_is_worth_what_the_evaluator_says_of_its_pictures(
+    threshold: float | None, untold: int | None
+) -> None:
+    metric, rows = rows_of(threshold, untold)
     drawn = torch.randint(PICTURES, (6, PICTURES), generator=torch.Generator().manual_seed(5))
     drawn[0] = torch.arange(PICTURES)
     drawn[1] = 7  # one picture again and again: a class or two may be missing

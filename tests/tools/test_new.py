@@ -310,6 +310,7 @@ def test_the_command_says_what_was_decided_and_what_comes_next(place: Path, capf
         ("cifar10_subset", "image_classification", None), ("clothing_subset", "image_classification", None),
         ("jsb_chorales/jsb-chorales-quarter.json", "music", None), ("nottingham", "music_events", None),
         ("ljspeech_part/transcripts.csv", "speech_recognition", "text"),
+        ("fsdd", "audio_classification", None),
         ("etth1", "forecasting", None), ("univariate_series/airline-passengers.csv", "forecasting", None),
         ("univariate_series/daily-min-temperatures.csv", "forecasting", None),
     ],
@@ -330,8 +331,7 @@ def test_every_real_table_and_set_of_images_gets_its_recipe(name: str, task: str
 @pytest.mark.data
 @pytest.mark.parametrize(
     "name",
-    ["fsdd", "jsb_chorales",
-     "rotten_tomatoes", "yesno", "wine_quality", "univariate_series", "adbench_anomaly"],
+    ["jsb_chorales", "rotten_tomatoes", "yesno", "wine_quality", "univariate_series", "adbench_anomaly"],
 )  # fmt: skip
 def test_every_other_real_set_is_refused_in_one_message(name: str, place: Path) -> None:
     home = os.environ.get("TRAINWRIGHT_DATA")

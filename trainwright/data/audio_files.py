@@ -137,12 +137,12 @@ class Audio(Source):
             return [{**_told(pattern, f.path, self.path.name), "path": f.path} for f in files]
         try:
             files, loose = classified(found, place, "recordings")
+            classes(files, place, "recordings")
         except DataError as error:
             instead = 'where their names say it, write data.pattern, such as "{label}_{speaker}_{take}"'
-            raise DataError(error.where, error.what, f"{error.instead}; {instead}") from None
+            raise DataError(error.where, error.what, f'{error.instead}; {instead}, or "{{text}}"') from None
         if loose:
             self.skipped = {**self.skipped, "beside the folders of classes": loose}
-        classes(files, place, "recordings")
         self._kept_parts(spans(files))
         return [{"label": f.label, "path": f.path} for f in files]
 

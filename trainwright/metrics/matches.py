@@ -82,7 +82,8 @@ def _precision(classes: Sequence[Matches], recalls: Numbers, weights: Numbers) -
         recall = found / np.maximum(true, 1)[:, None, None]
         precision = found / (told + np.spacing(1))
         best = np.maximum.accumulate(precision[..., ::-1], axis=2)[..., ::-1]  # at this recall or a higher one
-        curves = zip(recall.reshape(-1, recall.shape[2]), best.reshape(-1, best.shape[2]), strict=True)
+        flat = (best.shape[0] * best.shape[1], best.shape[2])  # of a class that nothing is told of, no numbers
+        curves = zip(recall.reshape(flat), best.reshape(flat), strict=True)
         areas = np.reshape([_read(r, p, recalls) for r, p in curves], best.shape[:2])  # (B, T)
         total += np.where(true > 0, areas.mean(1), 0.0)
         count += true > 0

@@ -16,7 +16,7 @@ from trainwright.data import archive, audio, box_files, box_formats, documents, 
 from trainwright.data.layout import hidden
 from trainwright.data.source import Source
 from trainwright.runs.examples import EXAMPLES
-from trainwright.tools import languages, listed
+from trainwright.tools import languages, listed, named
 from trainwright.tools.tables import TABLES, in_folder, is_table, of_file
 
 IMAGES = tuple(folder.SUFFIXES)
@@ -27,7 +27,8 @@ _LISTED = 8  # names shown of a folder that nothing is made of
 READS = (
     "it reads tables (.csv, .tsv, .parquet, .jsonl, also a train and a test table in one folder, or one with a column "
     "of even times, whose series are forecast), a folder or .zip "
-    "with one folder of images, films, recordings or texts per class, images with boxes in the form of COCO, "
+    "with one folder of images, films, recordings or texts per class, recordings whose names say their class, "
+    "images with boxes in the form of COCO, "
     "Pascal VOC or YOLO, tables that list recordings with their label "
     "or text, IDX files, .npz files, texts to be continued, two files of lines in two languages (train.de and "
     "train.en), MIDI files, piano rolls in JSON, and the public sets that `trainwright explain set` lists"
@@ -222,8 +223,18 @@ def _films(path: Path) -> Found:
 
 
 def _sounds(path: Path) -> Found:
-    source = sources["audio"](path=str(path))
-    return Found("sounds", {"source": "audio", "path": path}, source, "recordings in one folder per class")
+    spec: dict[str, Any] = {"source": "audio", "path": path}
+    try:
+        return Found("sounds", spec, sources["audio"](path=str(path)), "recordings in one folder per class")
+    except DataError:
+        stems = sources["audio"](path=str(path), pattern="{stem}").values("stem")
+        pattern = named.label_pattern(stems)
+        if pattern is None:
+            raise
+    source = sources["audio"](path=str(path), pattern=pattern)
+    found = Found("sounds", {**spec, "pattern": pattern}, source, "recordings whose names say their class")
+    found.unsure.append(f"of '{stems[0]}' the class is taken to be '{source.values('label')[0]}'; data.pattern says so")
+    return found
 
 
 def _listed(path: Path, table: Source) -> Found | None:
