@@ -15,7 +15,7 @@ PICTURES, TOLD, TRUE = 24, 9, 5
 
 
 def rows_of(threshold: float | None, untold: int | None = None) -> tuple[Metric, Tensor]:
-    """Random true boxes of three classes, some of them ignored, and boxes told near them; none of a class ``untold``."""
+    """Random true boxes of three classes, some of them ignored, and boxes told near them, but none as ``untold``."""
     dice = torch.Generator().manual_seed(3)
     corner = torch.rand(PICTURES, TRUE, 2, generator=dice) * 60
     true = torch.cat([corner, corner + 8 + 20 * torch.rand(PICTURES, TRUE, 2, generator=dice)], -1)
@@ -48,7 +48,7 @@ def test_a_resample_is_worth_what_the_evaluator_says_of_its_pictures(
     weights = torch.stack([torch.bincount(d, minlength=PICTURES) for d in drawn]).double()
     assert metric.many is not None
     wanted = [float(metric.value(rows[d.sort().values])) for d in drawn]
-    assert 0.1 < wanted[0] < 0.9
+    assert 0.02 < wanted[0] < 0.9
     assert metric.many(rows, weights).tolist() == pytest.approx(wanted, abs=1e-9)
 
 
