@@ -116,9 +116,7 @@ WORKS = (
     Work("dense", mlp, (784,), 128),
     Work("wide dense", lambda: dense(256, 1024, 1024, 10), (256,), 64, "adamw"),
     Work("deep dense, tanh", lambda: dense(64, *[64] * 10, 10, layer=nn.Tanh), (64,), 64),
-    Work(
-        "dense, layer norm", lambda: dense(64, 256, 256, 256, 10, layer=nn.GELU, norm=True), (64,), 128, "adamw"
-    ),
+    Work("dense, layer norm", lambda: dense(64, 256, 256, 256, 10, layer=nn.GELU, norm=True), (64,), 128, "adamw"),
     Work("dense, SGD", lambda: dense(128, 256, 256, 10), (128,), 64, "sgd"),
     Work("conv 28x28, grey", cnn, (1, 28, 28), 32),
     Work("conv 32x32, pools", lambda: maps(3, 16, 32, 64), (3, 32, 32), 32),
