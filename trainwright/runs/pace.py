@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from trainwright.core.batch import Batch
 from trainwright.core.config import Budget
 from trainwright.core.task import Progress
 from trainwright.engine import checkpoint
@@ -23,8 +24,9 @@ _WARM, _LONGEST, _SHARE = 2, 30, 0.02  # steps not measured; most steps measured
 def seconds_per_step(pieces: Pieces, folder: Path) -> float:
     """Seconds of a step, with the evaluations' and the checkpoints' share in it.
 
-    The rehearsal takes up to 2 % of the budget (at least three steps) and starts from a copy of the state, which is
-    put back: training afterwards is what it would have been without it. All ranks agree on the slowest's figure.
+    The rehearsal takes up to 2 % of the budget for steps (at least three) and as much for an evaluation (at least one
+    batch), and starts from a copy of the state, which is put back: training afterwards is what it would have been
+    without it. All ranks agree on the slowest's figure.
 
     Args:
         pieces: of the attempt.
@@ -47,20 +49,51 @@ def seconds_per_step(pieces: Pieces, folder: Path) -> float:
         if runtime.ranks.world > 1 and len(times) == _WARM + 3:
             break
     per_step = sorted(times[_WARM:])[len(times[_WARM:]) // 2]
-    per_step += _evaluation_share(pieces) + _saving_share(pieces, before, folder)
+    per_step += _saving_share(pieces, before, folder)
+    per_step = _with_evaluations(per_step, pieces, limit)
     state.load_state_dict(before)
     return max(float(t) for t in runtime.ranks.gather_json(per_step))
 
 
-def _evaluation_share(pieces: Pieces) -> float:
-    """Seconds of validation per step, and of what is shown then, where it is counted in epochs or steps."""
+def _with_evaluations(per_step: float, pieces: Pieces, limit: float) -> float:
+    """Seconds of a step with its share of the evaluations, where these are counted in epochs or steps.
+
+    After the last step there is one in any case: where the budget ends before the first that is due, its whole time is
+    taken off the budget.
+    """
     every = Budget.read(pieces.config.eval_every)
     if "valid" not in pieces.evaluations or every.unit == "seconds":
-        return 0.0
-    began = time.perf_counter()
-    evaluate(pieces.state.model, pieces.task, pieces.evaluations["valid"](), pieces.runtime)
+        return per_step
+    once, apart = _evaluation_seconds(pieces, limit), every.steps(pieces.per_epoch)
+    shared = per_step + once / apart
+    amount = Budget.read(pieces.config.budget)
+    if amount.unit != "seconds" or amount.amount / shared >= apart:
+        return shared
+    left = amount.amount - once
+    return amount.amount / max(1, int(left / per_step)) if left > 0 else amount.amount
+
+
+def _evaluation_seconds(pieces: Pieces, limit: float) -> float:
+    """Seconds of one evaluation, and of what is shown then; of a long one in one process, by the time of its beginning.
+
+    A translation is found word by word, so that to judge a thousand may take longer than all the training.
+    """
+    part, alone = pieces.encoded.get("valid"), pieces.runtime.ranks.world == 1
+    seen, began = 0, time.perf_counter()
+
+    def some() -> Iterator[Batch]:
+        nonlocal seen
+        for batch in pieces.evaluations["valid"]():
+            yield batch
+            seen += batch.size
+            if alone and part is not None and time.perf_counter() - began > limit:
+                return
+
+    evaluate(pieces.state.model, pieces.task, some(), pieces.runtime)
+    spent = time.perf_counter() - began
     exhibits(pieces, "valid")
-    return (time.perf_counter() - began) / every.steps(pieces.per_epoch)
+    showing = time.perf_counter() - began - spent
+    return spent * (len(part) / seen if alone and part is not None and seen else 1.0) + showing
 
 
 def _saving_share(pieces: Pieces, state: Mapping[str, Any], folder: Path) -> float:
