@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trainwright.engine.ranks.agent import Crew
 
 AGAIN = 3  # times that ranks are started again without having come any further in between
-_PAUSE = 1.0  # seconds before the next start, so that a machine that is short of something is not pressed
+_PAUSE = 1.0  # seconds before a start that follows one without progress: a machine short of something is not pressed
 
 
 class Lost(Protocol):
@@ -101,7 +101,8 @@ def _again_and_again(crew: Crew, progress: Callable[[], int], lost: Lost) -> End
         times, reached = (times + 1 if now <= reached else 1), max(now, reached)
         if times > AGAIN or not lost(ended, times):
             return ended
-        time.sleep(_PAUSE)
+        if times > 1:
+            time.sleep(_PAUSE)
 
 
 @contextlib.contextmanager
