@@ -109,10 +109,13 @@ def speed() -> None:
             if ended.code:
                 raise SystemExit(ended.message)
         one, *two = (json.loads((Path(folder) / f"{n}.json").read_text()) for n in ("1-0", "2-0", "2-1"))
-    fixed, byte = (sum(rank["exchange"][i] for rank in two) / 2 for i in (0, 1))
-    print(f"an exchange of two processes: {fixed * 1e6:.0f} µs and {byte * 1e9:.3f} ns a byte")
+    kinds, sent = {}, {"sum": 1.0, "gather": 0.5, "scatter": 0.5}  # of each byte, by one of two in a ring
+    for kind, part in sent.items():
+        fixed, byte = (sum(rank["exchanges"][kind][i] for rank in two) / 2 for i in (0, 1))
+        print(f"{kind} of two processes: {fixed * 1e6:.0f} µs and {byte * 1e9:.3f} ns a byte")
+        kinds[kind] = (part / byte, fixed / 2)  # of two hops
     torch.set_num_threads(1)
-    cluster = Cluster(devices=2, link=1 / byte, latency=fixed / 2, hides=False)
+    cluster = Cluster(devices=2, link=kinds["sum"][0], latency=kinds["sum"][1], hides=False, kinds=kinds)
     rows = [["ms of processor", "one", "predicted", "each of two", "predicted", "error", "efficiency", "predicted"]]
     for case in TIMED:
         for mode in MODES:

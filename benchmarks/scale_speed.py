@@ -15,8 +15,9 @@ from statistics import median
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
-from benchmarks.scale_worker import losses
+from benchmarks.scale_worker import ONLY, losses
 from trainwright.engine.ranks import leave
 from trainwright.engine.runtime import Runtime
 from trainwright.runs.assemble import assemble
@@ -45,6 +46,7 @@ CASES: dict[str, dict[str, Any]] = {
         "batch_size": 256,
     },
 }
+CASES = {name: case for name, case in CASES.items() if name.startswith(os.environ.get(ONLY, ""))}
 MODES = ("ddp", "fsdp")
 SIZES = (1_000, 100_000, 1_000_000, 4_000_000)  # numbers of 4 bytes
 
@@ -68,25 +70,35 @@ def step(case: str, mode: str) -> float:
     return median(found[1:])
 
 
-def exchange(runtime: Runtime) -> tuple[float, float]:
-    """(seconds of an exchange, and of each byte of it) of this process."""
-    points = []
-    for size in SIZES:
-        x = torch.zeros(size)
-        times = []
-        for _ in range(12):
-            began = time.process_time()
-            runtime.ranks.total(x)
-            times.append(time.process_time() - began)
-        points.append((4.0 * size, median(times[2:])))
-    return line(points)
+def exchanges(runtime: Runtime) -> dict[str, tuple[float, float]]:
+    """Kind -> (seconds of an exchange, and of each byte of the whole tensor) of this process."""
+    found = {}
+    for kind in ("sum", "gather", "scatter"):
+        points = []
+        for size in SIZES:
+            whole = torch.zeros(size)
+            share = torch.zeros(size // runtime.ranks.world)
+            times = []
+            for _ in range(12):
+                began = time.process_time()
+                match kind:
+                    case "sum":
+                        dist.all_reduce(whole)
+                    case "gather":
+                        dist.all_gather_into_tensor(whole, share)
+                    case _:
+                        dist.reduce_scatter_tensor(share, whole)
+                times.append(time.process_time() - began)
+            points.append((4.0 * size, median(times[2:])))
+        found[kind] = line(points)
+    return found
 
 
 def main(folder: Path) -> None:
     """Everything, written for this rank."""
     found: dict[str, Any] = {f"{case}-{mode}": step(case, mode) for case in CASES for mode in MODES}
     runtime = Runtime.start("cpu")
-    found["exchange"] = exchange(runtime) if runtime.ranks.world > 1 else (0.0, 0.0)
+    found["exchanges"] = exchanges(runtime) if runtime.ranks.world > 1 else {}
     (folder / f"{os.environ['WORLD_SIZE']}-{os.environ['RANK']}.json").write_text(json.dumps(found))
 
 

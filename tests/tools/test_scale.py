@@ -6,14 +6,17 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
 from trainwright.cli import main
 from trainwright.core.errors import UserError
-from trainwright.tools.scale import Cluster, Costs, amount, forecast, line
+from trainwright.tools.scale import Cluster, Costs, amount, forecast, line, measured
 
 COSTS = Costs(
-    device="cpu", batch=64, micro=64, parameters=25_000, weights=100_000, moments=200_000, largest=20_000, root=20_000,
+    device="cpu", batch=64, micro=64, parameters=25_000, weights=100_000, moments=200_000, blocks=4,
+    largest=20_000, root=20_000,
     kept=0.0, kept_sample=1_000.0, norms=0, gathered=1.0, flops=1e6, fixed=0.0, sample=1e-3, update=2e-3, prepared=0.0,
+    beside={},
 )  # fmt: skip
 FREE = Cluster(devices=4, link=1e30, latency=0.0)
 
@@ -53,10 +56,36 @@ def test_shards_divide_weights_gradients_and_moments() -> None:
 def test_what_cannot_hide_is_waited_for() -> None:
     slow = Cluster(devices=2, link=1e6, latency=0.0)  # 0.1 s of bytes, 0.032 s of compute
     assert forecast(COSTS, slow, "ddp").waited == pytest.approx(0.1)  # all in the last bucket
-    large = replace(COSTS, weights=100 * 2**20, largest=0, root=100 * 2**20)
+    large = replace(COSTS, weights=100 * 2**20, blocks=0, largest=0, root=100 * 2**20)
     found = forecast(large, Cluster(devices=2, link=4e9, latency=0.0), "ddp")
     assert found.waited == pytest.approx(max(found.exchange - 2 / 3 * found.compute, found.exchange / 4))
     assert forecast(large, Cluster(devices=2, link=4e9, latency=0.0, hides=False), "ddp").waited == found.exchange
+
+
+def test_what_the_host_does_beside_counts_for_each_pass_but_not_where_it_drives_another_device() -> None:
+    costs = replace(COSTS, micro=8, beside={"single": (1e-3, 1e-4), "fsdp": (5e-3, 2e-3)})
+    plain = forecast(replace(COSTS, micro=8), FREE, "fsdp")
+    found = forecast(costs, FREE, "fsdp")  # two passes of a rank, eight of one device alone
+    assert found.step == pytest.approx(plain.step + 5e-3 + 2 * 2e-3)
+    assert found.efficiency == pytest.approx((66e-3 + 1e-3 + 8 * 1e-4) / (4 * found.step))
+    assert forecast(costs, replace(FREE, devices=1), "fsdp").efficiency == pytest.approx(1.0)
+    assert forecast(costs, replace(FREE, speed=1e12), "fsdp").beside == 0
+
+
+def test_exchanges_may_cost_differently_by_their_kind() -> None:
+    kinds = {"gather": (1e6, 0.0), "scatter": (5e5, 1e-3)}
+    cluster = Cluster(devices=2, link=1e30, latency=0.0, hides=False, kinds=kinds)
+    found = forecast(COSTS, cluster, "fsdp")
+    scattered = 0.5 * 100_000 / 5e5 + 2 * 5 * 1e-3  # four blocks and the rest
+    assert found.exchange == pytest.approx(0.5 * (2 * 80_000 + 20_000) / 1e6 + scattered)
+    assert forecast(COSTS, cluster, "ddp").exchange < 1e-20
+
+
+def test_what_sharing_costs_the_host_is_measured_in_one_process() -> None:
+    costs = measured("iris")
+    assert set(costs.beside) == {"single", "ddp", "fsdp"}
+    assert sum(costs.beside["fsdp"]) > sum(costs.beside["single"])  # shards are a good deal of work
+    assert not torch.distributed.is_initialized()
 
 
 def test_a_line_never_starts_below_nothing() -> None:

@@ -62,6 +62,10 @@ def _measured(costs: Costs) -> list[str]:
         ("", f"{reached:.3g} FLOP a second", "from the two above"),
         ("optimizer", _seconds(costs.update), "the median of five"),
         ("data", f"{_seconds(costs.prepared)} a sample", "the first batch"),
+        *(
+            (f"beside, {mode}", f"{_seconds(a)} and {_seconds(b)} a pass", "steps of one rank, less the above")
+            for mode, (a, b) in costs.beside.items()
+        ),
     ]
     return [f"measured here: {costs.device}", *(f"  {line}" for line in aligned([list(row) for row in rows]))]
 
@@ -85,7 +89,7 @@ def _table(costs: Costs, found: list[Forecast], room: float | None) -> list[str]
     rows += [[name, *(_bytes(f.memory[name]) for f in found)] for name in first.memory]
     rows.append(["memory", *(_bytes(sum(f.memory.values())) + _fits(f, room) for f in found)])
     rows.append(["sent in a step", *(_bytes(f.sent) for f in found)])
-    for name in ("compute", "exchange", "waited", "update", "step"):
+    for name in ("compute", "beside", "exchange", "waited", "update", "step"):
         rows.append([name, *(_seconds(getattr(f, name)) for f in found)])
     rows.append(["samples a second", *(f"{costs.batch / f.step:,.0f}" for f in found)])
     rows.append(["efficiency", *(f"{100 * f.efficiency:.0f} %" for f in found)])
