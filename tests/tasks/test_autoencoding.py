@@ -20,6 +20,8 @@ from trainwright.core.batch import Draw
 from trainwright.core.errors import DataError, UserError
 from trainwright.core.kinds import tasks
 from trainwright.core.task import Progress, Record
+from trainwright.inside.opened import Opened
+from trainwright.inside.tried import offered
 from trainwright.metrics.codes import clusters
 
 ROWS: list[Record] = rows(60)
@@ -168,6 +170,9 @@ def test_pictures_are_portrayed_and_new_ones_are_drawn(model: dict[str, Any], tm
     names = {p.name for p in (run.path / "portraits").iterdir()}
     assert names == {"codes.png", "codes.json", "reconstructions.png", "strangest.png", "new.png"}
     assert "normalized_mutual_information" in json.loads((run.path / "portraits" / "codes.json").read_text())
+    offers = offered(Opened(run.path))
+    assert ".png" in offers["files"]
+    assert "fields" not in offers
     bad = place / "left" / "bad.png"
     bad.write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"bad.png"):

@@ -23,6 +23,9 @@ from trainwright.core.batch import Batch, Draw
 from trainwright.core.errors import DataError, UserError
 from trainwright.core.kinds import tasks
 from trainwright.core.task import Progress, Record
+from trainwright.inside.judged import looks
+from trainwright.inside.opened import Opened
+from trainwright.inside.tried import offered
 from trainwright.tools.new import new
 
 LENGTH = 6
@@ -211,6 +214,15 @@ def test_every_window_of_a_file_is_answered_whether_it_has_labels_or_not(
     with pytest.raises(DataError, match="has 5 times, and a window of this run has 12"):
         run.predict([{n: v[:5] for n, v in whole.items()}])
     assert [a["row"] for a in asked(capsys, str(run.path), "--part", "test")] == list(range(241, 290))
+
+
+def test_its_page_shows_windows_and_takes_tables(run: Any) -> None:
+    opened = Opened(run.path)
+    assert ".csv" in offered(opened)["files"]
+    (seen,) = looks(opened, run.predictor, "test", [3])
+    assert [series["name"] for series in seen["futures"]] == ["pressure", "flow"]
+    assert all(len(series["values"]) == len(series["true"]) == 12 for series in seen["futures"])
+    assert seen["answer"]["until"] > seen["answer"]["time"]
 
 
 def test_a_recipe_for_series_reads_them_in_windows(pump: Path, tmp_path: Path) -> None:

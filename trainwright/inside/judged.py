@@ -18,6 +18,7 @@ from trainwright.core.task import Classes, Numbers, Progress, Task
 from trainwright.core.tokenizer import Tokenizer
 from trainwright.data.part import Part
 from trainwright.data.recordings import Recordings
+from trainwright.data.unlabelled_series import UnlabelledSeries
 from trainwright.inside.opened import Opened
 from trainwright.inside.tried import pictures
 from trainwright.runs.predict import Predictor
@@ -91,6 +92,8 @@ def looks(run: Opened, predictor: Predictor, name: str, indices: Sequence[int]) 
             row["sound"] = {**_spectrogram(x[:count]), "seconds": count * heard.hop}
     if isinstance(task, Forecasting):
         _futures(predictor, task, batch, told)
+    elif isinstance(read := task.processor, UnlabelledSeries):
+        _windows(predictor, read, batch, told)
     elif part.windows is None and not tasks.tags(run.recipe.config.task["name"]).get("composes"):
         for row, record in zip(told, part.ids[torch.tensor(found)].tolist(), strict=True):
             row |= {"record": record, "fields": _fields(run.data.source[record])}
@@ -213,6 +216,20 @@ def _futures(predictor: Predictor, task: Forecasting, batch: Batch, told: list[d
             }
             for v, name in enumerate(p.names[:_SERIES])
         ]
+
+
+def _windows(predictor: Predictor, read: UnlabelledSeries, batch: Batch, told: list[dict[str, Any]]) -> None:
+    """What was given of the first series, and what came back."""
+    with torch.no_grad():
+        made = predictor.task.predict(predictor.model, replace(batch, targets={}))
+    given = torch.where(batch.inputs["real"], read.raw(batch.inputs["x"].double()), torch.nan)  # (N, V, T)
+    back = read.raw(made["reconstruction"].double())
+    for i, row in enumerate(told):
+        row["futures"] = [
+            {"name": n, "before": [], "values": _plain(back[i, v]), "low": [], "high": [], "true": _plain(given[i, v])}
+            for v, n in enumerate(read.names[:_SERIES])
+        ]
+    _answers(predictor, batch, told)
 
 
 def _plain(values: Tensor) -> list[float | None]:

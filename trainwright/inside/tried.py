@@ -24,6 +24,8 @@ from trainwright.data.score import as_lists
 from trainwright.data.series import TIME
 from trainwright.data.table import SUFFIXES
 from trainwright.data.tabular import Inputs
+from trainwright.data.unlabelled import IMAGE as _IMAGE
+from trainwright.data.unlabelled_series import UnlabelledSeries
 from trainwright.inside.opened import Opened
 from trainwright.runs.answers import answered
 from trainwright.runs.compose import NOTHING, compose, primers_in
@@ -52,8 +54,7 @@ def offered(run: Opened) -> dict[str, Any]:
     told["composes"], told["continues"] = bool(tags.get("composes")), bool(tags.get("continues"))
     if isinstance(task, Generation):
         told["prompt"] = {option: getattr(task.how, option) for option in _HOW}
-    inputs = getattr(task.processor, "inputs", None)
-    if isinstance(inputs, Inputs):
+    if (inputs := _columns(task)) is not None:
         told["fields"] = _fields(inputs, _first(run))
     if drawn := _drawing(run):
         told["draw"] = drawn
@@ -74,7 +75,7 @@ def tried(run: Opened, predictor: Predictor, asked: Mapping[str, Any]) -> dict[s
     if give == "text":
         return _answered(predictor, items_typed([_text(asked, "text")], run.folder))
     if give == "fields":
-        if not isinstance(getattr(predictor.task.processor, "inputs", None), Inputs):
+        if _columns(predictor.task) is None:
             raise UserError("fields", "this run reads no rows of a table")  # other fields may name files
         record = asked.get("record")
         if not isinstance(record, dict):
@@ -174,8 +175,9 @@ def _continued(predictor: Predictor, run: Opened, path: Path | None) -> dict[str
 
 
 def _endings(run: Opened) -> tuple[str, ...]:
-    """Of the files that may be given: of tables where rows are read, else what the task said when it was registered."""
-    if isinstance(getattr(run.task.processor, "inputs", None), Inputs):
+    """Of the files that may be given: of tables where rows are read, or windows over series; else what the task said
+    when it was registered."""
+    if _columns(run.task) is not None or isinstance(run.task.processor, UnlabelledSeries):
         return SUFFIXES
     return tuple(tasks.tags(run.recipe.config.task["name"]).get("files", ()))
 
@@ -197,6 +199,12 @@ def _file(run: Opened, asked: Mapping[str, Any], place: Path) -> Path | None:
     path = place / f"given{suffix}"
     path.write_bytes(content)
     return path
+
+
+def _columns(task: Task[Any]) -> Inputs | None:
+    """Of a task that reads rows of a table; None where it reads pictures, as one that does both may."""
+    inputs = getattr(task.processor, "inputs", None)
+    return inputs if isinstance(inputs, Inputs) and _IMAGE not in task.processor.columns() else None
 
 
 def _fields(inputs: Inputs, example: Mapping[str, Any]) -> list[dict[str, Any]]:
