@@ -282,15 +282,28 @@ def test_a_network_is_not_behind_while_it_trains_nor_where_an_evaluation_was_bet
 
 def test_simple_models_are_asked_only_where_their_answer_would_change_something() -> None:
     unknown = replace(BEHIND, signal=math.nan, signal_error=math.nan, reached=math.nan)
-    for facts, loss, asked in (
-        (unknown, 2.0, True),
-        (unknown, 0.3, False),  # it has learned
-        (replace(unknown, inputs={"x": Values((2,), low=-3.0, high=3.0)}), 2.0, False),  # nothing to be believed
+    sound = replace(unknown, inputs={"x": Values((2,), low=-3.0, high=3.0)})
+    for facts, loss, reached, far, asked in (
+        (unknown, 2.0, 0.4, True, True),
+        (unknown, 0.3, 0.9, False, False),  # it has learned
+        (sound, 2.0, 0.4, True, False),  # nothing to be believed
+        (sound, 2.0, 0.1, True, True),  # it has hardly learned
     ):
         diagnosis = Diagnosis()
         diagnosis.view = patient(facts, [loss] * 300).view
-        assert diagnosis.doubtful() == asked
-        assert not diagnosis.doubtful()  # once
+        assert diagnosis.far() == far
+        assert not diagnosis.far()  # once
+        assert (far and diagnosis.doubtful(reached)) == asked
+
+
+def test_a_network_that_hardly_learns_where_simple_models_learn_much_is_told_without_a_cause() -> None:
+    sound = replace(
+        BEHIND, inputs={"x": Values((2,), low=-3.0, high=3.0)}, loss=LossFacts("cross_entropy", "", 2.4, 2.3)
+    )
+    said = {r: diagnosed_at_end(replace(sound, reached=r), [2.0] * 300) for r in (0.1, 0.4)}
+    assert [(f.rule, f.severity) for f in said[0.1]] == [("not_learning", "warning")]
+    assert "the network gets 10 %" in said[0.1][0].what
+    assert said[0.4] == []
 
 
 def diagnosed_at_end(facts: Facts, losses: list[float]) -> list[Finding]:

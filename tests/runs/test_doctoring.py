@@ -201,3 +201,18 @@ def test_a_table_that_cannot_be_judged_is_refused(tmp_path: Path, text: str, sai
     (tmp_path / "log.csv").write_text(text)
     with pytest.raises(UserError, match=said):
         checkup(tmp_path / "log.csv")
+
+
+def test_a_network_that_learns_far_less_than_simple_models_is_told_why_where_a_symptom_tells(tmp_path: Path) -> None:
+    wide = np.concatenate([X, 100 * RNG.normal(size=(400, 1)).astype(np.float32)], 1)
+    for name, x, verdict in (("wide", wide, "SUSPECT"), ("sound", wide / wide.std(0), "HEALTHY")):
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(7, 16), nn.ReLU(), nn.Linear(16, 2))
+        given: dict[str, Any] = {"loss": "cross_entropy", "budget": "240 steps", "lr": 1e-3, "batch_size": 32}
+        run = tw.fit(model, (x, Y), **given, valid=0.0, out=tmp_path / name, quiet=True)
+        assert run.view.ended is not None
+        assert run.view.ended.verdict == verdict
+        told = [f for f in run.findings if f.severity != "note"]
+        assert [f.rule for f in told] == (["inputs_not_scaled"] if name == "wide" else [])
+        assert all(f.evidence["simple models"] > f.evidence["the network"] + 0.25 for f in told)
+        assert checkup(run.path).verdict == verdict

@@ -24,7 +24,7 @@ def check(evidence: Evidence) -> Finding | None:
         rule="absurd_values",
         severity=gravity(evidence),
         what=f"a number of {name} ({values.outlier_at}) lies {number(values.outlying)} deviations from the median of "
-        "its column, and nothing is learned",
+        f"its column, and {bad.outcome}",
         where=name,
         evidence={"deviations": values.outlying, "lowest": values.low, "highest": values.high, **bad.numbers},
         why="One number that large moves all weights at once, and what is usual becomes too small to be seen. It may "

@@ -26,7 +26,7 @@ def check(evidence: Evidence) -> Finding | None:
     apart = bool(now and valid and evidence.over and valid[0] > _APART * now.loss and valid[0] > now.guess)
     if bad is None and not apart:
         return None
-    told = "and nothing is learned"
+    told = f"and {bad.outcome}" if bad else ""
     if bad is None and now is not None:
         told = (
             f"and validation, where running means are used, has a loss of {number(valid[0])} beside {number(now.loss)}"

@@ -22,7 +22,7 @@ from trainwright.core.events import (
 )
 from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
-from trainwright.rules.reading import by_heart, failing, standing
+from trainwright.rules.reading import LITTLE, by_heart, failing, standing
 
 _RANK = {"note": 0, "warning": 1, "error": 2}
 _DOUBTED = 0.4  # of the loss of guessing: below it simple models are not asked
@@ -75,16 +75,21 @@ class Diagnosis:
         self.asked_for_signal = failing(evidence) is not None or by_heart(evidence) is not None
         return self.asked_for_signal
 
-    def doubtful(self) -> bool:
-        """Whether at the end something would be believed, did simple models do far better; asked once."""
+    def far(self) -> bool:
+        """Whether at the end the loss is so far from 0 that it is worth asking how much was learned; asked once."""
         examined = self.view.examined
         if examined is None or self.asked_at_end:
             return False
         self.asked_at_end = True
         now = standing(Evidence(self.view, examined.facts, True))
-        if now is None or not now.loss > _DOUBTED * now.guess:
-            return False
-        behind = replace(examined.facts, signal=1.0, signal_error=0.0, reached=0.0)
+        return now is not None and now.loss > _DOUBTED * now.guess
+
+    def doubtful(self, reached: float) -> bool:
+        """Whether something would be believed, did simple models do far better than a network that reached so much."""
+        examined = self.view.examined
+        if examined is None or reached < LITTLE:
+            return examined is not None
+        behind = replace(examined.facts, signal=1.0, signal_error=0.0, reached=LITTLE)
         found = [self._all(Evidence(self.view, facts, True, {})) for facts in (examined.facts, behind)]
         return any(
             _RANK[f.severity] > _RANK[found[0][n].severity] if n in found[0] else True for n, f in found[1].items()

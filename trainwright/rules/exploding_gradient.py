@@ -30,7 +30,7 @@ def check(evidence: Evidence) -> Finding | None:
         rule="exploding_gradient",
         severity=gravity(evidence),
         what=f"{leaps} of the latest {len(latest)} steps had a gradient more than ten times the usual "
-        f"({number(usual)}; the largest {number(float(latest.max()))}), and nothing is learned",
+        f"({number(usual)}; the largest {number(float(latest.max()))}), and {bad.outcome}",
         where=where,
         evidence={
             "leaps": leaps,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trainwright.core.finding import Advice, Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import failing, gravity, number
+from trainwright.rules.reading import Standing, failing, gravity, number
 from trainwright.rules.remedies import general
 from trainwright.rules.upstream import ALL
 
@@ -20,8 +20,7 @@ def check(evidence: Evidence) -> Finding | None:
     return Finding(
         rule="not_learning",
         severity=gravity(evidence),
-        what=f"after {now.steps:,} steps the network does no better than guessing: its loss is {number(now.loss)}, and "
-        f"one and the same answer to every sample reaches {number(now.guess)}",
+        what=f"after {now.steps:,} steps {_told(now)}",
         where="the training",
         evidence={**now.numbers, "standard error": now.error},
         why="No cause was proved. Whether a few samples can be learned by heart would tell whether the network can "
@@ -33,12 +32,22 @@ def check(evidence: Evidence) -> Finding | None:
     )
 
 
+def _told(now: Standing) -> str:
+    if now.severity == "warning":
+        return now.outcome
+    return (
+        f"the network does no better than guessing: its loss is {number(now.loss)}, and one and the same answer to "
+        f"every sample reaches {number(now.guess)}"
+    )
+
+
 @rules.add("not_learning")
 def not_learning() -> Rule:
     """The training loss is no better than 95 % of what the best constant answer reaches.
 
     While the training goes on, after half of the budget, 200 steps and one epoch at least, and only where the loss does
-    not fall; a validation loss below 90 % of guessing clears it.
+    not fall; a validation loss below 90 % of guessing clears it. At the end also where the network gets less than a
+    fifth of the way from guessing to right answers on its own samples, and simple models much more on samples left out.
     """
     return Rule(
         "not_learning",

@@ -12,6 +12,7 @@ from trainwright.rules.patients import patient
 from trainwright.rules.reading import (
     Standing,
     everywhere,
+    failing,
     gravity,
     norms,
     number,
@@ -33,7 +34,9 @@ def check(evidence: Evidence) -> Finding | None:
     """At the end, or half way: no better than guessing, and the loss still falls or the weights hardly moved."""
     now = standing(evidence)
     facts = evidence.facts
-    if now is None or not math.isfinite(now.guess) or now.guess <= 0 or now.loss <= 0.95 * now.guess or now.steps < 20:
+    if now is None or not math.isfinite(now.guess) or now.guess <= 0 or now.steps < 20:
+        return None
+    if now.loss <= 0.95 * now.guess and failing(evidence) is None:
         return None
     if not evidence.over and now.steps < max(200, facts.steps // 2):
         return None

@@ -23,6 +23,7 @@ _PART = 0.3  # of the budget, likewise: many a network stands on a plateau befor
 _WINDOW = 50  # steps
 _LEARNED, _EVALS = 0.8, 3  # of the loss of guessing; evaluations of which something is said
 _BEHIND = 0.25  # of the way from guessing to right answers
+LITTLE = 0.2  # of it
 _IN_A_ROW = 3  # steps that were not finite
 _LONGEST = 2000
 # kinds of layers: with matrices or kernels, silent below 0, flat at their ends
@@ -129,14 +130,15 @@ def failing(evidence: Evidence) -> Standing | None:
     """Where the loss is, if the network does no better than guessing and there is no sign that it will; else None.
 
     While the training goes on that takes some hundreds of steps and a loss that does not fall, unless a whole layer is
-    dead; at its end, a few.
+    dead; at its end, a few. There it is also one that hardly learns, where simple models learn much.
     """
     now = standing(evidence)
-    if now is None or not math.isfinite(now.guess) or now.guess <= 1e-8 or now.loss <= NO_BETTER * now.guess:
+    if now is None or not math.isfinite(now.guess) or now.guess <= 1e-8:
         return None
     latest = {e.part: e.metrics["loss"] for e in evidence.view.evals if "loss" in e.metrics}
-    if any(loss < 0.9 * now.guess for loss in latest.values()):
-        return None  # with dropout, or averaged weights, it is better than the training loss tells
+    if now.loss <= NO_BETTER * now.guess or any(loss < 0.9 * now.guess for loss in latest.values()):
+        behind = lagging(evidence)  # with dropout, or averaged weights, it may be better than the training loss tells
+        return behind if behind is not None and behind.reached < LITTLE else None
     if evidence.over:
         return now if now.steps >= LEAST_STEPS else None
     early = now.steps < max(EARLY, evidence.facts.per_epoch, int(_PART * evidence.facts.steps))
@@ -186,8 +188,8 @@ def gravity(evidence: Evidence) -> Literal["warning", "error"]:
     A warning where something is learned after all.
     """
     long = len(evidence.view.losses) >= max(EARLY, evidence.facts.per_epoch)
-    little = failing(evidence) is None and lagging(evidence) is not None
-    return "error" if evidence.over and long and not little else "warning"
+    bad = wanting(evidence)
+    return "error" if evidence.over and long and (bad is None or bad.severity == "error") else "warning"
 
 
 def probes(evidence: Evidence, last: int = 3) -> list[Probed]:

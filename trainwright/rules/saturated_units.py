@@ -29,9 +29,9 @@ def check(evidence: Evidence) -> Finding | None:
     worst = max(shares, key=lambda n: shares[n])
     return Finding(
         rule="saturated_units",
-        severity="error",
+        severity=bad.severity,
         what=f"{percent(shares[worst])} of what {worst} gives lies in the flat ends of its {known[worst].kind}, and "
-        "nothing is learned",
+        f"{bad.outcome}",
         where=worst,
         evidence={"share pinned": shares[worst], "layers": len(shares), **bad.numbers},
         why="There the slope is nearly 0, so no gradient passes. Inputs or weights are too large.",

@@ -39,9 +39,9 @@ def check(evidence: Evidence) -> Finding | None:
     per = ratio ** (1 / (len(layers) - 1)) if ratio > 0 else 0.0
     return Finding(
         rule="vanishing_gradient",
-        severity="error",
+        severity=bad.severity,
         what=f"the gradient shrinks on its way back, by {number(per)} a layer: {first.name} gets {number(ratio)} of "
-        f"what {last.name} gets, and nothing is learned",
+        f"what {last.name} gets, and {bad.outcome}",
         where=first.name,
         evidence={
             "first to last": ratio,

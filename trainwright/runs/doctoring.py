@@ -159,15 +159,16 @@ class Doctor:
         batch, before = self._batch, diagnosis.view.examined
         if batch is None or self._lost or before is None:
             return None
-        puzzled, doubtful = diagnosis.puzzled(over), over and diagnosis.doubtful()
-        if not puzzled and not doubtful:
-            return None
         target, inputs = _target(batch), list(batch.inputs.values())
         share, error, got = before.facts.signal, before.facts.signal_error, math.nan
         try:
-            if target is not None and len(inputs) == 1:
-                share, error = signal_of(inputs[0], target) if math.isnan(share) else (share, error)
-                got = self._reached(before.facts.loss.wants) if over and math.isfinite(share) else math.nan
+            puzzled = diagnosis.puzzled(over)
+            if over and diagnosis.far():
+                got = self._reached(before.facts.loss.wants)
+            if not puzzled and not (math.isfinite(got) and diagnosis.doubtful(got)):
+                return None
+            if target is not None and len(inputs) == 1 and math.isnan(share):
+                share, error = signal_of(inputs[0], target)
         except Exception as trouble:
             self._gives_up(trouble, "could not look for a signal")
         return Examined(diagnosis.view.step, replace(before.facts, signal=share, signal_error=error, reached=got))

@@ -260,18 +260,20 @@ class watch:
 
     def _second_look(self, over: bool = False) -> None:
         """Whether there is anything to learn, once nothing is learned."""
-        puzzled, doubtful = self._diagnosis.puzzled(over), over and self._diagnosis.doubtful()
-        if not (puzzled or doubtful) or not self._compared.samples:
+        puzzled, far = self._diagnosis.puzzled(over), over and self._diagnosis.far()
+        if not (puzzled or far) or not self._compared.samples:
             return
         x, y = (torch.cat(part) for part in zip(*self._compared.samples, strict=True))
         share, error, got = self._facts.signal, self._facts.signal_error, math.nan
-        if math.isnan(share):
-            share, error = signal_of(x, y)
-        if over and math.isfinite(share):
+        if far:
             with _aside(self.model), torch.no_grad():
                 self.model.eval()
                 output = first_tensor_of(self.model(x))
             got = math.nan if output is None else reached(output, y, logits=self._facts.loss.wants == "logits")
+        if not puzzled and not (math.isfinite(got) and self._diagnosis.doubtful(got)):
+            return
+        if math.isnan(share):
+            share, error = signal_of(x, y)
         self._facts = replace(self._facts, signal=share, signal_error=error, reached=got)
         self._tell(Examined(self._step, self._facts))
 
