@@ -59,8 +59,10 @@ def forms_of(texts: Iterable[str]) -> list[str]:
     for text in texts:
         if len(text) < 8 or not any(c.isdigit() for c in text):
             return []
-        if possible is None:
-            possible = [f for f in ("", *(d + t for d in _DAYS for t in _TIMES)) if _reads(text, f)]
+        if possible is None and _reads(text, ""):
+            possible = [""]  # other forms that begin with a year have a slash or a dot behind it
+        elif possible is None:
+            possible = [f for f in (d + t for d in _DAYS for t in _TIMES) if _reads(text, f)]
         else:
             possible = [f for f in possible if _reads(text, f)]
         if not possible:
