@@ -51,7 +51,7 @@ def machine() -> str:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no accelerator"
     cores = len(os.sched_getaffinity(0))
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    return f"{cores} cores of {platform.machine()}, {device}, {versions}"
+    return f"{cores} core{'s' if cores > 1 else ''} of {platform.machine()}, {device}, {versions}"
 
 
 if __name__ == "__main__":
