@@ -15,6 +15,16 @@ SHOWS = (
         note="word error rate on 15 of the 60 recordings (120 words); 10 others chose the checkpoint, 35 to learn from",
     ),
     Show(
+        "yesno, by a Conformer",
+        "examples/yesno_ctc.toml",
+        "test/wer",
+        0.02,
+        better="lower",
+        minutes=6,
+        changes={"model": '{ name = "conformer", width = 64, depth = 2 }'},
+        note="the same recordings, and the same settings but for the model",
+    ),
+    Show(
         "LJ Speech, 15 minutes of it, 16 epochs",
         "examples/ljspeech_ctc.toml",
         "test/cer",
