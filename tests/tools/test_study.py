@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,12 @@ def test_what_cannot_be_searched_is_one_clear_error(tmp_path: Path, given: dict[
         tw.tune(**{"recipe": QUICK, "space": ["model.depth=1..3"], "out": tmp_path / "s", **given})  # type: ignore[arg-type]
     assert message in str(caught.value)
     assert not (tmp_path / "s" / "study.json").exists()
+
+
+def test_a_database_without_its_driver_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # as where it is not installed
+    with pytest.raises(UserError, match=r'^storage: needs psycopg to speak .*; pip install "psycopg\[binary\]"$'):
+        tw.tune(QUICK, space=["model.depth=1..3"], out=tmp_path / "s", storage="postgresql://me@127.0.0.1/search")
 
 
 def test_the_time_of_a_search_ends_it(tmp_path: Path) -> None:

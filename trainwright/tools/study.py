@@ -35,6 +35,7 @@ _MUTEX = "study.lock"
 _STARTUP = 10  # trials at random before a model proposes any, as Optuna has it
 _GENERATIONS = 5  # a genetic search of few trials still has so many
 _HELD = 60  # seconds that a database may be busy with others
+_DRIVERS = {"psycopg": '"psycopg[binary]"'}  # module -> what brings it
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,11 @@ def _storage(folder: Path, address: str) -> BaseStorage:
     options = {"connect_args": {"timeout": _HELD}} if address.startswith("sqlite") else {"pool_pre_ping": True}
     try:
         return RDBStorage(address, engine_kwargs=options)
-    except (SQLAlchemyError, ImportError, ValueError) as error:
+    except ImportError as error:
+        missing = getattr(error.__cause__, "name", None) or "a driver"
+        what = f"needs {missing} to speak with such a database, and it is not installed"
+        raise UserError("storage", what, f"pip install {_DRIVERS.get(missing, missing)}") from None
+    except (SQLAlchemyError, ValueError) as error:
         what = f"cannot be opened: {' '.join(str(error).split())[:200]}"
         raise UserError("storage", what, "write an address such as sqlite:///search.db, or leave it out") from None
 
