@@ -204,7 +204,7 @@ def _new(task: Portrayed, model: Any, size: int) -> dict[str, Tensor]:
     """Four rows of samples decoded from codes of a standard normal distribution."""
     weight = next(model.parameters())
     dice = torch.randn(4 * _SHOWN, size, generator=torch.Generator().manual_seed(0))
-    said = model.decode(dice.to(weight.device, weight.dtype)).view(-1, *task.processor.shape)
+    said = model.decode(dice.to(weight.device, weight.dtype)).reshape(-1, *task.processor.shape)
     found = task.shown(said).float().cpu()
     return {f"drawn {k + 1}": row for k, row in enumerate(found.split(_SHOWN))}
 
