@@ -147,28 +147,43 @@ def compare(folder: Path, kinds: Sequence[tuple[str, str]]) -> None:
     print("\n".join(aligned(rows)))
 
 
-def reached(search: Search, goal: float) -> float:
-    """Steps until a trial was as good as the goal; infinite where none was."""
-    sign = 1 if search.plan.directions[0] == "higher" else -1
-    steps = 0
+def so_far(search: Search, limit: float) -> float:
+    """The best score of the trials that had ended after so many steps of the whole search."""
+    sign, best, steps = (1 if search.plan.directions[0] == "higher" else -1), -math.inf, 0
     for trial in search.trials:
         steps += trial.steps
-        if trial.objectives and sign * trial.objectives[0] >= sign * goal:
-            return steps
-    return math.inf
+        if steps <= limit and trial.objectives:
+            best = max(best, sign * trial.objectives[0])
+    return sign * best
+
+
+def curve(found: Sequence[Search]) -> list[tuple[int, float]]:
+    """Steps of a search -> the median over seeds of what was best by then, where it changes."""
+    ends = sorted({sum(t.steps for t in s.trials[:n]) for s in found for n in range(1, len(s.trials) + 1)})
+    values = [(end, median(so_far(s, end) for s in found)) for end in ends]
+    return [v for before, v in zip([(0, math.inf), *values], values, strict=False) if v[1] != before[1]]
 
 
 def prune(folder: Path) -> None:
+    """The same score means: the median over seeds of the best trial, when the search without pruning has ended.
+
+    A pruned search of a seed takes another path from its first pruned trial on, so that its best trial differs by the
+    luck of the search as well; that is why seeds are not compared one by one.
+    """
     recipe = houses(folder)
     whole = [searched(folder, recipe, "tpe", "none", seed) for seed in range(SEEDS)]
-    goal = median(s.best.objectives[0] for s in whole if s.best)
-    rows = [["pruner", "best valid, median", "of each seed", "steps in all", "steps to the median best without one"]]
+    spent = median(sum(t.steps for t in s.trials) for s in whole)
+    goal = curve(whole)[-1][1]
+    rows = [["pruner", "best, median", "of each seed", "steps in all", "median after 60 % of the steps",
+             "steps until the median is that without", "of all"]]  # fmt: skip
     for pruner in ("none", "median", "asha", "hyperband"):
         found = [searched(folder, recipe, "tpe", pruner, seed) for seed in range(SEEDS)]
-        best = [s.best.objectives[0] for s in found if s.best]
+        best = [so_far(s, math.inf) for s in found]
         steps = median(sum(t.steps for t in s.trials) for s in found)
-        to = sorted(reached(s, goal) for s in found)
-        rows.append([pruner, f"{median(best):.5g}", " ".join(f"{b:.4g}" for b in best), f"{steps:,.0f}", str(to)])
+        early = median(so_far(s, 0.6 * spent) for s in found)
+        there = next((at for at, value in curve(found) if value <= goal), math.inf)
+        rows.append([pruner, f"{median(best):.5g}", " ".join(f"{b:.5g}" for b in best), f"{steps:,.0f}", f"{early:.5g}",
+                     f"{there:,.0f}", f"{100 * there / spent:.0f} %"])  # fmt: skip
         print(rows[-1], flush=True)
     print("\n".join(aligned(rows)))
 
