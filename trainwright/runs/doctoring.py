@@ -29,6 +29,7 @@ from trainwright.runs.assemble import Pieces
 from trainwright.runs.surveyed import survey
 
 _LOOKED, _READ = 256, 4096  # samples that go through the model, and whose targets are read
+_FEWEST, _SEEN = 32, 256  # samples that a probe looks at, and of how many that the training computes
 _BYTES = 2**25  # of inputs
 _SECONDS = 0.5  # that one pass of the samples may take
 
@@ -250,8 +251,18 @@ class Doctor:
         )
         facts = examine(subject)
         self._looked = batch, view.say
-        self._probe = Probe(model, state.optimizer, partial(view.say, batch.inputs), state.aside)
+        few = self._fewer(batch)
+        look = partial(_View(pieces, model, few).say, few.inputs)
+        self._probe = Probe(model, state.optimizer, look, state.aside)
         return facts
+
+    def _fewer(self, batch: Batch) -> Batch:
+        """Those that probes look at: in a short training, the four that are always taken must not weigh on it."""
+        size = self.pieces.config.batch_size
+        if not isinstance(size, int) or self.pieces.unpacked:  # a loader of somebody's own would have to begin again
+            return batch
+        most = max(_FEWEST, self.steps * size // _SEEN)
+        return batch if most >= batch.size else self.pieces.runtime.take(self.pieces.some(most))
 
 
 @dataclass(frozen=True, slots=True)
