@@ -145,7 +145,9 @@ def _nature(subject: Subject, output: Tensor, start: float) -> LossFacts | None:
             again = float(subject.loss(output))
         if not math.isclose(again, start, rel_tol=1e-3, abs_tol=1e-6) and math.isfinite(start):
             return None
-        return facts_of(subject.loss, output, subject.target, start, subject.more.loss.name, subject.wide)
+        return facts_of(
+            subject.loss, output, subject.target, start, subject.more.loss.name, subject.wide, subject.guess
+        )
     except Exception:  # outputs of another form; the loss is then not looked into
         return None
 

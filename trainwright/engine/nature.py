@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainwright.core.facts import LossFacts, Wants
 
+_LARGE = 2**22  # numbers of all outputs
 Measure = Callable[[Tensor], Tensor]  # outputs (N, …) -> the mean loss, 0-d
 _TRIES = 3
 _TINY = 1e-12
@@ -110,7 +111,8 @@ def _huber(x: Tensor) -> Tensor:
 def guess_of(loss: Measure, output: Tensor, target: Tensor, wants: Wants) -> float:
     """The lowest mean loss that one and the same output for every sample reaches; NaN where that cannot be found.
 
-    Searched by descent from several starts, as the loss may be anybody's.
+    Searched by descent from several starts, as the loss may be anybody's; from one, and not for long, where the outputs
+    are millions of numbers, as those of language models are.
 
     Args:
         loss: of outputs (N, …).
@@ -122,10 +124,12 @@ def guess_of(loss: Measure, output: Tensor, target: Tensor, wants: Wants) -> flo
         return math.nan
     shape = output.shape[1:]
     inside, outside = _between(wants, len(shape))
-    best, agreed = math.nan, 0
+    best, agreed, large = math.nan, 0, output.numel() > _LARGE
     for start in _starts(output, target, wants):
         free = outside(start.double()).detach().requires_grad_()
-        mover = torch.optim.LBFGS([free], max_iter=40, line_search_fn="strong_wolfe", tolerance_grad=1e-9)
+        mover = torch.optim.LBFGS(
+            [free], max_iter=10 if large else 40, line_search_fn="strong_wolfe", tolerance_grad=1e-9
+        )
 
         def value(free: Tensor = free, mover: torch.optim.Optimizer = mover) -> Tensor:
             mover.zero_grad()
@@ -144,7 +148,7 @@ def guess_of(loss: Measure, output: Tensor, target: Tensor, wants: Wants) -> flo
         low = min((v for v in tried if math.isfinite(v)), default=math.nan)
         agreed += abs(low - best) <= 1e-4 * abs(best)
         best = low if math.isnan(best) or low < best else best
-        if agreed:  # another start came to the same: most losses have one valley
+        if agreed or large:  # another start came to the same: most losses have one valley
             break
     return best
 
@@ -197,6 +201,7 @@ def facts_of(
     start: float,
     name: str = "",
     wide: tuple[Tensor, Measure] | None = None,
+    guess: float | None = None,
 ) -> LossFacts:
     """All that is known of a loss.
 
@@ -207,6 +212,7 @@ def facts_of(
         start: of the untrained model.
         name: as the recipe calls it.
         wide: more targets (M, …), and the loss of outputs against them: a guess is then made for these.
+        guess: the loss of the best constant answer, where that is known: looking for it can take long.
     """
     if target is None:
         return LossFacts(name=name, start=start, deaf=deaf_of(loss, output))
@@ -215,11 +221,13 @@ def facts_of(
         return LossFacts(name=known.name, start=start, deaf=deaf_of(loss, output), minus=True)
     wants: Wants = known.wants if known else ""
     targets, many = (target, loss) if wide is None else wide
+    if guess is None:
+        guess = guess_of(many, output[:1].expand(len(targets), *output.shape[1:]), targets, wants)
     return LossFacts(
         name=known.name if known else name,
         wants=wants,
         start=start,
-        guess=guess_of(many, output[:1].expand(len(targets), *output.shape[1:]), targets, wants),
+        guess=guess,
         deaf=deaf_of(loss, output),
         reach=(0.0, 1.0) if wants == "probabilities" else (-math.inf, math.inf),
         broadcast=_broadcast(output, target, known),
