@@ -125,9 +125,8 @@ def test_what_is_rare_is_not_taken_for_none(rare: int, tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(20_000, 6)).astype(np.float32)
     y = np.zeros(len(x), np.int64)
     y[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[10_000 : 10_000 + rare]] = 1
-    run = tw.fit(
-        net(), (x, y), loss="cross_entropy", batch_size=256, budget="2 steps", out=tmp_path / "run", quiet=True
-    )
+    asked = {"valid": 0.0, "batch_size": 256, "budget": "2 steps", "quiet": True}
+    run = tw.fit(net(), (x, y), loss="cross_entropy", out=tmp_path / "run", **asked)
     assert ("constant_target" in [e.finding.rule for e in run.view.findings]) == (rare == 0)
     assert run.view.examined is not None
     assert run.view.examined.facts.target.counts == ((19_997, 3) if rare else (20_000,))

@@ -125,14 +125,21 @@ def logistic(features: Callable[..., Tensor], x: Tensor, y: Tensor, classes: int
     """Multinomial logistic regression on the strongest of (N, F) features; it says (N, C) log-probabilities.
 
     The features should be of one scale, as the weights are held small together.
-    ``y`` (N,) needs two classes. A class that it misses gets half of one sample's share.
+    A class that ``y`` (N,) misses gets half of one sample's share; where it has one class only, that is all that is said.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     used = strongest(x, torch.nn.functional.one_hot(y, classes))
-    z = x[:, used].double()
+    z, there = x[:, used].double(), torch.unique(y)
+
+    def said(scores: Tensor) -> Tensor:
+        logs = scores.new_full((len(scores), classes), math.log(0.5 / len(y)))
+        return logs.index_copy(1, there, scores.log_softmax(1))
+
+    if len(there) == 1:
+        return Linear(features, used, z.new_zeros(z.shape[1], 1), z.new_zeros(1), said)
     rounds = max(20, min(200, int(1e9 / max(1, z.shape[0] * z.shape[1] * max(1, classes - 1)))))
     model = LogisticRegression(max_iter=rounds)
     # one thread: these matrices are small, and a team that spins beside the training's own took 100 times as long
@@ -142,12 +149,6 @@ def logistic(features: Callable[..., Tensor], x: Tensor, y: Tensor, classes: int
     weight, bias = torch.from_numpy(model.coef_.T.copy()), torch.from_numpy(model.intercept_.copy())
     if weight.shape[1] == 1:  # of two classes scikit-learn keeps the second's alone
         weight, bias = (torch.cat([torch.zeros_like(t), t], -1) for t in (weight, bias))
-    known = torch.from_numpy(model.classes_).long()
-
-    def said(scores: Tensor) -> Tensor:
-        logs = scores.new_full((len(scores), classes), math.log(0.5 / len(y)))
-        return logs.index_copy(1, known, scores.log_softmax(1))
-
     return Linear(features, used, weight, bias, said)
 
 

@@ -329,19 +329,14 @@ def _samples(pieces: Pieces, most: int) -> tuple[Batch | None, Batch]:
     batch = pieces.some(most)
     many = min(_READ, _BYTES // each)
     wide = pieces.some(many) if many > 2 * most and batch.size == most and not pieces.unpacked else None
-    if wide is not None and _all_alike(wide):  # one in a thousand is something else than none
-        wide = pieces.some(_BYTES // each)
+    if wide is not None and (y := _target(wide)) is not None and bool((y == y[:1]).all()):
+        wide = pieces.some(_BYTES // each)  # one in a thousand is something else than none
     return (None if wide is None else runtime.take(wide)), runtime.take(batch)
 
 
 def _target(batch: Batch) -> Tensor | None:
     """The one tensor the loss compares with."""
     return next(iter(batch.targets.values())) if len(batch.targets) == 1 else None
-
-
-def _all_alike(batch: Batch) -> bool:
-    target = _target(batch)
-    return target is not None and bool((target == target[:1]).all())
 
 
 def _wide(pieces: Pieces, model: nn.Module, wide: Batch | None) -> tuple[Tensor, Measure] | None:
