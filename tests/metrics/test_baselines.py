@@ -73,13 +73,13 @@ def test_the_linear_model_learns_what_is_linear() -> None:
     torch.testing.assert_close(logits.exp().sum(1), torch.ones(100).double())
 
 
-@pytest.mark.parametrize("classes", [2, 3])
 def test_of_one_class_alone_the_logistic_model_says_that_one() -> None:
     said = baselines.logistic(doubled, torch.randn(40, 3), torch.full((40,), 2), 3)(torch.randn(5, 3))
     assert said.argmax(1).tolist() == [2] * 5
     assert said.exp()[:, 0].tolist() == pytest.approx([0.5 / 40] * 5)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
 def test_the_logistic_model_is_scikit_learns(classes: int) -> None:
     x, y = blobs(200, classes)
     reference = LogisticRegression(max_iter=1000).fit(x.numpy(), y.numpy())

@@ -125,7 +125,7 @@ def logistic(features: Callable[..., Tensor], x: Tensor, y: Tensor, classes: int
     """Multinomial logistic regression on the strongest of (N, F) features; it says (N, C) log-probabilities.
 
     The features should be of one scale, as the weights are held small together.
-    A class that ``y`` (N,) misses gets half of one sample's share; where it has one class only, that is all that is said.
+    A class that ``y`` (N,) misses gets half of one sample's share; of one class alone nothing is fitted.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
