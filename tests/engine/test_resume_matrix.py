@@ -54,7 +54,7 @@ class PowerCut(BaseException):
 def told(events: Iterable[Event]) -> list[dict[str, Any]]:
     """The log without what a clock says."""
     lines = [as_dict(event) for event in events]
-    return [{k: v for k, v in line.items() if k not in ("seconds", "waited")} for line in lines]
+    return [{k: v for k, v in line.items() if k not in ("seconds", "waited", "memory")} for line in lines]
 
 
 def place(point: str, per_epoch: int) -> int:

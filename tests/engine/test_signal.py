@@ -43,21 +43,26 @@ YES = (X[:, 0] > 0).float()
 
 
 @pytest.mark.parametrize(
-    ("output", "y", "logits"),
+    ("output", "y", "wants"),
     [
-        (X[:, :1], YES, True),
-        (X[:, :1].sigmoid(), YES, False),
-        (torch.stack([-X[:, 0], X[:, 0]], 1), YES.long(), True),
-        (torch.stack([-X[:, 0], X[:, 0]], 1), torch.stack([1 - YES, YES], 1), True),
-        (X[:, :1], X[:, 0], False),
+        (X[:, :1], YES, "logits"),
+        (X[:, :1].sigmoid(), YES, "probabilities"),
+        (torch.stack([-X[:, 0], X[:, 0]], 1), YES.long(), "logits"),
+        (torch.stack([-X[:, 0], X[:, 0]], 1), torch.stack([1 - YES, YES], 1), "logits"),
+        (X[:, :1], X[:, 0], "numbers"),
     ],
     ids=["logits", "probabilities", "classes", "one-hot", "numbers"],
 )
-def test_what_a_network_says_is_measured_alike(output: torch.Tensor, y: torch.Tensor, logits: bool) -> None:
-    assert reached(output, y, logits=logits) == 1
-    assert reached(torch.zeros_like(output), y, logits=logits) < 0.1
+def test_what_a_network_says_is_measured_alike(output: torch.Tensor, y: torch.Tensor, wants: str) -> None:
+    assert reached(output, y, wants) == 1
+    assert reached(torch.zeros_like(output), y, wants) < 0.1
+
+
+def test_quantiles_and_outputs_for_an_unknown_loss_are_not_judged() -> None:
+    assert math.isnan(reached(X[:, :3], X[:, 0], "numbers"))
+    assert math.isnan(reached(X[:, :1], X[:, 0].exp(), ""))
 
 
 def test_what_is_not_finite_or_of_another_shape_gets_nowhere() -> None:
     for output, y in ((X[:, :1] / 0, YES), (X, torch.rand(500, 3)), (X[:20], YES)):
-        assert math.isnan(reached(output, y, logits=True))
+        assert math.isnan(reached(output, y, "logits"))

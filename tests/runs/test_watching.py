@@ -128,6 +128,34 @@ def test_a_loop_that_raises_raises_its_own_error() -> None:
     assert not model._forward_hooks
 
 
+class Fixed(nn.Module):
+    """Takes batches of 32 samples only, or, when it is asked for answers, none at all."""
+
+    def __init__(self, answers: bool) -> None:
+        super().__init__()
+        self.body, self.answers = net(), answers
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.body(x.reshape(32, 8))
+        if not self.training and not self.answers and len(x) == 32:
+            raise RuntimeError("out of memory")
+        return made
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_the_last_look_ends_nothing_but_the_doctor(answers: bool) -> None:
+    model = Fixed(answers)
+    optimizer, noise = adam(model), torch.randint(0, 2, (512,), generator=torch.Generator().manual_seed(5))
+    with tw.watch(model, optimizer, quiet=True) as seen:
+        for _ in range(4):
+            for rows in torch.randperm(len(X)).split(32):
+                optimizer.zero_grad()
+                F.cross_entropy(model(X[rows]), noise[rows]).backward()
+                optimizer.step()
+    assert seen.verdict
+    assert bool(seen.checkup.notes) == (not answers)
+
+
 def test_what_is_found_is_said_at_once_with_what_to_do() -> None:
     out, model = io.StringIO(), net()
     optimizer = adam(model)

@@ -236,7 +236,7 @@ def test_findings_are_told_with_their_evidence_and_what_to_do(page: Page, visito
     for words in told:
         expect(card).to_contain_text(words)
     show(page, visitor, "failed", "findings")
-    expect(page.locator("article")).to_contain_text("NaN")
+    expect(page.locator("#found-skipped")).to_contain_text("NaN")
     expect(page.locator(".verdict")).to_contain_text("failed:")
     show(page, visitor, "million", "findings")
     expect(page.get_by_text("Nothing was found wrong")).to_be_visible()

@@ -71,7 +71,7 @@ def test_a_trial_is_opened_from_its_search_and_stands_in_no_list(tmp_path: Path)
         about = visitor.ask(f"/api/runs/{last}").json  # as from a bookmark
         assert (about["name"], about["step"]) == ("lr-tune/trials/0004", 40)
         assert list(visitor.keys()) == ["run"]
-        assert visitor.ask(f"/api/runs/{last}/series?names=train/loss").status == 200
+        assert visitor.ask(f"/api/runs/{last}/series?name=train/loss").status == 200
 
 
 def test_the_folds_of_a_cross_validation_lead_to_their_runs(tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ def put(snapshot: Snapshot, final: Path, step: int, run: str = "", company: Comp
         if company.world == 1:  # else what the others wrote is wanted when it is tried again
             disk.remove(draft)
         raise
+    shards.forget_notes(final, company)  # only now: until then it may be tried again
     return final
 
 
@@ -299,7 +300,6 @@ def _write(snapshot: Snapshot, folder: Path, step: int, run: str, company: Compa
     facts = {"format": FORMAT, "run": run, "step": step, "torch": torch.__version__}
     manifest = {**facts, "parts": list(snapshot.tree), "files": files}
     disk.write(folder / "manifest.json", [json.dumps({**manifest, "seal": _seal(manifest)}, indent=1).encode()])
-    shards.forget_notes(folder, company)
     disk.settle(folder)
 
 

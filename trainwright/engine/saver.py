@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -121,10 +122,12 @@ class Saver:
         folder = self.folder
         try:
             return disk.patiently(lambda: self._durable(snapshot, step, company))
-        except OSError as error:
+        except Exception as trouble:  # memory may run out as well: a thread that ends without a word is waited for
+            known = isinstance(trouble, OSError)
+            error = trouble if known else OSError(errno.EIO, f"{type(trouble).__name__}: {trouble}")
             if company.world > 1:
                 shards.give_up(folder, step, company, error)
-            raise
+            raise error from (None if known else trouble)
 
     def _durable(self, snapshot: Snapshot, step: int, company: Company) -> Path:
         if self.log and not company.rank:

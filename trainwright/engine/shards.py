@@ -104,7 +104,8 @@ def gathered(draft: Path, company: Company, pause: Callable[[float], None] = tim
 def forget_notes(draft: Path, company: Company) -> None:
     """What the ranks told each other is in the manifest now."""
     for rank in range(1, company.world):
-        _note(draft, rank).unlink()
+        with suppress(OSError):  # one that is left says what is so
+            _note(draft, rank).unlink()
 
 
 def _awaited(note: Path, draft: Path, pause: Callable[[float], None]) -> Path:
@@ -140,7 +141,8 @@ def _tell(draft: Path, company: Company, what: Mapping[str, Any]) -> None:
 def of_part(part: str, files: Iterable[str], where: Path) -> list[str]:
     """The files with the rows of a part, in their order; CheckpointError unless all are there."""
     found = sorted((int(m[2]), int(m[3]), name) for name in files if (m := _SHARD.fullmatch(name)) and m[1] == part)
-    if found and [number for number, _, _ in found] != [*range(1, found[0][1] + 1)]:
+    counts = {count for _, count, _ in found}
+    if found and (counts != {len(found)} or [number for number, _, _ in found] != [*range(1, len(found) + 1)]):
         raise CheckpointError(f"{where} is damaged: it has {len(found)} of {found[0][1]} shards of '{part}'")
     return [name for _, _, name in found]
 

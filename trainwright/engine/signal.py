@@ -45,16 +45,16 @@ def signal_of(x: Tensor, y: Tensor) -> tuple[float, float]:
         return _of_classes(flat.numpy(), target.numpy()) if classes else _of_numbers(flat.numpy(), target.numpy())
 
 
-def reached(output: Tensor, y: Tensor, *, logits: bool) -> float:
+def reached(output: Tensor, y: Tensor, wants: str) -> float:
     """The same share of what a network said; NaN where outputs and targets are not such that it can be told.
 
     Args:
         output: (N,), (N, 1) or (N, C).
         y: (N,), (N, 1) or one-hot (N, C) targets.
-        logits: whether a single output is above 0 for yes, not above a half.
+        wants: what the loss wants outputs to be, as `LossFacts` has it; of one that is not known nothing can be told.
     """
     n = len(y)
-    if len(output) != n or output.ndim > 2 or y.ndim > 2 or not bool(torch.isfinite(output).all()):
+    if not wants or len(output) != n or output.ndim > 2 or y.ndim > 2 or not bool(torch.isfinite(output).all()):
         return math.nan
     said, true = output.detach().cpu().double().reshape(n, -1), y.detach().cpu().reshape(n, -1)
     if true.shape[1] > 1:
@@ -64,9 +64,12 @@ def reached(output: Tensor, y: Tensor, *, logits: bool) -> float:
     values, counts = torch.unique(true, return_counts=True)
     whole = len(values) <= 20 and bool((values.double() == values.double().round()).all())
     if said.shape[1] > 1:
+        named = (values.double() == values.double().round()) & (values >= 0) & (values < said.shape[1])
+        if not bool(named.all()):  # quantiles of a number, or its mean and deviation
+            return math.nan
         answers: Tensor | None = said.argmax(1, keepdim=True)
     elif whole and set(values.tolist()) <= {0, 1}:
-        answers = (said > (0.0 if logits else 0.5)).long()
+        answers = (said > (0.0 if wants == "logits" else 0.5)).long()
     else:
         answers = None
     if answers is None:

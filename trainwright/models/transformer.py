@@ -348,8 +348,8 @@ def _seen(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal
     times = query.shape[1] // key.shape[1]
     if times > 1:
         key, value = key.repeat_interleave(times, 1), value.repeat_interleave(times, 1)
-    small = key.shape[2] <= _SHORT and key.shape[3] <= _NARROW
-    if small and mask is None and not causal and key.device.type == "cpu":
+    plain = mask is None and not causal and key.device.type == "cpu" and key.shape[3] <= _NARROW
+    if plain and key.shape[2] <= _SHORT:  # asked last: in an export with an open length it would bound it
         seen: Tensor = (query * key.shape[3] ** -0.5 @ key.transpose(2, 3)).softmax(3) @ value
     else:
         seen = scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trainwright.core.errors import CheckpointError, UserError
+from trainwright.core.errors import CheckpointError, RanksError, UserError
 from trainwright.core.events import EvalDone, Event, Found, Observer, RunEnded, RunStarted, StepDone, Stop
 from trainwright.core.finding import Advice, Finding
 from trainwright.core.redaction import each_text
@@ -296,6 +296,10 @@ def restore(pieces: Pieces, folder: Path) -> int:
             pieces.facts.setdefault("damaged", []).append(damaged)
     pieces.runtime.ranks.barrier()
     found = checkpoint.newest(folder / CHECKPOINTS, mine, pieces.runtime.ranks.read)
+    steps = pieces.runtime.ranks.gather_json(found and int(found[1]["counters"]["step"]))
+    if len(set(steps)) > 1:  # each reads its own rows: of different checkpoints they would be no network
+        told = ", ".join(map(str, steps))
+        raise RanksError(f"the processes see different checkpoints (of the steps {told}); start them again")
     if found is None:
         raise CheckpointError(f"{folder} has no checkpoint to resume from; train it again from its config.toml")
     _, state, troubles = found

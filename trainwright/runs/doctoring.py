@@ -184,7 +184,7 @@ class Doctor:
         with state.aside(), state.served():
             state.model.eval()
             output = first_tensor_of(say(batch.inputs))
-        return math.nan if output is None or target is None else reached(output, target, logits=wants == "logits")
+        return math.nan if output is None or target is None else reached(output, target, wants)
 
     def _own(self) -> list[Finding]:
         unsaid, self._unsaid = self._unsaid, []

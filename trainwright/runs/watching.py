@@ -139,11 +139,13 @@ class watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close()
-        self._widen()
-        self._flush()
-        self._second_look(over=True)
-        if self._step:
-            self._say(self._diagnosis.ending())
+        with self._own_time():
+            self._widen()
+            self._flush()
+            self._second_look(over=True)
+        with self._own_time():
+            if self._step:
+                self._say(self._diagnosis.ending())
         if not self.quiet:
             told = f"doctor: {self.verdict} after {self._step:,} steps"
             print(told + (f"; {self._trouble}" if self._trouble else ""), file=self._out)
@@ -220,7 +222,8 @@ class watch:
     def _own_time(self) -> Iterator[None]:
         """The doctor's failures end nothing but the doctor, and its time is counted."""
         if self._trouble:
-            yield
+            with suppress(Exception):  # it was told once
+                yield
             return
         began = time.perf_counter()
         try:
@@ -268,8 +271,9 @@ class watch:
         if far:
             with _aside(self.model), torch.no_grad():
                 self.model.eval()
-                output = first_tensor_of(self.model(x))
-            got = math.nan if output is None else reached(output, y, logits=self._facts.loss.wants == "logits")
+                said = [first_tensor_of(self.model(some)) for some, _ in self._compared.samples]  # as it was given them
+            outputs = [o for o in said if o is not None]
+            got = reached(torch.cat(outputs), y, self._facts.loss.wants) if len(outputs) == len(said) else math.nan
         if not puzzled and not (math.isfinite(got) and self._diagnosis.doubtful(got)):
             return
         if math.isnan(share):

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from threading import Lock
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
@@ -24,6 +25,7 @@ _STEP = b'{"event":"StepDone"'
 _SHOWN = b'{"event":"Shown"'
 _PIECE = 4 << 20  # bytes read at a time
 _ONCE = 64 << 20  # bytes read in one look: others wait
+_VERSIONS = count()
 _ANSWERS = 24  # that are kept
 _LINE = 64 << 20  # bytes of one event; a longer line is no event
 _MOST = 4000  # columns of one kind: a log of anybody's may name millions
@@ -65,7 +67,7 @@ class Followed:
     def __init__(self, place: Place) -> None:
         self.place = place
         self.lock = Lock()  # held by who reads on, and by who looks
-        self.version = 0  # changes when anything is new
+        self.version = next(_VERSIONS) << 32  # changes when anything is new; no other look at the run has the same
         self.why = ""  # it cannot be read
         self.behind = True  # there is more in the log than was read
         self._answers: dict[str, tuple[Hashable, Any]] = {}  # by question: what the answer depends on, and the answer

@@ -22,7 +22,7 @@ from trainwright.core.batch import Batch
 from trainwright.core.blocks import blocks_of
 from trainwright.core.errors import UserError
 from trainwright.core.task import Progress
-from trainwright.engine.ranks.rehearsal import rehearsed
+from trainwright.engine.ranks.rehearsal import DEVICES, rehearsed
 from trainwright.engine.runtime import Runtime
 from trainwright.runs.assemble import Pieces, assemble
 from trainwright.runs.recipe import Recipe, read
@@ -104,7 +104,7 @@ def measured(recipe: str | Path | Mapping[str, Any], changes: Mapping[str, Any] 
         costs, plain = _measured(pieces)
         least = _sizes(pieces, costs.batch)[0]
         beside = {"single": _beside(pieces, least, plain, costs.update)}
-        for mode in MODES:
+        for mode in MODES if runtime.device.type in DEVICES else ():
             with _shared(checked, runtime, mode, pieces) as like:
                 own = costs.update / (like.runtime.ranks.world if mode == "fsdp" else 1)
                 beside[mode] = _beside(like, least, plain, own)

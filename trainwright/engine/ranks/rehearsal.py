@@ -15,6 +15,7 @@ from trainwright.core.errors import RanksError
 from trainwright.engine.ranks.group import Ranks
 
 _NAME = "rehearsal"
+DEVICES = ("cpu", "cuda", "xpu")  # others have no streams, which FSDP2 asks for
 
 
 class _Echo(dist.ProcessGroup):
@@ -91,7 +92,7 @@ def rehearsed(
     if dist.is_initialized():
         raise RanksError("this process trains with others, and cannot measure what that costs")
     if _NAME not in dist.Backend.backend_list:
-        dist.Backend.register_backend(_NAME, _made, devices=["cpu", "cuda", "xpu"])
+        dist.Backend.register_backend(_NAME, _made, devices=list(DEVICES))
     dist.init_process_group(_NAME, store=c10d.HashStore(), rank=0, world_size=world)
     try:
         ranks = Ranks(mode, device)
