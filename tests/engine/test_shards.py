@@ -249,6 +249,44 @@ def test_an_error_that_passes_is_tried_again_by_the_rank_that_met_it(
     assert (sound(tmp_path), left) == (1, [])
 
 
+def test_an_error_behind_the_last_note_is_tried_again_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "_PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(shards, "_SILENCE", 5.0)
+    savers, own, left = crew(tmp_path), os.rename, [errno.EIO, errno.ESTALE]
+
+    def rename(old: Any, new: Any) -> None:
+        if Path(new).name.startswith("step-") and left:
+            raise OSError(left.pop(), "for a moment")
+        own(old, new)
+
+    monkeypatch.setattr(os, "rename", rename)
+    assert all(isinstance(done, Saved) for [done] in saved(savers, 1))
+    assert (sound(tmp_path), left) == (1, [])
+    assert not [p for p in (tmp_path / "step-00000001").iterdir() if p.name.startswith(".")]
+
+
+def test_memory_that_runs_out_in_a_writer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = disk.write
+
+    def write(path: Path, content: Any) -> tuple[int, str]:
+        if ".shard-2-" in path.name:
+            raise MemoryError
+        return own(path, content)
+
+    monkeypatch.setattr(disk, "write", write)
+    monkeypatch.setattr(shards, "_SILENCE", 5.0)
+    first, second, _ = (done for [done] in saved(crew(tmp_path), 1))
+    assert isinstance(first, Missed)
+    assert isinstance(second, Missed)
+    assert "MemoryError" in str(first.error)
+
+
+@pytest.mark.parametrize("count", ["3", "99999999999"])
+def test_a_name_that_tells_of_more_shards_is_refused(count: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"has 2 of \d+ shards"):
+        shards.of_part("model", [f"model.shard-{n}-of-{count}.safetensors" for n in (1, 2)], tmp_path)
+
+
 def test_who_never_writes_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "_SILENCE", 0.0)
     first = crew(tmp_path)[0]
