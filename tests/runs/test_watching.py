@@ -129,14 +129,14 @@ def test_a_loop_that_raises_raises_its_own_error() -> None:
 
 
 class Small(nn.Module):
-    """Takes four batches at once at most, and none once it is broken."""
+    """Takes eight batches at once at most, and none once it is broken."""
 
     def __init__(self) -> None:
         super().__init__()
         self.body, self.broken = net(), False
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.broken or len(x) > 128:
+        if self.broken or len(x) > 256:
             raise RuntimeError("out of memory")
         made: Tensor = self.body(x)
         return made
