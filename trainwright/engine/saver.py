@@ -123,11 +123,11 @@ class Saver:
         try:
             return disk.patiently(lambda: self._durable(snapshot, step, company))
         except Exception as trouble:  # memory may run out as well: a thread that ends without a word is waited for
-            known = isinstance(trouble, OSError)
-            error = trouble if known else OSError(errno.EIO, f"{type(trouble).__name__}: {trouble}")
+            words = f"{type(trouble).__name__}: {trouble}"
+            error = trouble if isinstance(trouble, OSError) else OSError(errno.EIO, words)
             if company.world > 1:
                 shards.give_up(folder, step, company, error)
-            raise error from (None if known else trouble)
+            raise error from (None if error is trouble else trouble)
 
     def _durable(self, snapshot: Snapshot, step: int, company: Company) -> Path:
         if self.log and not company.rank:
