@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 import trainwright as tw
 from benchmarks.images import machine
-from benchmarks.planned import Work, dense, maps
+from benchmarks.planned import Work, data, dense, maps
 from benchmarks.speed.works import gpt
 
 STEPS = 30
@@ -41,16 +41,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "nothing is remembered": {"on_nan": "skip", "doctor": "off"},
 }
-
-
-def data(work: Work) -> tuple[Tensor, Tensor]:
-    """Drawn at random, 20 batches."""
-    dice = torch.Generator().manual_seed(0)
-    n = 20 * work.batch
-    if work.tokens:
-        stream = torch.randint(0, work.tokens, (n, work.shape[0] + 1), generator=dice)
-        return stream[:, :-1].contiguous(), stream[:, 1:].contiguous()
-    return torch.randn(n, *work.shape, generator=dice), torch.randint(0, 10, (n,), generator=dice)
 
 
 def by_hand(model: nn.Module, x: Tensor, y: Tensor, batch: int) -> None:

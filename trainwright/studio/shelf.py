@@ -61,7 +61,10 @@ class Shelf:
         with self._lock:
             run = self._guests.setdefault(key, run)
             while len(self._guests) > _GUESTS:
-                del self._guests[next(iter(self._guests))]
+                gone = next(iter(self._guests))
+                del self._guests[gone]
+                self._states.pop(gone, None)
+                self._times.pop(gone, None)
         return run
 
     def since(self, tick: int) -> list[str]:
