@@ -39,6 +39,7 @@ from trainwright.tools.study import Plan, proposed, read_plan
 from trainwright.tools.trial import Told
 
 TRIALS, SEEDS = 40, 5
+MORE = 60  # trials of a pruned search, of which many end early
 ROWS = 2000  # of California housing, drawn once
 SPACE = {
     "optimizer.lr": "1e-4..1e-1:log",
@@ -117,10 +118,12 @@ def houses(folder: Path) -> dict[str, Any]:
     }
 
 
-def searched(folder: Path, recipe: dict[str, Any], sampler: str, pruner: str, seed: int) -> Search:
+def searched(
+    folder: Path, recipe: dict[str, Any], sampler: str, pruner: str, seed: int, trials: int = TRIALS
+) -> Search:
     out = folder / f"{sampler}-{pruner}-{seed}"
     found = tw.tune(
-        recipe, space=SPACE, trials=TRIALS, sampler=sampler, pruner=pruner, seed=seed, out=out, quiet=True
+        recipe, space=SPACE, trials=trials, sampler=sampler, pruner=pruner, seed=seed, out=out, quiet=True
     )  # fmt: skip
     if found.interrupted:
         raise KeyboardInterrupt
@@ -165,27 +168,44 @@ def curve(found: Sequence[Search]) -> list[tuple[int, float]]:
 
 
 def prune(folder: Path) -> None:
-    """The same score means: the median over seeds of the best trial, when the search without pruning has ended.
+    """Two questions, each over seeds.
 
-    A pruned search of a seed takes another path from its first pruned trial on, so that its best trial differs by the
-    luck of the search as well; that is why seeds are not compared one by one.
+    Random search proposes the same trials with and without pruning, so that what pruning costs is seen trial by trial:
+    is the best one still found, and in how many of the steps?
+    TPE takes another path from its first pruned trial on, and its best trial differs by the luck of the search as well.
+    There steps are what is spent: a pruned search may take more trials, and its best after 60 % of the steps of the
+    search without pruning is set beside the best of that search at its end, by the median over seeds.
     """
     recipe = houses(folder)
-    whole = [searched(folder, recipe, "tpe", "none", seed) for seed in range(SEEDS)]
-    spent = median(sum(t.steps for t in s.trials) for s in whole)
-    goal = curve(whole)[-1][1]
-    rows = [["pruner", "best, median", "of each seed", "steps in all", "median after 60 % of the steps",
-             "steps until the median is that without", "of all"]]  # fmt: skip
-    for pruner in ("none", "median", "asha", "hyperband"):
-        found = [searched(folder, recipe, "tpe", pruner, seed) for seed in range(SEEDS)]
-        best = [so_far(s, math.inf) for s in found]
-        steps = median(sum(t.steps for t in s.trials) for s in found)
-        early = median(so_far(s, 0.6 * spent) for s in found)
-        there = next((at for at, value in curve(found) if value <= goal), math.inf)
-        rows.append([pruner, f"{median(best):.5g}", " ".join(f"{b:.5g}" for b in best), f"{steps:,.0f}", f"{early:.5g}",
-                     f"{there:,.0f}", f"{100 * there / spent:.0f} %"])  # fmt: skip
+    rows = [["random search with", "the same best, of seeds", "of the steps", "worse by, each seed"]]
+    whole = [searched(folder, recipe, "random", "none", seed) for seed in range(SEEDS)]
+    for pruner in ("median", "asha", "hyperband"):
+        found = [searched(folder, recipe, "random", pruner, seed) for seed in range(SEEDS)]
+        lost = [so_far(p, math.inf) - so_far(w, math.inf) for p, w in zip(found, whole, strict=True)]
+        share = [spent(p) / spent(w) for p, w in zip(found, whole, strict=True)]
+        rows.append([pruner, f"{sum(x == 0 for x in lost)} of {SEEDS}",
+                     f"{100 * min(share):.0f} to {100 * max(share):.0f} %", " ".join(f"{x:.5g}" for x in lost)])  # fmt: skip
         print(rows[-1], flush=True)
     print("\n".join(aligned(rows)))
+
+    whole = [searched(folder, recipe, "tpe", "none", seed) for seed in range(SEEDS)]
+    budget, goal = median(spent(s) for s in whole), curve(whole)[-1][1]
+    rows = [
+        ["TPE with", "best after 60 % of the steps, median", "of each seed", "at the end", f"steps until {goal:.5g}"]
+    ]
+    for pruner in ("none", "median", "asha", "hyperband"):
+        trials = TRIALS if pruner == "none" else MORE
+        found = [searched(folder, recipe, "tpe", pruner, seed, trials) for seed in range(SEEDS)]
+        early = [so_far(s, 0.6 * budget) for s in found]
+        there = next((at for at, value in curve(found) if value <= goal), math.inf)
+        rows.append([pruner, f"{median(early):.5g}", " ".join(f"{b:.5g}" for b in early),
+                     f"{median(so_far(s, math.inf) for s in found):.5g}", f"{100 * there / budget:.0f} %"])  # fmt: skip
+        print(rows[-1], flush=True)
+    print("\n".join(aligned(rows)))
+
+
+def spent(search: Search) -> int:
+    return sum(t.steps for t in search.trials)
 
 
 def begun(out: Path) -> int:

@@ -17,7 +17,7 @@ from trainwright.runs.recipe import plain, read
 from trainwright.tools.journal import journal
 from trainwright.tools.searched import Search
 from trainwright.tools.space import Range
-from trainwright.tools.study import Plan, new_id, opened, proposed, read_plan, write_plan
+from trainwright.tools.study import Plan, new_id, opened, proposed, pruner_of, read_plan, write_plan
 from trainwright.tools.trial import Worker
 
 QUICK: dict[str, Any] = {
@@ -33,7 +33,7 @@ QUICK: dict[str, Any] = {
 def study_of(folder: Path, **more: Any) -> tuple[Plan, dict[str, Any]]:
     """A study without a trial."""
     space = {"optimizer.lr": Range("optimizer.lr", 1e-3, 1e-1, log=True), "model.depth": Range("model.depth", 1, 3)}
-    plan = replace(Plan(space=space, id=new_id("test"), trials=4, names=("valid accuracy",)), **more)
+    plan = replace(Plan(space=space, id=new_id("test", 0, ""), trials=4, names=("valid accuracy",)), **more)
     folder.mkdir()
     write_plan(plan, folder)
     assert read_plan(folder) == plan
@@ -125,6 +125,29 @@ def test_a_search_goes_on_after_an_interruption_as_if_there_had_been_none(tmp_pa
     whole = asked(tmp_path / "whole", False)
     assert asked(tmp_path / "cut", True) == whole
     assert len({json.dumps(v) for v in whole}) > 10  # a genetic search may have children like their parents
+
+
+def ended(folder: Path, seed: int) -> list[int]:
+    """After how many of nine evaluations Hyperband ends each of twenty trials, which differ in what they reach."""
+    plan, _ = study_of(folder, pruner="hyperband", evaluations=9, seed=seed, id=new_id("test", seed, ""))
+    study, after = opened(folder, plan), []
+    study.pruner = pruner_of(plan)
+    for number in range(20):
+        trial = study.ask()
+        for step in range(1, 10):
+            trial.report(-((number * 7) % 20) * step, step)
+            if trial.should_prune():
+                break
+        after.append(step)
+        study.tell(trial, -((number * 7) % 20) * step)
+    return after
+
+
+def test_hyperband_repeats_by_the_seed(tmp_path: Path) -> None:
+    once, again, other = ended(tmp_path / "a", 0), ended(tmp_path / "b", 0), ended(tmp_path / "c", 1)
+    assert once == again
+    assert once != other
+    assert new_id("test", 0, "sqlite:///one.db") != new_id("test", 0, "sqlite:///one.db")
 
 
 def test_covariance_adaptation_finds_a_minimum_that_random_search_does_not() -> None:

@@ -91,9 +91,12 @@ def read_plan(folder: Path) -> Plan:
         raise damaged(folder / STUDY, error) from None
 
 
-def new_id(label: str) -> str:
-    """A name for a study that no other in the same storage has."""
-    return f"{label}-{secrets.token_hex(6)}"
+def new_id(label: str, seed: int, storage: str) -> str:
+    """A name for a study that no other in the same storage has.
+
+    Optuna draws the bracket of a trial from it, so that the seed says it all where the study is alone in its folder.
+    """
+    return f"{label}-{secrets.token_hex(6) if storage else seed}"
 
 
 @contextmanager

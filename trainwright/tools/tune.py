@@ -257,7 +257,7 @@ def _probed(recipe: Recipe, plan: Plan) -> Plan:
             names.append(f"valid {name}")
         return replace(
             plan, directions=tuple(directions), names=tuple(names), evaluations=_evaluations(recipe, pieces.per_epoch),
-            id=new_id(_label(recipe)), first=own_values(plan.space, recipe),
+            id=new_id(_label(recipe), plan.seed, plan.storage), first=own_values(plan.space, recipe),
         )  # fmt: skip
     finally:
         pieces.close()
