@@ -183,8 +183,9 @@ def prune(folder: Path) -> None:
         found = [searched(folder, recipe, "random", pruner, seed) for seed in range(SEEDS)]
         lost = [so_far(p, math.inf) - so_far(w, math.inf) for p, w in zip(found, whole, strict=True)]
         share = [spent(p) / spent(w) for p, w in zip(found, whole, strict=True)]
-        rows.append([pruner, f"{sum(x == 0 for x in lost)} of {SEEDS}",
-                     f"{100 * min(share):.0f} to {100 * max(share):.0f} %", " ".join(f"{x:.5g}" for x in lost)])  # fmt: skip
+        same, low, high = sum(x == 0 for x in lost), 100 * min(share), 100 * max(share)
+        worse = " ".join(f"{x:.5g}" for x in lost)
+        rows.append([pruner, f"{same} of {SEEDS}", f"{low:.0f} to {high:.0f} %", worse])
         print(rows[-1], flush=True)
     print("\n".join(aligned(rows)))
 
