@@ -247,10 +247,13 @@ def _two_classes(how: str, gen: Mapping[str, Any], rng: np.random.Generator) -> 
 
 
 def _waves(how: str, gen: Mapping[str, Any], rng: np.random.Generator) -> Made:
-    """Sines with random shifts, each to be continued by one step; the first rows are for judging."""
+    """Sines with random shifts, whole ones unless it says real, each to be continued by one step; the first rows are
+    for judging.
+    """
     told = {name: int(value) for name, value in re.findall(r"\b([TLN])\s*=\s*(\d+)", how)}
     period, length, rows = told.get("T", 20), told.get("L", 25), told.get("N", 25)
-    shift = rng.integers(-4 * period, 4 * period, rows)
+    widest = 4 * period
+    shift = rng.uniform(-widest, widest, rows) if re.search(r"\breal\b", how) else rng.integers(-widest, widest, rows)
     wave = np.sin((np.arange(length) + shift[:, None]) / period)[..., None]
     return Made(wave[3:, :-1], wave[3:, 1:], wave[:3, :-1], wave[:3, 1:])
 

@@ -172,5 +172,6 @@ def _others() -> list[Facts]:
 
 
 def _waves() -> Facts:
-    gen = {"fn": "described", "how": "sin((i + random shift)/T) with T=8, L=25, N=200", "key": "timeseq"}
+    """Of 64 whole shifts 200 rows would be copies of one another, and those for judging no test."""
+    gen = {"fn": "described", "how": "sin((i + random real shift)/T) with T=8, L=25, N=200", "key": "timeseq"}
     return {"gen": gen, "preprocess": "none", "split": "first rows test", "target": "next value"}

@@ -46,6 +46,13 @@ def test_a_healthy_program_is_built_without_a_doubt(facts: Any) -> None:
     assert built.loss(built.module(0)(data.x[:8]), data.y[:8]).isfinite()
 
 
+def test_no_wave_is_judged_by_a_copy_of_one_that_is_trained_on() -> None:
+    data = program(Case("waves", next(f for f in BASES if "waves" in f["id"]))).arrays()
+    assert data.x_valid is not None
+    rows = torch.cat([data.x, data.x_valid])
+    assert len(torch.unique(rows.reshape(len(rows), -1), dim=0)) == len(rows)
+
+
 def test_every_recipe_can_be_read() -> None:
     for recipe in recipes():
         base = ROOT / str(recipe.base) if str(recipe.base).endswith(".toml") else recipe.base
