@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from trainwright.core.events import (
+    Difference,
     Event,
     Examined,
     Found,
@@ -16,6 +17,7 @@ from trainwright.core.events import (
     RunStarted,
     StepDone,
     StepSkipped,
+    advance,
     dump,
     load,
 )
@@ -54,6 +56,30 @@ def test_no_rule_takes_offence_at_a_training_that_learns_and_of_which_little_is_
     falling = [0.9**i for i in range(300)]
     found = all_rules()[name].check(patient(Facts(), falling, over=True))
     assert found is None or (isinstance(found, Finding) and found.severity == "note")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "linear", "severity"),
+    [
+        (-0.01, 0.8, 0.0, ""),  # may be chance
+        (0.08, 0.11, 0.0, ""),  # little beside what there is to gain
+        (0.14, 0.16, 0.0, "note"),  # a straight line that a network meets but nearly
+        (0.2, 0.22, 0.0, "warning"),
+        (0.01, 0.79, 0.0, "note"),  # of few records
+        (0.11, 0.69, 0.0, "warning"),
+        (0.02, 0.03, 0.95, "warning"),  # by what can be gained, not by the loss
+        (0.1, 0.2, 1.5, "warning"),  # worse than what is itself worse than guessing
+    ],
+)
+def test_how_grave_it_is_to_be_below_a_linear_model_goes_by_what_that_gains(
+    low: float, high: float, linear: float, severity: str
+) -> None:
+    evidence = patient(Facts(loss=LossFacts(guess=1.0, start=1.0)), [0.5] * 200, over=True)
+    apart = {"linear": {"loss": Difference((low + high) / 2, low, high)}}
+    simple = {"linear": {"loss": linear}, "constant": {"loss": 1.0}}
+    advance(evidence.view, RunEnded(200, "finished", "", 1.0, {}, simple, differences=apart))
+    found = all_rules()["below_linear"].check(evidence)
+    assert (found.severity if isinstance(found, Finding) else "") == severity
 
 
 def test_every_cause_that_a_rule_names_is_a_rule() -> None:

@@ -16,7 +16,8 @@ def check(evidence: Evidence) -> Finding | None:
     """More than half rest, and nothing is learned, or less than by a linear model; else they may rest on purpose."""
     rule, bad, below = evidence.facts.optimizer, failing(evidence), below_linear(evidence)
     whole = rule.frozen + rule.weights
-    if (bad is None and below is None) or not whole or rule.frozen <= _MOST * whole:
+    short = below is not None and below.severity != "note"
+    if (bad is None and not short) or not whole or rule.frozen <= _MOST * whole:
         return None
     share = rule.frozen / whole
     return Finding(
