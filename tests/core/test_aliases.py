@@ -235,6 +235,15 @@ def test_a_name_within_a_spec_is_translated_as_a_bare_name_is(key: str, spec: di
     assert changed["name"] == ours
 
 
+def test_an_amount_that_others_count_in_epochs_is_never_taken_for_steps_in_silence() -> None:
+    with pytest.raises(UserError, match=r"schedule\.warmup_epochs: a warm-up is counted in steps here"):
+        recipe(schedule={"name": "cosine", "warmup_epochs": 3})
+    with pytest.raises(UserError, match=r"schedule\.mode: follows from what is monitored"):
+        recipe(schedule={"name": "ReduceLROnPlateau", "mode": "max"})
+    said = read({**IRIS, "schedule": {"name": "StepLR", "step_size": 30}}).said
+    assert any("schedule.every here; 1 or more counts optimizer steps, not epochs" in line for line in said)
+
+
 @pytest.mark.parametrize("name", [theirs for names in LOSSES.values() for theirs in names])
 def test_a_loss_of_others_is_ours_wherever_it_is_written(name: str) -> None:
     ours = next(n for n, theirs in LOSSES.items() if name in theirs)

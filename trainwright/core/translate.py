@@ -49,6 +49,8 @@ def translated_within(spec: Mapping[str, Any], section: str, name: str, has: Has
         value, line = _inner(f"{section}.{option}", given)
         said += [line] if line else []
         alias = _within(section, option, name, has)
+        if alias is None and option in REFUSED and not has(section, name, option):
+            raise UserError(f"{section}.{option}", *REFUSED[option])
         ours = alias.key.partition(".")[2] if alias else option
         if ours in out or (alias and ours in spec):
             if (out[ours] if ours in out else spec[ours]) == value:
@@ -56,7 +58,7 @@ def translated_within(spec: Mapping[str, Any], section: str, name: str, has: Has
             raise UserError(f"{section}.{option}", f"contradicts {section}.{ours}", "write one of them")
         out[ours] = value
         if alias:
-            said.append(f"{section}.{option} is called {alias.key} here")
+            said.append(f"{section}.{option} is called {alias.key} here" + (f"; {alias.note}" if alias.note else ""))
     return out, said
 
 
