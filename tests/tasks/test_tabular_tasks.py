@@ -169,6 +169,22 @@ def test_a_regression_is_judged_and_answered_in_its_own_unit() -> None:
     assert scores["r2"] == pytest.approx(sk.r2_score(truth, np.array(answers)), abs=1e-5)
 
 
+def test_a_target_may_have_one_unit_which_is_kept_and_no_other() -> None:
+    records = [{"a": i % 5 + 0.5, "target": f"${1000 + i:,}" if i else "1000"} for i in range(30)]
+    task, plain, again = TabularRegression(), TabularRegression(), TabularRegression()
+    task.processor.fit(records)
+    plain.processor.fit([{**r, "target": 1000 + i} for i, r in enumerate(records)])
+    assert (task.processor.mean, task.processor.deviation) == (plain.processor.mean, plain.processor.deviation)
+    again.processor.load_state_dict(task.processor.state_dict())
+    assert torch.equal(again.processor.encode(records[3])["y"], plain.processor.encode({"a": 1, "target": 1003})["y"])
+    with pytest.raises(DataError, match=r"'€5', in another unit than the training records \(\$\)"):
+        again.processor.encode({"a": 1, "target": "€5"})
+    with pytest.raises(DataError, match=r"'\$5', in another unit than the training records \(none\)"):
+        plain.processor.encode({"a": 1, "target": "$5"})
+    with pytest.raises(DataError, match=r"training record 30.*'5 %', in another unit"):
+        TabularRegression().processor.fit([*records, {"a": 1, "target": "5 %"}])
+
+
 def test_the_weight_is_the_number_of_samples() -> None:
     for task, records in ((TabularClassification(), rows(20)), (TabularRegression(), rows(20, regression=True))):
         assert float(whole(records, task).weight) == 20

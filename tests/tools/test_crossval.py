@@ -185,6 +185,7 @@ def test_repeats_have_a_row_for_each_record_and_repetition(tmp_path: Path) -> No
     [
         ({"folds": 1}, "folds: 1 divide nothing"),
         ({"repeats": 0}, "repeats: 0 repetitions are none"),
+        ({"repeats": 2, "split": "chronological"}, "repeats: stretches of time have one order"),
         ({"split": "ranges"}, "split: 'ranges' makes no folds; choose one of: random, stratified, grouped, chronolog"),
         ({"split": "grouped"}, "data.group: required by split"),
         ({"group": "nobody"}, "records have no field 'nobody'"),
@@ -198,6 +199,7 @@ def test_what_makes_no_folds_is_one_clear_error(tmp_path: Path, given: dict[str,
     with pytest.raises(UserError) as caught:
         tw.crossval(**{"recipe": QUICK, "out": tmp_path / "folds", "quiet": True, **given})
     assert message in str(caught.value)
+    assert not (tmp_path / "folds").exists()  # so that the mistake can be mended under the same name
 
 
 def test_a_folder_of_other_folds_is_not_gone_on_with(three: Folds) -> None:

@@ -144,6 +144,17 @@ def test_the_values_of_the_target_decide_between_classes_and_numbers(
     assert any("if they are classes" in text for text in made.unsure) == doubt
 
 
+@pytest.mark.parametrize("write", ["${:,.2f}", "{:.1f} %", "{:,.0f}", "€ {:.2f}"])
+def test_a_target_of_numbers_with_a_unit_is_a_regression_that_trains(write: str, place: Path) -> None:
+    rows = [{"size": i % 17 + 0.5, "price": write.format(1_000 * i + 1)} for i in range(40)]
+    (place / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    made = new("t.jsonl")
+    assert recipe(made)["task"]["name"] == "tabular_regression"
+    run = trained(made)
+    assert run.metrics["test/rmse"] > 0
+    assert isinstance(run.predict([{"size": 3.5}])[0]["value"], float)
+
+
 @pytest.mark.parametrize(
     ("names", "target", "others"),
     [
@@ -243,6 +254,7 @@ def sounds(root: Path) -> Path:
         (lambda p: p / "nowhere", "nothing is at"),
         (lambda p: pictures(p / "x") / "a" / "0.png", "is a single picture"),
         (lambda p: csv(p / "t.csv", [{"a": i, "target": 1} for i in range(9)]), "there is nothing to predict"),
+        (lambda p: csv(p / "t.csv", [{"a": i % 3, "target": f"no {i}"} for i in range(20)]), "a text of its own"),
         (lambda p: csv(p / "t.csv", [{"t": f"{i} x y", "y": i * 0.37} for i in range(60)]), "numbers from text"),
     ],
 )

@@ -61,8 +61,10 @@ def stratified_fold(ids: Ids, classes: Sequence[Hashable], fold: Fold) -> tuple[
     sizes = np.bincount(codes)
     if sizes.min() < fold.of:
         rare = names[int(sizes.argmin())]
-        what = f"class {rare!r} has {sizes.min()} records, too few for {fold.of} folds with one in each"
-        raise DataError("data.fold", what, f'write {max(2, int(sizes.min()))} folds at most, or split = "random"')
+        few = f"{sizes.min()} record{'s' * (int(sizes.min()) != 1)}"
+        what = f"class {rare!r} has {few}, too few for {fold.of} folds with one in each"
+        fewer = f"write {sizes.min()} folds at most, or " if sizes.min() > 1 else "leave the class out, or write "
+        raise DataError("data.fold", what, f'{fewer}split = "random"')
     splitter = RepeatedStratifiedKFold(n_splits=fold.of, n_repeats=fold.repeat + 1, random_state=fold.seed % _SEEDS)
     return _taken(splitter, ids, codes, None, fold)
 

@@ -51,6 +51,7 @@ class TableValues(Processor):
     def __init__(self, inputs: Inputs, target: str | None, criterion: Criterion) -> None:
         self.inputs, self.target = inputs, target
         self.mean, self.deviation = 0.0, 1.0
+        self.unit = ""  # that stands beside the numbers of the target, such as "$"
         self._weight = criterion.weight
 
     def fit(self, records: Iterable[Record]) -> None:
@@ -61,8 +62,13 @@ class TableValues(Processor):
             if index == 0:
                 self.target = target_column(self.target, record)
             assert self.target is not None
-            found.append(_number(target_value(record, self.target, index), f"training record {index}", self.target))
+            value, where = target_value(record, self.target, index), f"training record {index}"
+            number, unit = _number(value, where, self.target, self.unit)
+            found.append(number)
+            self.unit = unit or self.unit
             return self.target
+
+        self.unit = ""
 
         self.inputs.fit(records, target)
         unit = max(abs(v) for v in found) or 1.0  # keeps the squares in range
@@ -93,7 +99,7 @@ class TableValues(Processor):
         sample = self.inputs.encode(record)
         value = record.get(self.target) if self.target else None
         if not is_missing(value):
-            y = _number(value, f"column '{self.target}'", str(self.target))
+            y, _ = _number(value, f"column '{self.target}'", str(self.target), self.unit, learned=True)
             scaled = (y - self.mean) / self.deviation
             if not abs(scaled) < 3e38:  # float32's largest
                 raise DataError(f"column '{self.target}'", "the number is too large to compute with", "correct it")
@@ -113,11 +119,13 @@ class TableValues(Processor):
     def state_dict(self) -> dict[str, JSON]:
         """Everything `fit` learned."""
         own: dict[str, JSON] = {"target": self.target, "mean": self.mean, "deviation": self.deviation}
+        own |= {"unit": self.unit} if self.unit else {}
         return {**own, "inputs": self.inputs.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self.target, self.mean, self.deviation = state["target"], state["mean"], state["deviation"]
+        self.unit = state.get("unit", "")
         self.inputs.load_state_dict(state["inputs"])
 
 
@@ -212,8 +220,8 @@ class TabularRegression(Task[TableValues]):
         return self.processor.inputs.flat(**self.processor.inputs.batch(rows)), rows.dense("y")
 
 
-def _number(value: Any, where: str, name: str) -> float:
-    """A target as a finite number."""
+def _number(value: Any, where: str, name: str, known: str, learned: bool = False) -> tuple[float, str]:
+    """A target as a finite number, and its unit: ``known``, none, or where nothing was ``learned`` yet a first one."""
     if isinstance(value, bool):
         raise DataError(where, f"the target '{name}' is {value}, not a number", "use the task 'tabular_classification'")
     try:
@@ -221,8 +229,9 @@ def _number(value: Any, where: str, name: str) -> float:
     except (TypeError, ValueError, OverflowError):
         what = f"the target '{name}' is {value!r}, not a number"
         raise DataError(where, what, "correct it, or use the task 'tabular_classification'") from None
-    if unit:
-        raise DataError(where, f"the target '{name}' is {value!r}, with a unit", "write the numbers alone")
+    if unit not in ("", known) and (known or learned):
+        what = f"the target '{name}' is {value!r}, in another unit than the training records ({known or 'none'})"
+        raise DataError(where, what, "write all of them in one unit")
     if not math.isfinite(number):
         raise DataError(where, f"the target '{name}' is {number}", "correct it, or leave the record out")
-    return number
+    return number, unit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,11 +90,17 @@ def crossval(
     else:
         folder, source = _begun(recipe, changes or {}, given, out, join)
     found = Folds(folder)
+    fresh = not found.runs and not found.failed
     if workers > 1:
         code = run_crew(workers, ["crossval", str(folder), "--join", "--quiet"], lambda: None)
         found.interrupted = "" if code == 0 else "SIGINT"
     else:
-        _trained(found, source, {"quiet": quiet, "to_stderr": to_stderr}, say)
+        try:
+            _trained(found, source, {"quiet": quiet, "to_stderr": to_stderr}, say)
+        except UserError:
+            if fresh and not found.runs and not any(found.folder(fold).exists() for fold in found.all):
+                shutil.rmtree(folder)  # so that the mistake can be mended under the same name
+            raise
     if not found.interrupted and not join:
         finish(found, say)
     return found
@@ -125,6 +132,8 @@ def _begun(
         space=_spaces(given.get("space")), trials=given.get("trials", 20),
     )  # fmt: skip
     _possible(plan, given)
+    if plan.repeats > 1 and (how == "chronological" or "time" in data):
+        raise UserError("repeats", "stretches of time have one order, and cannot be drawn again", "leave it out")
     label = checked.config.name or checked.config.task["name"]
     folder = Path(out).expanduser() if out is not None else Path("runs") / f"{label}-crossval"
     if (folder / FOLDS).is_file():

@@ -10,6 +10,7 @@ from typing import Any
 
 from trainwright.core.errors import DataError, did_you_mean
 from trainwright.data.labels import is_missing
+from trainwright.data.written import number_of
 
 _PLAIN = ("target", "label", "labels", "class", "y", "outcome", "response", "output", "result")
 # What people want to know of a record, as the whole name of a column or its last word.
@@ -20,6 +21,7 @@ _SUBJECTS = (
     *("quality", "rating", "score", "grade", "rank", "risk", "spam", "clicked", "purchased", "converted", "winner"),
 )
 _MOST = 20  # whole numbers of more values are quantities
+_NEARLY = 0.9  # numbers among the texts of a target that is one of numbers, the others being mistakes
 _CODED = (0, 1)  # codes of classes begin with one of these
 CLASSIFY, REGRESS = "tabular_classification", "tabular_regression"
 
@@ -99,7 +101,13 @@ def _task_of(name: str, values: Sequence[Any]) -> tuple[str, str, str]:
     if len(tally) < 2:
         what = f"it has the value {next(iter(tally), 'none')!r} in every record, so there is nothing to predict"
         raise DataError(f"column '{name}'", what, "name another target: --target NAME")
+    texts = [v for v in there if isinstance(v, str)]
+    if len(tally) > _MOST and len(texts) == len(there) and (sample := _quantities(texts)):
+        return REGRESS, f"it holds numbers, written as {sample!r}", ""
     if any(isinstance(v, str | bool) for v in there):
+        if len(there) >= 10 and len(tally) == len(there):
+            what = f"each of its {len(there):,} records has a text of its own, so there are no classes"
+            raise DataError(f"column '{name}'", what, "name another target: --target NAME")
         if len(there) >= 50 and len(tally) > len(there) / 10 and len(tally) > 100:
             what = f"its {len(tally):,} different texts in {len(there):,} records are no classes"
             raise DataError(f"column '{name}'", what, "name another target: --target NAME")
@@ -118,6 +126,19 @@ def _task_of(name: str, values: Sequence[Any]) -> tuple[str, str, str]:
     if len(codes) <= _MOST:
         doubt = f"'{name}' has only {len(codes)} different whole numbers; if they are classes: --task {CLASSIFY}"
     return REGRESS, f"it holds whole numbers from {codes[0]:,} to {codes[-1]:,}", doubt
+
+
+def _quantities(texts: Sequence[str]) -> str:
+    """The first of them where nearly all are numbers in one unit, as a mistake or two leave them; "" elsewhere."""
+    found: list[tuple[str, str]] = []
+    for text in texts:
+        try:
+            found.append((text, number_of(text)[1]))
+        except ValueError:
+            continue
+    units = {unit for _, unit in found} - {""}
+    codes = any(re.match(r"\s*[+-]?0\d", text) for text, _ in found)  # 00501 is a name
+    return found[0][0] if len(found) >= _NEARLY * len(texts) and len(units) < 2 and not codes else ""
 
 
 def shares(tally: Mapping[Any, int], most: int = 5) -> str:
