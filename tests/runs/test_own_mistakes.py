@@ -56,10 +56,36 @@ def raising(*given: Any, **named: Any) -> Any:
         (r"lr: contradicts optimizer\.lr, which is 0\.001", {"optimizer": {"name": "sgd", "lr": 1e-3}, "lr": 0.1}),
         (r"task\.loss: <lambda> returned .* cut off", {"loss": lambda o, t: F.cross_entropy(o, t).detach()}),
         (r"task\.loss: <lambda> returned .* do not depend", {"loss": lambda o, t: torch.ones(len(t))}),
+        (r"task\.loss: <lambda> returned a sum", {"loss": lambda o, t: F.cross_entropy(o, t, reduction="sum")}),
+        (r"epochs: '2' is not a number", {"epochs": "2"}),
     ],
 )
 def test_a_mistake_in_a_part_is_told(message: str, given: dict[str, Any], tmp_path: Path) -> None:
     told(tmp_path, message, **given)
+
+
+def squares(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return ((output - target) ** 2).mean()
+
+
+def squares_of_rows(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return (output.flatten() - target.flatten()) ** 2
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_outputs_compared_each_with_all_targets_are_told(turned: bool, tmp_path: Path) -> None:
+    model, y = net(outputs=1), X[:, 0]
+    if turned:
+        model, y = net(nn.Flatten(0), outputs=1), X[:, :1]
+    given: dict[str, Any] = {"model": model, "data": (X, y)}
+    told(tmp_path, r"task\.loss: squares compares outputs .* each with all others", **given, loss=squares)
+    own: dict[str, Any] = {"loss": squares_of_rows, "metrics": {"own": squares}}
+    told(tmp_path, r"metrics\.own: compares .* each with all others", **given, **own)
+    run = tw.fit(
+        loss=squares_of_rows, metrics={"own": lambda o, t: squares_of_rows(o, t).mean()}, epochs=1, quiet=True,
+        out=tmp_path / "run", **given,
+    )  # fmt: skip
+    assert run.metrics["valid/own"] == pytest.approx(run.metrics["valid/loss"], rel=1e-5)
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "focal", nn.CrossEntropyLoss(), F.cross_entropy])

@@ -43,6 +43,7 @@ class Own:
     def __init__(self, loss: Callable[..., Any], where: str) -> None:
         self.loss, self.where = loss, where
         self.name = getattr(loss, "__name__", type(loss).__name__)
+        self._looked = False  # whether it was seen to compare each sample with its own target, and to average
         if isinstance(loss, nn.Module) and any(p.requires_grad for p in loss.parameters()):
             what = f"{self.name} has weights of its own, which no optimizer would train"
             raise UserError(where, what, "put them into the model, or freeze them with requires_grad_(False)")
@@ -66,7 +67,45 @@ class Own:
         if first_tensor(output).requires_grad and not value.requires_grad:
             what = f"{self.name} returned numbers that do not depend on the model's output, or were cut off from it"
             raise UserError(self.where, what, "compute them with torch, without detach(), item() or numpy()")
+        if not self._looked and n > 1:
+            self._looked = True
+            self._look(output, target, value.detach())
         return value if value.ndim else value.expand(n)
+
+    def _look(self, output: Any, target: Any, value: Tensor) -> None:
+        """UserError for numbers (N, 1) compared with (N,), each with all others, and for a sum in place of a mean.
+
+        Both would be learned from without a word. They are told by what the callable says of the same samples in
+        another form; one that says something else each time, or does not take that form, is left alone.
+        """
+        if not isinstance(output, Tensor) or not isinstance(target, Tensor):
+            return
+        if crossed(output, target) and self._says(output, target, value):
+            if self._says(output, target.reshape(output.shape), value) is False:
+                what = f"{self.name} compares outputs {tuple(output.shape)} with targets {tuple(target.shape)}"
+                instead = "write target.reshape(output.shape) in it, so that each is compared with its own"
+                raise UserError(self.where, f"{what}, each with all others", instead)
+        elif not value.ndim and bool(value.isfinite()) and float(value) and not isinstance(self.loss, nn.Module):
+            twice = torch.cat([output, output]), torch.cat([target, target])
+            if self._says(*twice, 2 * value) and self._says(*twice, value) is False:
+                what = f"{self.name} returned a sum: twice as much for the same samples twice"
+                raise UserError(self.where, what, "return one number per sample, or their mean")
+
+    def _says(self, output: Tensor, target: Tensor, value: Tensor) -> bool | None:
+        """Whether the callable says about ``value`` of these; None where it cannot be asked."""
+        with torch.no_grad(), torch.random.fork_rng(devices=[output.device] if output.is_cuda else []):
+            try:
+                found = self.loss(output.detach(), target)
+            except Exception:
+                return None
+        alike = isinstance(found, Tensor) and found.shape == value.shape
+        return torch.allclose(found, value, rtol=1e-4, atol=1e-7, equal_nan=True) if alike else None
+
+
+def crossed(output: Tensor, target: Tensor) -> bool:
+    """Whether torch would compare each output with all targets: (N, 1) with (N,), or the other way round."""
+    n = len(output)
+    return n > 1 and (tuple(output.shape), tuple(target.shape)) in (((n, 1), (n,)), ((n,), (n, 1)))
 
 
 def _of_cross_entropy(m: Any) -> Criterion:

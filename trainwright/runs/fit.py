@@ -180,6 +180,8 @@ def fit(
         )
     if epochs is not None and budget is not None:
         raise UserError("budget", "epochs and budget are both given", "give one of them")
+    if isinstance(epochs, bool) or not isinstance(epochs, int | float | None):
+        raise UserError("epochs", f"{epochs!r} is not a number", "write epochs=10, or budget='500 steps'")
     measured = by_label(metrics)
     config = _config(
         {

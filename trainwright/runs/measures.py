@@ -20,6 +20,7 @@ from trainwright.core.registry import failed
 from trainwright.core.schema import check
 from trainwright.core.task import Classes, Metric, Outputs, Task
 from trainwright.optim.losses import first_tensor
+from trainwright.optim.theirs import crossed
 
 T = TypeVar("T")
 Better: TypeAlias = Literal["higher", "lower"]
@@ -143,6 +144,7 @@ class _Rows:
         self.where, self.function = f"metrics.{label}", function
         self._forms: list[tuple[torch.Size, torch.dtype]] = []  # of the outputs and of each target, of one sample
         self._names: tuple[str, ...] = ()
+        self._looked = False  # whether it was seen to compare each sample with its own target
 
     def count(self, outputs: Outputs, batch: Batch) -> Tensor:
         """(N, K) the outputs and the targets of each sample in one row."""
@@ -160,11 +162,28 @@ class _Rows:
         output, *truths = self._taken_apart(rows)
         compared = truths[0] if len(truths) == 1 else dict(zip(self._names, truths, strict=True))
         try:
-            found = self.function(output, compared)
+            found = self._measured(output, compared)
         except TrainwrightError:
             raise
         except Exception as error:
             raise failed(self.where, error) from error
+        if not self._looked and len(truths) == 1 and crossed(output, truths[0]):
+            self._looked = True
+            self._look(output, truths[0], found)
+        return found
+
+    def _look(self, output: Tensor, truth: Tensor, found: float) -> None:
+        """UserError where each output is compared with the targets of all: the same in one form is another number."""
+        try:
+            again, alike = self._measured(output, truth), self._measured(output, truth.reshape(output.shape))
+        except Exception:  # it does not take that form
+            return
+        if math.isclose(again, found, rel_tol=1e-6) and not math.isclose(alike, found, rel_tol=1e-4, abs_tol=1e-9):
+            what = f"compares outputs {tuple(output.shape)} with targets {tuple(truth.shape)}, each with all others"
+            raise UserError(self.where, what, "write target.reshape(output.shape) in it")
+
+    def _measured(self, output: Tensor, compared: Any) -> float:
+        found, rows = self.function(output, compared), output
         shown = repr(found)
         if isinstance(found, Tensor | np.ndarray | np.generic):
             array = np.asarray(found.detach().cpu() if isinstance(found, Tensor) else found)
