@@ -70,7 +70,14 @@ def _near() -> tuple[Any, Any]:
     return X[:100] + 1e-4 * RNG.normal(size=(100, 6)).astype(np.float32), KIND[:100]
 
 
+def _apart() -> np.ndarray[Any, Any]:
+    x = X.copy()
+    x[:, :2] += np.where(KIND, 1, -1)[:, None]
+    return x
+
+
 COIN = RNG.integers(0, 2, 400)
+WRONG = RNG.random(400) < 0.15
 SGD = {"optimizer": "sgd"}
 MSE: dict[str, Any] = {"y": VALUE, "loss": "mse"}
 ILL: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
@@ -111,6 +118,7 @@ ILL: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
     ),
     "below_linear": (net, {"lr": 2e-4, "epochs": 8}),
     "batch_norm_of_few": (lambda: net(2, nn.BatchNorm1d(2)), {"batch_size": 2, "y": COIN, "lr": 1e-3, "epochs": 2}),
+    "noisy_labels": (net, {"x": _apart(), "y": np.where(WRONG, 1 - KIND, KIND), "epochs": 40}),
     "noisy_steps": (net, {"batch_size": 1, "y": COIN, **SGD, "lr": 1.0, "epochs": 1}),
 }
 

@@ -97,6 +97,7 @@ RULES: Mapping[str, tuple[int, ...]] = {
     "sorted_targets": (35,),
     "unbalanced_classes": (21,),
     "conflicting_targets": (22,),
+    "noisy_labels": (22,),
     "answer_among_inputs": (24,),
     "groups_across_parts": (24,),
     "near_copies": (24,),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-Z = 1.959964  # 95 %
+from trainwright.core.counting import wilson
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +24,6 @@ class Share:
         if not self.programs:
             return "—"
         return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}] of {self.programs} programs, {self.runs} runs"
-
-
-def wilson(hits: float, n: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share; (0, 1) of nothing.
-
-    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
-    """
-    if n == 0:
-        return 0.0, 1.0
-    p = hits / n
-    middle = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
-    half = Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n)) / (1 + Z * Z / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def share(hits: Mapping[str, Sequence[bool]]) -> Share:

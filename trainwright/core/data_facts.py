@@ -90,6 +90,22 @@ class Code:
 
 @with_config(_numbers)
 @dataclass(frozen=True, slots=True)
+class Labels:
+    """How labels stand to the answers of a simple model that never saw them; asked at the end of a training."""
+
+    rows: int = 0  # training samples
+    wrong: int = 0  # of these, whose label is not the answer
+    sure: int = 0  # the half of them of which the model is surest
+    against: int = 0  # of that half, whose label is not the answer
+    surest: int = 0  # of these, in the surer half of that half
+    guess: float = 0.0  # share of the rows that are not of the largest class
+    cleanest: float = 1.0  # of the sure answers of the class that labels contradict least: share, the 95 % upper bound
+    learned: float = math.nan  # of the way from guessing to these labels: what the network gets
+    shown: tuple[str, ...] = ()  # places of a few, those that are contradicted most clearly
+
+
+@with_config(_numbers)
+@dataclass(frozen=True, slots=True)
 class DataFacts:
     """All of it. What was not measured has its default, which no rule takes offence at."""
 
@@ -100,4 +116,5 @@ class DataFacts:
     order: Order = field(default_factory=Order)
     conflict: Conflict = field(default_factory=Conflict)
     code: Code = field(default_factory=Code)
+    labels: Labels = field(default_factory=Labels)
     repeated: tuple[tuple[str, str], ...] = ()  # columns that are one another's copies

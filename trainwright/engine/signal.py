@@ -27,22 +27,37 @@ def signal_of(x: Tensor, y: Tensor) -> tuple[float, float]:
     if not x.is_floating_point() or len(x) < _LEAST or len(x) != len(y):
         return math.nan, math.nan
     drawn = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:_ROWS]
-    flat = _columns(x[drawn].detach().cpu().double().reshape(len(drawn), -1))
-    target = y[drawn].detach().cpu()
-    if not bool(torch.isfinite(flat).all()):
+    flat = columns_of(x[drawn].detach().cpu().double().reshape(len(drawn), -1), _COLUMNS)
+    target = _alone(y[drawn].detach().cpu())
+    if target is None or not bool(torch.isfinite(flat).all()):
         return math.nan, math.nan
-    if target.ndim == 2 and target.shape[1] > 1:
-        if not bool((target.sum(1) == 1).all()) or not bool(((target == 0) | (target == 1)).all()):
-            return math.nan, math.nan
-        target = target.argmax(1)
-    if target.ndim > 1 and target.numel() != len(target):
-        return math.nan, math.nan
-    target = target.reshape(-1)
-    values = torch.unique(target)
-    classes = len(values) <= 20 and bool((values.double() == values.double().round()).all())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _of_classes(flat.numpy(), target.numpy()) if classes else _of_numbers(flat.numpy(), target.numpy())
+        return (_of_classes if _whole(target) else _of_numbers)(flat.numpy(), target.numpy())
+
+
+def classes_of(y: Tensor) -> Tensor | None:
+    """(N,) the class of each sample; None where targets are not at most twenty classes that exclude each other.
+
+    Args:
+        y: (N, …) targets.
+    """
+    target = _alone(y.detach().cpu())
+    return target.long() if target is not None and _whole(target) else None
+
+
+def _alone(target: Tensor) -> Tensor | None:
+    """(N,) one number of each sample, where one tells all."""
+    if target.ndim == 2 and target.shape[1] > 1:
+        if not bool((target.sum(1) == 1).all()) or not bool(((target == 0) | (target == 1)).all()):
+            return None
+        target = target.argmax(1)
+    return target.reshape(-1) if target.numel() == len(target) else None
+
+
+def _whole(target: Tensor) -> bool:
+    values = torch.unique(target)
+    return len(values) <= 20 and bool((values.double() == values.double().round()).all())
 
 
 def reached(output: Tensor, y: Tensor, wants: str) -> float:
@@ -79,10 +94,10 @@ def reached(output: Tensor, y: Tensor, wants: str) -> float:
     return (right - most) / (1 - most) if most < 1 else math.nan
 
 
-def _columns(x: Tensor) -> Tensor:
-    """Of very many columns, as many evenly spread ones as these models can take."""
-    step = max(1, x.shape[1] // _COLUMNS)
-    return x[:, ::step][:, :_COLUMNS]
+def columns_of(x: Tensor, most: int) -> Tensor:
+    """(N, at most ``most``) of very many columns, some that are evenly spread."""
+    step = max(1, x.shape[1] // most)
+    return x[:, ::step][:, :most]
 
 
 def _of_classes(x: Any, y: Any) -> tuple[float, float]:

@@ -26,6 +26,8 @@ from trainwright.rules.reading import LITTLE, by_heart, failing, standing
 
 _RANK = {"note": 0, "warning": 1, "error": 2}
 _DOUBTED = 0.4  # of the loss of guessing: below it simple models are not asked
+_ROOM = 0.1  # of the loss of guessing: below it labels are not asked
+_TOLD_APART = ("classes", "one_hot", "binary")
 _WHEN = (Examined, Probed, StepSkipped, EvalDone, RunEnded)
 
 
@@ -47,6 +49,7 @@ class Diagnosis:
     said: dict[str, Finding] = field(default_factory=dict)  # by rule, the gravest
     asked_for_signal: bool = False
     asked_at_end: bool = False
+    asked_for_labels: bool = False
     now: list[Finding] = field(default_factory=list)  # what held when the rules were last asked, consequences too
     others: list[Found] = field(default_factory=list)  # findings of the log that are not of these rules
 
@@ -94,6 +97,16 @@ class Diagnosis:
         return any(
             _RANK[f.severity] > _RANK[found[0][n].severity] if n in found[0] else True for n, f in found[1].items()
         )
+
+    def unsure(self) -> bool:
+        """Whether classes are told, and at the end the loss leaves room for labels that are wrong; asked once."""
+        examined = self.view.examined
+        if examined is None or self.asked_for_labels or examined.facts.target.coding not in _TOLD_APART:
+            return False
+        self.asked_for_labels = True
+        now = standing(Evidence(self.view, examined.facts, True))
+        seen = [e.metrics["loss"] for e in self.view.evals if e.part == "valid" and "loss" in e.metrics]
+        return now is not None and max(now.loss, min(seen, default=0.0)) > _ROOM * now.guess
 
     def ending(self) -> list[Finding]:
         """What is found when the training has come to its end, before its last event is written."""

@@ -58,4 +58,5 @@ def overfitting() -> Rule:
         check,
         sick=lambda: patient(facts, falling, evals=rising),
         healthy=lambda: patient(facts, falling, evals=flat),
+        causes=("noisy_labels",),
     )

@@ -271,3 +271,10 @@ def blown(evidence: Evidence) -> Standing | None:
     losses, facts = curve(evidence), evidence.facts.loss
     before = float(losses[-1]) if len(losses) else math.nan
     return Standing(len(losses), math.inf, 0.0, before, facts.guess, facts.start, False)
+
+
+@_once
+def erring(evidence: Evidence) -> float:
+    """Share of the validation samples that the network says wrong where it says fewest wrong; NaN where not known."""
+    right = [e.metrics["accuracy"] for e in evidence.view.evals if e.part == "valid" and "accuracy" in e.metrics]
+    return 1 - max(right) if right else math.nan

@@ -22,10 +22,11 @@ from trainwright.engine.memory import ran_out
 from trainwright.engine.nature import Measure
 from trainwright.engine.probe import Pace, Probe
 from trainwright.engine.runtime import Runtime
-from trainwright.engine.signal import reached, signal_of
+from trainwright.engine.signal import reached
 from trainwright.engine.trace import first_tensor_of
 from trainwright.rules.diagnosis import Diagnosis
 from trainwright.runs.assemble import Pieces
+from trainwright.runs.second_look import Samples, second_look
 from trainwright.runs.surveyed import survey
 
 _LOOKED, _READ = 256, 4096  # samples that go through the model, and whose targets are read
@@ -156,23 +157,24 @@ class Doctor:
         return self._account
 
     def _second_look(self, diagnosis: Diagnosis, over: bool) -> Examined | None:
-        """Whether there is anything to learn, once nothing is learned."""
+        """What simple models make of the training samples, where that is asked."""
         batch, before = self._batch, diagnosis.view.examined
         if batch is None or self._lost or before is None:
             return None
         target, inputs = _target(batch), list(batch.inputs.values())
-        share, error, got = before.facts.signal, before.facts.signal_error, math.nan
-        try:
-            puzzled = diagnosis.puzzled(over)
-            if over and diagnosis.far():
-                got = self._reached(before.facts.loss.wants)
-            if not puzzled and not (math.isfinite(got) and diagnosis.doubtful(got)):
+        facts = before.facts
+
+        def samples() -> Samples | None:
+            if target is None or len(inputs) != 1:
                 return None
-            if target is not None and len(inputs) == 1 and math.isnan(share):
-                share, error = signal_of(inputs[0], target)
+            return Samples(inputs[0], target, lambda row: self.pieces.place(int(batch.ids[row])))
+
+        try:
+            found = second_look(diagnosis, facts, over, samples, lambda: self._reached(facts.loss.wants))
         except Exception as trouble:
-            self._gives_up(trouble, "could not look for a signal")
-        return Examined(diagnosis.view.step, replace(before.facts, signal=share, signal_error=error, reached=got))
+            self._gives_up(trouble, "could not look a second time")
+            return None
+        return None if found is None else Examined(diagnosis.view.step, found)
 
     @torch.no_grad()
     def _reached(self, wants: str) -> float:

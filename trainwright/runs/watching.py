@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -23,11 +22,12 @@ from trainwright.engine.listening import Listener
 from trainwright.engine.nature import Measure
 from trainwright.engine.probe import Probe
 from trainwright.engine.randomness import randomness_kept
-from trainwright.engine.signal import reached, signal_of
+from trainwright.engine.signal import reached
 from trainwright.engine.trace import first_tensor_of
 from trainwright.rules.diagnosis import Diagnosis
 from trainwright.runs.checkup import Checkup
 from trainwright.runs.compared import Compared
+from trainwright.runs.second_look import Samples, second_look
 
 _TOGETHER = 20  # steps between two waits for the device
 _OFTEN = 50  # steps between two probes, at first
@@ -262,24 +262,27 @@ class watch:
         self.model(*args, **named)
 
     def _second_look(self, over: bool = False) -> None:
-        """Whether there is anything to learn, once nothing is learned."""
-        puzzled, far = self._diagnosis.puzzled(over), over and self._diagnosis.far()
-        if not (puzzled or far) or not self._compared.samples:
+        """What simple models make of the first samples, where that is asked."""
+        if not self._compared.samples:
             return
+        found = second_look(self._diagnosis, self._facts, over, self._samples, self._reached)
+        if found is not None:
+            self._facts = found
+            self._tell(Examined(self._step, found))
+
+    def _samples(self) -> Samples:
         x, y = (torch.cat(part) for part in zip(*self._compared.samples, strict=True))
-        share, error, got = self._facts.signal, self._facts.signal_error, math.nan
-        if far:
-            with _aside(self.model), torch.no_grad():
-                self.model.eval()
-                said = [first_tensor_of(self.model(some)) for some, _ in self._compared.samples]  # as it was given them
-            outputs = [o for o in said if o is not None]
-            got = reached(torch.cat(outputs), y, self._facts.loss.wants) if len(outputs) == len(said) else math.nan
-        if not puzzled and not (math.isfinite(got) and self._diagnosis.doubtful(got)):
-            return
-        if math.isnan(share):
-            share, error = signal_of(x, y)
-        self._facts = replace(self._facts, signal=share, signal_error=error, reached=got)
-        self._tell(Examined(self._step, self._facts))
+        return Samples(x, y)
+
+    def _reached(self) -> float:
+        """What the network gets of the way from guessing to right answers, on batches as they were given to it."""
+        with _aside(self.model), torch.no_grad():
+            self.model.eval()
+            said = [first_tensor_of(self.model(some)) for some, _ in self._compared.samples]
+        outputs = [o for o in said if o is not None]
+        if len(outputs) != len(said):
+            return math.nan
+        return reached(torch.cat(outputs), self._samples().target, self._facts.loss.wants)
 
     def _flush(self) -> None:
         """Wait for the device once, and note the steps since."""
