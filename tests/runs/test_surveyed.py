@@ -13,6 +13,7 @@ from torch import nn
 
 import trainwright as tw
 from trainwright.engine.runtime import Runtime
+from trainwright.runs import deeper
 from trainwright.runs.assemble import assemble
 from trainwright.runs.checkup import Checkup
 from trainwright.runs.recipe import read
@@ -160,3 +161,20 @@ def test_a_recipe_is_tried_on_copies(tmp_path: Path) -> None:
     assert said["tried"].startswith("32 samples by heart")
     assert "cpu in float32" in said["device"]
     assert "steps of" in said["cost"]
+
+
+def test_a_trial_on_a_copy_that_fails_is_told_and_the_others_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*given: object) -> None:
+        raise RuntimeError("this model cannot be copied")
+
+    monkeypatch.setattr(deeper, "by_heart", fails)
+    found = judged(tmp_path, {**SOUND, "target": TARGET})
+    (told,) = [f for f in found.findings if f.rule == "doctor"]
+    assert told.severity == "note"
+    assert told.what == (
+        "the doctor could not learn a batch by heart on a copy: RuntimeError: this model cannot be copied"
+    )
+    assert (found.facts.heart.steps, found.verdict) == (0, "HEALTHY")
+    assert found.facts.cost.step > 0

@@ -150,6 +150,7 @@ class Tried:
     branches: tuple[Branch, ...]  # no change, another seed, and each fix
     won: str = ""  # which of them; "" where none was better for sure
     text: str = ""  # all that, in a sentence
+    cause: str = ""  # the rule of the cause by the trial, where another was named or none
 
 
 @with_config(_numbers)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from trainwright.core.batch import Batch
 from trainwright.core.facts import Facts
+from trainwright.core.finding import Advice, Finding
 from trainwright.core.task import Progress
 from trainwright.core.trial_facts import Cost, Invariance
 from trainwright.engine.by_heart import by_heart
@@ -23,17 +23,23 @@ from trainwright.engine.self_test import self_test
 from trainwright.runs.assemble import Pieces
 
 _SAMPLES, _PIECES = 32, 4
+_TRIALS = {
+    "invariance": "compute one step in several ways",
+    "heart": "learn a batch by heart",
+    "cost": "measure what a step takes",
+}
 
 
-def deepened(pieces: Pieces, facts: Facts) -> Facts:
+def deepened(pieces: Pieces, facts: Facts) -> tuple[Facts, list[Finding]]:
     """The facts with one batch learned by heart, the device tested, and one step computed in several ways.
 
     Everything is done on copies, ten seconds at most. A trial that somebody's model fails at, such as one that cannot
-    be copied, is left unmeasured, and the others are made.
+    be copied, is left unmeasured and told with its reason, and the others are made.
     """
     runtime, state = pieces.runtime, pieces.state
+    failed: list[Finding] = []
     if runtime.ranks.world > 1:
-        return facts
+        return facts, failed
     model, batch = runtime.ranks.bare(state.model), runtime.take(pieces.some(_SAMPLES))
     with state.aside():
         test = self_test(runtime.device, runtime.precision, runtime.autocast)
@@ -44,9 +50,19 @@ def deepened(pieces: Pieces, facts: Facts) -> Facts:
             "cost": lambda: _cost(pieces, facts),
         }
         for name, trial in trials.items():
-            with suppress(Exception):  # whatever somebody's model or loss may raise
+            try:
                 facts = replace(facts, **{name: trial()})
-    return facts
+            except Exception as error:  # whatever somebody's model or loss may raise
+                failed.append(_failed(_TRIALS[name], error))
+    return facts, failed
+
+
+def _failed(what: str, error: Exception) -> Finding:
+    why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    advice = Advice(
+        "what of the model cannot be copied or run again, as a training and a checkpoint need it too, tells"
+    )
+    return Finding("doctor", "note", f"the doctor could not {what} on a copy: {why}", fixes=(advice,))
 
 
 def _mean(pieces: Pieces, model: nn.Module, batch: Batch) -> Tensor:

@@ -134,10 +134,11 @@ class _Case:
         if facts is None:
             return None
         evidence = Evidence(view, facts, self.ended is None or self.ended.outcome != "healing")
+        earlier: list[Outcome] = []
         for chosen, longer in self._rounds(finding, fixes, evidence):
             start, state = self._origin(view, chosen)
             live = [r for r in chosen if not r.anew] if state is not None else chosen
-            outcome = self._tried(view, finding, live, start, state, step == 0, longer)
+            outcome = self._tried(view, finding, live, start, state, step == 0, longer, earlier)
             if outcome.stopped is not None:
                 self._interrupted(outcome.stopped.reason, tell)
                 return None
@@ -145,6 +146,7 @@ class _Case:
             remedy = self._agreed(finding, outcome, start, tell)
             if remedy is not None:
                 return remedy, outcome, state
+            earlier.append(outcome)
         self.record.write(self.a.folder)
         return None
 
@@ -187,6 +189,7 @@ class _Case:
         state: Mapping[str, Any] | None,
         at_once: bool,
         longer: int,
+        earlier: Sequence[Outcome],
     ) -> Outcome:
         begun, proof = view.attempts[-1], at_once and finding.severity == "error"
         assert view.examined is not None
@@ -202,7 +205,7 @@ class _Case:
                 asked=interruption.asked,
                 contradicted=_contradicts(finding.rule, begun.steps) if proof else None,
             )
-            return tried(trial, finding.rule, fixes, longer)
+            return tried(trial, finding.rule, fixes, longer, earlier)
 
     def _origin(self, view: View, fixes: Sequence[Remedy]) -> tuple[int, Mapping[str, Any] | None]:
         """(step, state) from which to go on: the start, unless something was learned that a fix can keep."""

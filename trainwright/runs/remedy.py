@@ -10,6 +10,7 @@ from trainwright.core.config import RunConfig
 from trainwright.core.finding import Advice, Edit, Finding, Patch
 from trainwright.core.kinds import repairs
 from trainwright.core.redaction import redacted
+from trainwright.runs.causes import taken_away
 
 _MINE = ("task", "data", "model", "freeze", "unfreeze", "rates")  # what a person designed
 _COSTS = ("budget",)  # more of it is no repair
@@ -24,6 +25,7 @@ class Remedy:
     keys: Mapping[str, Any]  # dotted -> value, of the configuration; ``repairs`` with those that were there before
     consent: bool  # it changes what a person designed
     anew: bool  # only a training from the start tells
+    cause: str = ""  # the rule whose cause it takes away; "" where it is of no single one
 
 
 def remedies(finding: Finding, config: RunConfig) -> list[Remedy]:
@@ -48,7 +50,8 @@ def _each(fixes: tuple[Patch | Edit | Advice, ...], config: RunConfig) -> Iterat
             continue
         consent = _designed(keys) or any(bool(repairs.tags(r["name"]).get("consent", True)) for r in new)
         more: dict[str, Any] = {"repairs": [*config.repairs, *map(dict, new)]} if new else {}
-        yield Remedy(what, {**keys, **more}, consent, bool(new) or not _live(keys))
+        cause = taken_away(keys, new, _at("optimizer.lr", now))
+        yield Remedy(what, {**keys, **more}, consent, bool(new) or not _live(keys), cause)
 
 
 def _news(keys: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

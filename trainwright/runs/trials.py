@@ -20,6 +20,7 @@ from trainwright.engine.loop import Cadence, fit
 from trainwright.engine.memory import ran_out
 from trainwright.engine.randomness import randomness_kept
 from trainwright.runs.assemble import Pieces
+from trainwright.runs.causes import corrected, said
 from trainwright.runs.figures import number
 from trainwright.runs.remedy import Remedy
 from trainwright.runs.weighing import Judged, Weighed, best_of, weigh
@@ -79,6 +80,7 @@ class Outcome:
     sure: tuple[tuple[Remedy, float], ...] = ()  # all that are good enough, with what they reached; the best first
     reference: float = math.nan  # what no change reached
     stopped: Stop | None = None
+    fixes: tuple[Remedy, ...] = ()  # that were tried
 
 
 def length(plan: int, per_epoch: int) -> int:
@@ -92,7 +94,9 @@ class _StoppedError(Exception):
         self.stop = stop
 
 
-def tried(trial: Trial, rule: str, fixes: Sequence[Remedy], longer: int = 1) -> Outcome:
+def tried(
+    trial: Trial, rule: str, fixes: Sequence[Remedy], longer: int = 1, earlier: Sequence[Outcome] = ()
+) -> Outcome:
     """Run all branches and compare; the run's own state, randomness and log are not touched.
 
     Args:
@@ -100,6 +104,7 @@ def tried(trial: Trial, rule: str, fixes: Sequence[Remedy], longer: int = 1) -> 
         rule: that found what is wrong.
         fixes: that are tried, the first few.
         longer: times the usual length.
+        earlier: trials for the same finding.
     """
     fixes = fixes[:_MOST]
     steps = min(longer * length(trial.plan, trial.per_epoch), trial.plan - trial.step)
@@ -129,9 +134,18 @@ def tried(trial: Trial, rule: str, fixes: Sequence[Remedy], longer: int = 1) -> 
     place = "the start" if trial.step == 0 else f"step {trial.step:,}"
     name = "" if won is None else fixes[won].what
     text = _told(branches, name, None if won is None else weighed[won], f"{steps:,} steps from {place}", judge.words)
-    event = Tried(trial.step, rule, trial.step, steps, judge.words, branches, name, text)
     best = tuple((fixes[i], means[i]) for i in sure)
-    return Outcome(event, None if won is None else fixes[won], best, same.mean())
+    cause = "" if first is None else _cause(rule, fixes, [f for f, _ in best], earlier)
+    text += said(rule, cause)
+    event = Tried(trial.step, rule, trial.step, steps, judge.words, branches, name, text, cause)
+    return Outcome(event, None if won is None else fixes[won], best, same.mean(), fixes=tuple(fixes))
+
+
+def _cause(rule: str, fixes: Sequence[Remedy], sure: Sequence[Remedy], earlier: Sequence[Outcome]) -> str:
+    """What this and the earlier trials say of the cause that was named."""
+    before = [fix for outcome in earlier for fix in outcome.fixes]
+    good = [fix for outcome in earlier for fix, _ in outcome.sure]
+    return corrected(rule, [*before, *fixes], [*sure, *good])
 
 
 def _cured(trial: Trial, judged: Judged, weighed: Weighed, gone: bool) -> bool:
@@ -316,7 +330,9 @@ def _told(branches: Sequence[Branch], won: str, weighed: Weighed | None, length:
         return f"tried for {length}, by {judge}: {rest}; nothing was better for sure ({others})"
     surely = f"a gain of {number(weighed.gain)} ± {number(weighed.error)}"
     end = surely if weighed.better else "no surely better, but the contradiction is gone and nothing is lost"
-    return f"tried for {length}, by {judge}: {rest}, and with “{best.what}” it is {_reached(best)}: {end}"
+    lost = [f"“{b.what}” ({b.trouble})" for b in branches[2:] if b.trouble]
+    failed = f"; what came to nothing: {', '.join(lost)}" if lost else ""
+    return f"tried for {length}, by {judge}: {rest}, and with “{best.what}” it is {_reached(best)}: {end}{failed}"
 
 
 def _reached(branch: Branch) -> str:

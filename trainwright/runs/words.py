@@ -12,6 +12,7 @@ from trainwright.core.events import Repaired, RunEnded, Shown, StepSkipped, Trie
 from trainwright.core.facts import Facts
 from trainwright.core.finding import Advice, Edit, Finding, Patch
 from trainwright.engine.guard import few
+from trainwright.runs.causes import CAUSES
 from trainwright.runs.checkup import MEANING, Checkup
 from trainwright.runs.figures import number
 from trainwright.runs.run import Run
@@ -119,6 +120,8 @@ def tell_trial(event: Tried, out: Surface) -> None:
             field(out, "", f"{'':>10}  could not be tried: {branch.trouble}")
     if not event.won:
         field(out, "", "nothing was better than no change and another seed for sure")
+    elif event.cause:
+        field(out, "", f"the cause is {CAUSES.get(event.cause, event.cause)} [{event.cause}], by this trial")
 
 
 def tell_repair(event: Repaired, out: Surface) -> None:

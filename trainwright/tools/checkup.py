@@ -65,11 +65,12 @@ def checked_recipe(recipe: str | Path, changes: Mapping[str, Any] | None, report
         steps = pieces.per_epoch if timed else in_steps(config.budget, pieces.per_epoch, None)
         doctor = Doctor(pieces, steps)
         examined = doctor.examined()
-        examined = replace(examined, facts=deepened(pieces, examined.facts))
+        facts, failed = deepened(pieces, examined.facts)
+        examined = replace(examined, facts=facts)
         assert doctor.diagnosis is not None
         for finding in pieces.findings:
             doctor.diagnosis.take(Found(0, finding))
-        found = [*pieces.findings, *doctor.diagnosis.take(examined)]
+        found = [*pieces.findings, *doctor.diagnosis.take(examined), *failed]
         notes = tuple(str(note) for note in pieces.facts.get("notes", ()))
         return Checkup(str(recipe), tuple((0, f) for f in found), examined.facts, doctor.diagnosis.verdict, notes)
     finally:
