@@ -202,6 +202,27 @@ def test_what_lies_in_memory_is_gathered_where_it_is_needed() -> None:
     ahead.close()
 
 
+def test_small_batches_that_are_picked_together_lie_as_one_alone_does_wherever_a_run_goes_on() -> None:
+    def handed_out(loader: Loader, many: int) -> list[tuple[list[float], int]]:
+        found = [next(loader)[0].inputs["x"] for _ in range(many)]
+        return [(x.tolist(), x.data_ptr() % 64) for x in found]
+
+    part = part_of(100)
+    one = handed_out(loader_of(part, 16), 20)  # a batch of 16 numbers is a cache line, the last of an epoch has 4
+    assert {place for _, place in one} == {0}
+    loader = loader_of(part, 16)
+    picked = [int(i) for x, _ in one[:7] for i in x]
+    assert sorted(picked) == [*range(100)]
+    for index, waiting in ((3, 2), (6, 0), (0, 5)):
+        loader.load_state_dict({"epoch": 1, "index": index})
+        assert handed_out(loader, 1) == one[7 + index : 8 + index]
+        assert len(loader._near) == waiting
+        assert handed_out(loader, 4) == one[8 + index : 12 + index]
+    uneven = loader_of(part, 15)
+    next(uneven)
+    assert not uneven._near
+
+
 def test_work_is_done_ahead_only_where_it_took_long_twice() -> None:
     asked: list[tuple[int, bool]] = []
     now = [0.0]

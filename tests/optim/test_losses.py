@@ -105,6 +105,25 @@ def test_every_loss_gives_the_gradient_of_torchs_mean() -> None:
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-10, atol=1e-12)
 
 
+def test_a_sum_at_once_is_that_of_the_samples_and_so_is_its_gradient() -> None:
+    at_once = 0
+    for module, output, target in CASES:
+        criterion = criterion_of(module)
+        mine, theirs = output.clone().requires_grad_(), output.clone().requires_grad_()
+        total, shares = criterion.summed(mine, target)
+        each = criterion.each(theirs, target)
+        at_once += shares is None
+        torch.testing.assert_close(total, each.sum(), rtol=1e-12, atol=1e-12)
+        total.backward()
+        each.sum().backward()
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-12, atol=1e-12)
+        with torch.no_grad():
+            shares = criterion.summed(mine, target)[1]
+        assert shares is not None
+        assert torch.equal(shares, each.detach())
+    assert 0 < at_once < len(CASES)
+
+
 @pytest.mark.parametrize("function", [F.mse_loss, F.l1_loss, F.huber_loss, F.smooth_l1_loss])
 def test_torchs_functions_mean_torchs_number(function: Callable[..., Tensor]) -> None:
     output, target = numbers((7, 2)), numbers((7, 2), 1)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 def samples(target: Tensor) -> Tensor:
     """Every sample counts 1: the number of samples, 0-d."""
-    return torch.tensor(float(target.shape[0]), device=target.device)
+    return torch.scalar_tensor(float(target.shape[0]), dtype=torch.float32, device=target.device)
 
 
 def forget(counts: Sequence[float]) -> None:
@@ -32,6 +32,18 @@ class Criterion:
     expects: Literal["classes", "binary", "numbers"]  # of the target
     weight: Callable[[Tensor], Tensor] = samples  # 0-d, on the target's device
     learn: Callable[[Sequence[float]], None] = forget  # is told how often training has each class
+    total: Callable[[Tensor, Tensor], Tensor] | None = None  # (output, target) -> 0-d, the sum of ``each`` at once
+
+    def summed(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
+        """0-d the sum, and (N,) detached each sample's share of it.
+
+        The shares are left out of a pass with gradients where the sum can be had at once: nobody reads them there, and
+        of a small step they are a twelfth.
+        """
+        if self.total is not None and torch.is_grad_enabled():
+            return self.total(output, target), None
+        each = self.each(output, target)
+        return each.sum(), each.detach()
 
     def weights(self, target: Tensor) -> Callable[[], Tensor] | None:
         """Gives (N,) how much each sample counts; None where each counts 1."""
@@ -40,8 +52,16 @@ class Criterion:
         return lambda: torch.stack([self.weight(one) for one in target.split(1)])
 
 
-def mean_of_members(criterion: Criterion, outputs: Tensor, target: Tensor) -> Tensor:
-    """(N,) the mean of the members' own losses; outputs (N, M, C), targets (N,). Each member learns as if alone."""
+def mean_of_members(criterion: Criterion, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
+    """As `Criterion.summed`, of the mean of the members' own losses: each member learns as if alone.
+
+    Args:
+        criterion: of one member.
+        outputs: (N, M, C).
+        target: (N,).
+    """
     n, members = outputs.shape[:2]
-    each = criterion.each(outputs.flatten(0, 1), target.repeat_interleave(members, 0))
-    return each.view(n, members).mean(1)
+    if members == 1:
+        return criterion.summed(outputs.flatten(0, 1), target)
+    total, each = criterion.summed(outputs.flatten(0, 1), target.repeat_interleave(members, 0))
+    return total / members, None if each is None else each.view(n, members).mean(1)

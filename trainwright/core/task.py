@@ -26,7 +26,7 @@ class Loss:
 
     sum: Tensor  # over the batch's weight, a scalar with its graph
     outputs: Outputs = field(default_factory=dict)  # detached; what metrics with source "loss" read
-    each: Tensor | None = None  # (N,) detached, each sample's share of the sum
+    each: Tensor | None = None  # (N,) detached, each sample's share of the sum; may be left out where gradients are on
     parts: Mapping[str, Tensor] = field(default_factory=dict)  # named summands, summed likewise, for the log
     weights: Callable[[], Tensor] | None = None  # gives (N,), each sample's share of the weight; None: 1 each
 

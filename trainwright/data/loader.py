@@ -19,6 +19,7 @@ from trainwright.core.task import Processor
 from trainwright.data.part import Part
 
 _STRETCH = 50  # batches that are sorted by length together: enough that few rows are padding, and few that luck stays
+_AT_ONCE = 2**18  # bytes of groups that are picked at once: they stay in the cache until they are needed
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -74,7 +75,9 @@ class Loader:
         self.index = 0  # of the next group in its epoch
         self.waited = 0.0  # seconds that __next__ stood waiting for rows
         self._latest = (0, 0)  # epoch and index of the last group
+        self._near: dict[tuple[int, int], Rows] = {}  # groups that were picked and not handed out yet
         self._plan: tuple[int, Tensor, Sequence[Tensor]] | None = None
+        self._whole = world == 1 and self.device.type == "cpu" and not processor.companions  # nothing to be shared out
         self._ahead = _Ahead(self._gathered, patience=part.store.patience(self.device))
 
     def __iter__(self) -> Iterator[list[Batch]]:
@@ -83,11 +86,15 @@ class Loader:
     def __next__(self) -> list[Batch]:
         """The next step's micro-batches, on the device. Raises what gathering or `Processor.batch` raised."""
         epoch, began = self.epoch, time.perf_counter()
-        self._latest = (epoch, self.index)
-        gathered = self._ahead.take((epoch, self.index))
-        self.waited += time.perf_counter() - began
+        key = self._latest = (epoch, self.index)
         following = (epoch, self.index + 1) if self.index + 1 < self.steps_per_epoch else (epoch + 1, 0)
-        self._ahead.begin(following)
+        if self._ahead.never:
+            gathered = self._gathered(key)
+            self.waited += time.perf_counter() - began
+        else:
+            gathered = self._ahead.take(key)
+            self.waited += time.perf_counter() - began
+            self._ahead.begin(following)
         group = []
         for rows, real in gathered:
             there = rows if rows.ids.device == self.device else rows.to(self.device)
@@ -132,6 +139,8 @@ class Loader:
 
     def _gathered(self, key: tuple[int, int], thread: bool = False) -> list[tuple[Rows, bool]]:
         """This rank's micro-batches of group (epoch, index), and whether each is real or the rows of a filler."""
+        if self._whole and self.micro == "all" and not thread and (rows := self._picked(key)) is not None:
+            return [(rows, True)]
         epoch, index = key
         base, cut = self._order(epoch)
         picked = cut[index]
@@ -148,6 +157,28 @@ class Loader:
                 rows = self._accompanied(rows, positions, base, epoch)
             out.append((rows, stop > start))
         return out
+
+    def _picked(self, key: tuple[int, int]) -> Rows | None:
+        """The rows of a group, where all there is to do is to pick them: of small groups some at once.
+
+        Where a batch lies in memory may decide in which order its numbers are added up, so only groups that fill whole
+        cache lines are picked together: they lie alike, wherever a run was resumed.
+        """
+        if (near := self._near.pop(key, None)) is not None:
+            return near
+        epoch, index = key
+        _, cut = self._order(epoch)
+        store, size = self.part.store, self.batch_size
+        many = _AT_ONCE // max(1, size * store.row_bytes) if store.in_lines(size) else 1
+        several = [rows for rows in cut[index : index + many] if len(rows) == size]
+        if len(several) < 2 or (stretch := store.picked(torch.cat(several))) is None:
+            return store.picked(cut[index])
+        columns = {name: stretch.dense(name).split(size) for name in stretch.columns}
+        self._near = {
+            (epoch, index + k): Rows({name: column[k] for name, column in columns.items()}, rows)
+            for k, rows in enumerate(several)
+        }
+        return self._near.pop(key)
 
     def _accompanied(self, rows: Rows, positions: Tensor, base: Tensor, epoch: int) -> Rows:
         """With `Processor.companions` further samples beside each, drawn from the part by (seed, epoch, id)."""
@@ -264,6 +295,7 @@ class _Ahead(Generic[K, V]):
         self._took = (0.0, 0.0)  # seconds, the last two times: one alone may have waited for another process
         self._thread = ThreadPoolExecutor(1, "ahead") if patience < math.inf else None
         self._pending: tuple[K, Future[V]] | None = None
+        self.never = self._thread is None  # whatever it takes
 
     def take(self, key: K) -> V:
         """The work's result; what was begun for another key is thrown away."""

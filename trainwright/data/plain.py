@@ -90,7 +90,8 @@ class Fields(Processor):
     def batch(self, rows: Rows, draw: Draw | None) -> Batch:
         """The inputs in their order, and the targets, as they are."""
         targets = {n: rows.dense(n) for n in self.targets if n in rows.columns}
-        weight = self.weigh(targets) if len(targets) == len(self.targets) == 1 else samples(rows.ids)
+        alone = len(targets) == len(self.targets) == 1
+        weight = self._criterion.weight(targets[self.targets[0]]) if alone else samples(rows.ids)
         return Batch({n: rows.dense(n) for n in self.inputs}, targets, weight, rows.ids, len(rows))
 
     def weigh(self, targets: Mapping[str, Tensor]) -> Tensor:

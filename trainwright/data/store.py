@@ -17,6 +17,7 @@ from trainwright.core.rows import Column, Ragged, Rows, Windows
 from trainwright.data.gather import Ints, Raw, raw, take, take_ragged, take_windows
 
 _THREADS = 8  # that unpack bytes, at most
+_LINE = 64  # bytes of the cache
 _SLOW = 2e-3  # seconds: of a batch that was not in memory yet
 Unpack = Callable[[str, bytes], Tensor]
 
@@ -75,6 +76,8 @@ class Store:
         self._unpack, self.release = unpack, release
         dense = all(k.column.kind == "dense" and k.values.is_cpu for k in self._kept.values())
         self._plain = {n: k.values for n, k in self._kept.items()} if dense else None
+        self._widths = [v[:1].nbytes for v in (self._plain or {}).values()]  # bytes of a row
+        self._row_bytes = sum(self._widths)
         self._pool: ThreadPoolExecutor | None = None
         devices = [k.values.device for k in self._kept.values() if k.column.kind != "bytes"]
         self.device = devices[0] if devices else torch.device("cpu")  # where gathered rows are
@@ -115,6 +118,15 @@ class Store:
         if device.type == "cpu":
             return _SLOW if self.mapped else math.inf
         return 0.0 if self.device.type == "cpu" else math.inf
+
+    @property
+    def row_bytes(self) -> int:
+        """Of a row of all columns that `picked` gives; 0 where it gives none."""
+        return self._row_bytes
+
+    def in_lines(self, rows: int) -> bool:
+        """Whether so many rows fill whole cache lines in each column that `picked` gives."""
+        return self._plain is not None and all(rows * w % _LINE == 0 for w in self._widths)
 
     def picked(self, positions: Tensor) -> Rows | None:
         """As `gather`, where all there is to do is to pick rows out of memory; None elsewhere.

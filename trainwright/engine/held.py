@@ -14,8 +14,12 @@ def held(device: torch.device) -> int:
     A few microseconds; no device is waited for.
     """
     if device.type == "cpu":
-        with suppress(OSError, ValueError, IndexError, AttributeError), open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        with suppress(OSError, ValueError, IndexError, AttributeError):
+            file = os.open("/proc/self/statm", os.O_RDONLY)
+            try:
+                return int(os.read(file, 256).split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            finally:
+                os.close(file)
         return 0
     with suppress(RuntimeError, AttributeError, NotImplementedError):
         if device.type == "mps":

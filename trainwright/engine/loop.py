@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from trainwright.engine.multiplier import multiplier
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState
 from trainwright.engine.step import Step, StepFn, train_step
+
+_OFTEN = 0.1  # seconds between two looks at how much memory is held
 
 
 class Groups(Cut, Protocol):
@@ -130,6 +133,7 @@ def fit(
         progress = Progress(step, cadence.steps, train.epoch)
         return step_fn(state, task, group, runtime, clip=clip, multiplier=share, progress=progress)
 
+    ema, alone = state.ema, runtime.ranks.world == 1
     end = min(cadence.steps, cadence.until or cadence.steps)
     stop: Stop | None = None
     state.model.train()
@@ -146,14 +150,15 @@ def fit(
         sound = guard.taken(done, skipped)
         if not sound or counters.in_a_row:
             dice.put_back()
-        elif state.ema:
-            state.ema.update()
-        progress = Progress(before, cadence.steps, train.epoch)
-        if not sound and guard.after(trouble_of(state, done, group, runtime, share, progress)):
-            log = _Log(runtime, train)
-            continue
+        elif ema:
+            ema.update()
+        if not sound:
+            progress = Progress(before, cadence.steps, train.epoch)
+            if guard.after(trouble_of(state, done, group, runtime, share, progress)):
+                log = _Log(runtime, train)
+                continue
         seen = None if watch is None else watch.after(counters.step)
-        stop = _agreed(asked(), runtime)
+        stop = asked() if alone else _agreed(asked(), runtime)
         last, pausing = counters.step == cadence.steps, counters.step == end
         judged = judge is not None and (last or _due(counters.step, cadence.evaluate))
         due = save is not None and _due(counters.step, cadence.save)
@@ -164,10 +169,12 @@ def fit(
             if judge is not None and judged:
                 wish = _judge(state, judge, observe, memory, last) or wish
             stop = stop or _agreed(wish, runtime)
-        planned = (due or _just_best(state, judge)) and not counters.streak  # what follows a skipped step may be lost
-        if save is not None and (pausing or stop or planned):
+        if save is not None and (pausing or stop or due or judged):
+            # what follows a skipped step may be lost
+            planned = (due or _just_best(state, judge)) and not counters.streak
             counters.home = counters.step if planned else counters.home
-            save()
+            if pausing or stop or planned:
+                save()
         if judged or stop:
             log.restart()
     return stop
@@ -224,11 +231,11 @@ def _agreed(stop: Stop | None, runtime: Runtime) -> Stop | None:
     return Stop(*next(s for s in told if s))
 
 
-def _numbers(scalars: Sequence[Tensor], runtime: Runtime, *, summed: bool = False) -> list[float]:
+def _numbers(scalars: Sequence[Tensor | float], runtime: Runtime, *, summed: bool = False) -> list[float]:
     """Tensors (0-d) as numbers, summed over the ranks or as they are: one wait for all of them."""
     if runtime.at_hand:
         return [float(x) for x in scalars]
-    together = torch.stack([x.to(runtime.wide) for x in scalars])
+    together = torch.stack([runtime.scalar(x).to(runtime.wide) for x in scalars])
     found: list[float] = (runtime.ranks.total(together) if summed else together).tolist()  # the wait
     return found
 
@@ -243,22 +250,27 @@ class _Log:
     samples: int = 0
     began: float = field(default_factory=time.perf_counter)
     waited: float = 0.0
+    held: int = 0  # bytes of memory
+    looked: float = -math.inf  # when they were last counted
 
     def __post_init__(self) -> None:
         self.waited = self.train.waited
 
     def add(self, step: Step, group: Sequence[Batch]) -> None:
         self.steps.append(step)
-        self.samples += sum(b.size for b in group)
+        for batch in group:
+            self.samples += batch.size
 
     def event(self, state: TrainState) -> StepDone:
         """Wait for the device, once, and tell."""
         names = list(self.steps[-1].parts)
-        shares: list[Tensor] = [s.loss for s in self.steps] + [self.steps[-1].parts[n] for n in names]
-        shares.append(self.runtime.scalar(float(self.samples)))
+        shares: list[Tensor | float] = [s.loss for s in self.steps]
+        shares += [*(self.steps[-1].parts[n] for n in names), float(self.samples)]
         totals = _numbers(shares, self.runtime, summed=True)
         norms = _numbers([s.norm for s in self.steps], self.runtime)
-        n = len(self.steps)
+        n, now = len(self.steps), time.perf_counter()
+        if now - self.looked > _OFTEN:
+            self.held, self.looked = held(self.runtime.device), now
         counters = state.counters
         counters.samples += int(totals[-1])
         event = StepDone(
@@ -268,11 +280,11 @@ class _Log:
             losses=tuple(totals[:n]),
             norms=tuple(norms),
             lr=float(state.optimizer.param_groups[0]["lr"]),
-            seconds=(time.perf_counter() - self.began) / n,
+            seconds=(now - self.began) / n,
             waited=(self.train.waited - self.waited) / n,
             parts=dict(zip(names, totals[n:-1], strict=True)),
             skipped=counters.skipped,
-            memory=held(self.runtime.device),
+            memory=self.held,
         )
         self.steps, self.samples = [], 0
         self.restart()

@@ -26,6 +26,12 @@ class Runtime:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))  # of weights and batches
     precision: Precision = "float32"  # of the forward and backward pass
     ranks: Single = field(default_factory=Single)  # the processes that train together
+    at_hand: bool = field(init=False, repr=False, compare=False)
+    """Whether numbers on the device are read without waiting for it, or for another rank: a process on the CPU."""
+
+    def __post_init__(self) -> None:
+        alone = self.ranks.world == 1 and self.ranks.mode == "single"
+        object.__setattr__(self, "at_hand", self.device.type == "cpu" and alone)
 
     @classmethod
     def start(
@@ -74,11 +80,6 @@ class Runtime:
         return torch.float32 if self.device.type in ("mps", "xla") else torch.float64
 
     @property
-    def at_hand(self) -> bool:
-        """Whether numbers on the device are read without waiting for it, or for another rank: a process on the CPU."""
-        return self.device.type == "cpu" and self.ranks.world == 1 and self.ranks.mode == "single"
-
-    @property
     def first(self) -> bool:
         """Whether this rank is the one that writes and speaks."""
         return self.ranks.rank == 0
@@ -117,7 +118,7 @@ class Runtime:
         """A number on the device, in the wide precision; a tensor is there already."""
         if isinstance(x, Tensor):
             return x
-        return torch.tensor(x, dtype=self.wide, device=self.device)
+        return torch.scalar_tensor(x, dtype=self.wide, device=self.device)
 
 
 def find_device(name: str) -> torch.device:

@@ -53,6 +53,7 @@ class Saver:
     run: str = ""
     company: Company = ALONE
     missed: int = 0  # in a row
+    written: int = 0  # checkpoints, by this process
     _begun: int = 0  # checkpoints
     _done: list[Saved | Missed] = field(default_factory=list)
     _thread: threading.Thread | None = None
@@ -121,7 +122,9 @@ class Saver:
     def _written(self, snapshot: Snapshot, step: int, company: Company) -> Path:
         folder = self.folder
         try:
-            return disk.patiently(lambda: self._durable(snapshot, step, company))
+            path = disk.patiently(lambda: self._durable(snapshot, step, company))
+            self.written += 1
+            return path
         except Exception as trouble:  # memory may run out as well: a thread that ends without a word is waited for
             words = f"{type(trouble).__name__}: {trouble}"
             error = trouble if isinstance(trouble, OSError) else OSError(errno.EIO, words)

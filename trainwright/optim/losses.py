@@ -17,7 +17,7 @@ from trainwright.core.errors import UserError
 from trainwright.core.kinds import losses
 from trainwright.core.schema import check
 from trainwright.optim.applied import applies, refuse_twice
-from trainwright.optim.measures import ClassWeights, aligned, classes, counted_by, elements, first_tensor
+from trainwright.optim.measures import ClassWeights, aligned, by_elements, classes, counted_by, first_tensor
 from trainwright.optim.theirs import Own, module_of, must_be_probabilities, of_module, wants_probabilities
 
 __all__ = [
@@ -63,13 +63,13 @@ def cross_entropy(
 @losses.add("mse")
 def mse() -> Criterion:
     """Squared error, averaged over a sample's own numbers."""
-    return Criterion(partial(elements, F.mse_loss), "numbers")
+    return by_elements(F.mse_loss, "numbers")
 
 
 @losses.add("mae")
 def mae() -> Criterion:
     """Absolute error, averaged over a sample's own numbers."""
-    return Criterion(partial(elements, F.l1_loss), "numbers")
+    return by_elements(F.l1_loss, "numbers")
 
 
 @losses.add("huber")
@@ -81,7 +81,7 @@ def huber(*, delta: Annotated[float, Field(gt=0)] = 1.0) -> Criterion:
 
     Source: Huber 1964, "Robust estimation of a location parameter".
     """
-    return Criterion(partial(elements, partial(F.huber_loss, delta=delta)), "numbers")
+    return by_elements(partial(F.huber_loss, delta=delta), "numbers")
 
 
 @losses.add("binary_cross_entropy")
@@ -96,7 +96,7 @@ def binary_cross_entropy(
         pos_weight: factor of yes; above 1 it finds more of them, and is wrong more often. Not divided by.
         label_smoothing: share of the target spread evenly over yes and no.
     """
-    return Criterion(partial(elements, partial(_binary, pos_weight, label_smoothing)), "binary")
+    return by_elements(partial(_binary, pos_weight, label_smoothing), "binary")
 
 
 def _binary(pos_weight: float, smoothing: float, output: Tensor, target: Tensor, *, reduction: str) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal, TypeAlias, final
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -15,6 +16,7 @@ from trainwright.core.criterion import Criterion
 from trainwright.core.errors import UserError
 
 Factors: TypeAlias = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2)] | None
+_FEW = 256  # numbers that Python counts faster than NumPy
 ClassWeights: TypeAlias = Factors | Literal["balanced"]
 
 
@@ -61,6 +63,19 @@ def elements(measure: Callable[..., Tensor], output: Tensor, target: Tensor) -> 
     return own_mean(measure(output, aligned(output, target).to(output.dtype), reduction="none"))
 
 
+def elements_total(measure: Callable[..., Tensor], output: Tensor, target: Tensor) -> Tensor:
+    """0-d: the sum of `elements` over the samples."""
+    output = wide(output)
+    total = measure(output, aligned(output, target).to(output.dtype), reduction="sum")
+    own = output.numel() // max(1, len(output))
+    return total / own if own > 1 else total
+
+
+def by_elements(measure: Callable[..., Tensor], expects: Literal["binary", "numbers"]) -> Criterion:
+    """A loss that is the mean of ``measure`` over each sample's own elements."""
+    return Criterion(partial(elements, measure), expects, total=partial(elements_total, measure))
+
+
 def own_mean(values: Tensor) -> Tensor:
     """(N, …) -> (N,) the mean over each sample's own elements."""
     return values.flatten(1).mean(1) if values.ndim > 1 else values
@@ -84,7 +99,8 @@ def given_weights(weights: Sequence[float] | None, where: str) -> Tensor | None:
 def classes(counted: Counted, smoothing: float, *, logs: bool) -> Criterion:
     """Cross-entropy of class targets: against logits, or with ``logs`` against log-probabilities (N, C, …)."""
     each = partial(_class_loss, counted=counted, smoothing=smoothing, logs=logs)
-    return Criterion(each, "classes", counted, counted.learn)
+    plain = not logs and not smoothing and counted.weight is None and not counted.balanced
+    return Criterion(each, "classes", counted, counted.learn, partial(_class_total, counted) if plain else None)
 
 
 def counted_by(weights: ClassWeights, ignore_index: int, where: str) -> Counted:
@@ -142,6 +158,8 @@ class Counted:
         """0-d, on the target's device: class numbers (N, …), or probabilities (N, C, …)."""
         if target.is_floating_point():  # probabilities (N, C, …): torch divides by the positions, weighted or not
             return torch.tensor(float(target.numel() // max(target.shape[1], 1)), device=target.device)
+        if self.weight is None and target.is_cpu:
+            return torch.scalar_tensor(self._count(target), dtype=torch.float32)
         counts = target != self.ignore_index
         # summed in float64 where the device has it: micro-batches add up to the whole
         weight = self.like(target, torch.float32 if target.device.type == "mps" else torch.float64)
@@ -150,6 +168,13 @@ class Counted:
         # a class beyond the weights is told by the loss, which knows the model's outputs
         known = torch.where(counts, target, 0).clamp_max(len(weight) - 1)
         return (weight[known] * counts).sum()
+
+    def _count(self, target: Tensor) -> float:
+        """How many count; torch's comparison and sum take longer than a small step's loss."""
+        n = target.numel()
+        if n <= _FEW:
+            return float(n - target.flatten().tolist().count(self.ignore_index))
+        return float(np.count_nonzero(target.numpy() != self.ignore_index))
 
 
 def _class_loss(output: Tensor, target: Tensor, *, counted: Counted, smoothing: float, logs: bool) -> Tensor:
@@ -163,6 +188,12 @@ def _class_loss(output: Tensor, target: Tensor, *, counted: Counted, smoothing: 
         index = counted.ignore_index
         each = F.cross_entropy(output, target, weight, ignore_index=index, reduction="none", label_smoothing=smoothing)
     return own_sum(each)
+
+
+def _class_total(counted: Counted, output: Tensor, target: Tensor) -> Tensor:
+    """0-d: the sum of `_class_loss` over the samples, without weights and smoothing."""
+    output = wide(output)
+    return F.cross_entropy(output, _class_target(output, target), ignore_index=counted.ignore_index, reduction="sum")
 
 
 def numbered(output: Tensor, target: Tensor, name: str) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainwright.core.criterion import Criterion
 from trainwright.core.errors import TrainwrightError, UserError
 from trainwright.core.registry import failed
-from trainwright.optim.measures import Counted, aligned, classes, elements, first_tensor, own_mean, wide
+from trainwright.optim.measures import Counted, aligned, by_elements, classes, first_tensor, own_mean, wide
 
 
 def module_of(loss: object) -> nn.Module | None:
@@ -176,10 +176,10 @@ _MODULES: Mapping[type[nn.Module], Callable[[Any], Criterion]] = {
     nn.NLLLoss: _of_nll,
     nn.BCEWithLogitsLoss: _of_bce_logits,
     nn.BCELoss: _of_bce,
-    nn.MSELoss: lambda m: Criterion(partial(elements, F.mse_loss), "numbers"),
-    nn.L1Loss: lambda m: Criterion(partial(elements, F.l1_loss), "numbers"),
-    nn.HuberLoss: lambda m: Criterion(partial(elements, partial(F.huber_loss, delta=m.delta)), "numbers"),
-    nn.SmoothL1Loss: lambda m: Criterion(partial(elements, partial(F.smooth_l1_loss, beta=m.beta)), "numbers"),
+    nn.MSELoss: lambda m: by_elements(F.mse_loss, "numbers"),
+    nn.L1Loss: lambda m: by_elements(F.l1_loss, "numbers"),
+    nn.HuberLoss: lambda m: by_elements(partial(F.huber_loss, delta=m.delta), "numbers"),
+    nn.SmoothL1Loss: lambda m: by_elements(partial(F.smooth_l1_loss, beta=m.beta), "numbers"),
 }
 
 _FUNCTIONS: tuple[tuple[object, type[nn.Module]], ...] = (

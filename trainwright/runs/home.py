@@ -36,6 +36,7 @@ class Home:
         self._kept = {name: _read(folder / name) for name in _WHOLE}
         self._missing: float | None = None  # since when
         self._handle, self._log = _opened(folder), _opened(folder / EVENTS)
+        self._same = None if self._handle is None else os.fstat(self._handle)  # which folder it is, by whatever name
 
     def close(self) -> None:
         """Nobody asks any more."""
@@ -93,9 +94,9 @@ class Home:
 
     def _is(self, path: Path) -> bool:
         """Whether the folder lies there; where the system cannot say, nothing is certain, and it counts as there."""
-        assert self._handle is not None
+        assert self._same is not None
         try:
-            return os.path.samestat(os.stat(path), os.fstat(self._handle))
+            return os.path.samestat(os.stat(path), self._same)
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:

@@ -42,6 +42,7 @@ class Recovery:
     tell: Observer
     steps: int
     start: Snapshot | None = None
+    _seen: int = -1  # checkpoints that had been written when it was last looked for one
 
     def remember(self) -> None:
         """The state as it is, before the first step; every rank must call it."""
@@ -51,8 +52,11 @@ class Recovery:
 
     def relieve(self) -> None:
         """Free the memory once there is a checkpoint to go back to."""
-        home = self.pieces.state.counters.home
-        if self.start is not None and home in checkpoint.steps(self.folder / CHECKPOINTS):
+        written, alone = self.saving.saver.written, self.pieces.runtime.ranks.world == 1
+        if self.start is None or (alone and written == self._seen):
+            return
+        self._seen = written
+        if self.pieces.state.counters.home in checkpoint.steps(self.folder / CHECKPOINTS):
             self.start = None
 
     def keep(self) -> None:

@@ -30,6 +30,7 @@ class Interruption:
         self.name = ""
         self._harmless = self._over = False  # what is done can be done again; nothing is left to be stopped
         self._before: dict[int, Any] = {}
+        self._led = one_of_ours()  # asked once: the environment takes 2 µs to be read, and this is asked each step
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
@@ -51,7 +52,7 @@ class Interruption:
 
     def asked(self) -> Stop | None:
         """The wish, once it was heard."""
-        if not self.name and orphaned():
+        if self._led and not self.name and orphaned():
             self.name = "the process that started the ranks is gone"
         return Stop(self.name, "interrupted") if self.name else None
 

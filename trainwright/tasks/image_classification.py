@@ -299,12 +299,13 @@ class ImageClassification(Task[Images]):
     def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
         """Logits (N, C) compared with the classes; of a mixed image with both, each by its share."""
         logits = model(**batch.inputs)
-        each = self.criterion.each(logits, batch.targets["y"])
-        if "share" in batch.targets:
-            share = batch.targets["share"]
-            each = share * each + (1 - share) * self.criterion.each(logits, batch.targets["other"])
         weights = self.criterion.weights(batch.targets["y"])
-        return Loss(each.sum(), {"logits": logits.detach()}, each.detach(), weights=weights)
+        if "share" in batch.targets:
+            share, mine = batch.targets["share"], self.criterion.each(logits, batch.targets["y"])
+            mixed = share * mine + (1 - share) * self.criterion.each(logits, batch.targets["other"])
+            return Loss(mixed.sum(), {"logits": logits.detach()}, mixed.detach(), weights=weights)
+        total, each = self.criterion.summed(logits, batch.targets["y"])
+        return Loss(total, {"logits": logits.detach()}, each, weights=weights)
 
     def predict(self, model: nn.Module, batch: Batch) -> Outputs:
         """``probabilities`` (N, C)."""

@@ -127,8 +127,8 @@ class Supervised(Task[Fields]):
         said: Any = self._say(model, batch)
         output = first_tensor(said)
         if not self._known:
-            each = self.criterion.each(said, self._truths(batch))
-            return Loss(each.sum(), {"output": output.detach()}, each.detach())
+            own = self.criterion.each(said, self._truths(batch))
+            return Loss(own.sum(), {"output": output.detach()}, own.detach())
         if self._applied and output.requires_grad:
             refuse_twice(output, self._applied)
             self._applied = ""  # one look is enough
@@ -138,11 +138,12 @@ class Supervised(Task[Fields]):
         truth = self._truth(batch)
         if self._classes:
             self._check_classes(output, truth)
-        each, weights = self.criterion.each(output, truth), self.criterion.weights(truth) if self.targets else None
+        total, each = self.criterion.summed(output, truth)
+        weights = self.criterion.weights(truth) if self.targets else None
         if self._classes:
-            return Loss(each.sum(), {"logits": output.detach()}, each.detach(), weights=weights)
+            return Loss(total, {"logits": output.detach()}, each, weights=weights)
         name = "value" if self.processor.meaning == "numbers" else "logits"
-        return Loss(each.sum(), {name: output.detach().reshape(truth.shape)}, each.detach(), weights=weights)
+        return Loss(total, {name: output.detach().reshape(truth.shape)}, each, weights=weights)
 
     def predict(self, model: nn.Module, batch: Batch) -> Outputs:
         """``probabilities`` (N, C), ``probability`` of yes, or ``value``: the model's first tensor."""

@@ -169,9 +169,9 @@ class TabularClassification(Task[TableLabels]):
     def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
         """Logits (N, C), or (N, M, C) of members, compared with the classes."""
         logits = by_member(model(**batch.inputs))
-        each = mean_of_members(self.criterion, logits, batch.targets["y"])
+        total, each = mean_of_members(self.criterion, logits, batch.targets["y"])
         weights = self.criterion.weights(batch.targets["y"])
-        return Loss(each.sum(), {"logits": _agreed(logits.detach())}, each.detach(), weights=weights)
+        return Loss(total, {"logits": _agreed(logits.detach())}, each, weights=weights)
 
     def predict(self, model: nn.Module, batch: Batch) -> Outputs:
         """``probabilities`` (N, C), the mean of the members' where there are several."""

@@ -176,9 +176,9 @@ class TabularRegression(Task[TableValues]):
     def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
         """Values (N, 1), or (N, M, 1) of members, compared with the standardized targets."""
         values = by_member(model(**batch.inputs))
-        each = mean_of_members(self.criterion, values, batch.targets["y"])
+        total, each = mean_of_members(self.criterion, values, batch.targets["y"])
         weights = self.criterion.weights(batch.targets["y"])
-        return Loss(each.sum(), {"value": values.detach().mean(1).flatten()}, each.detach(), weights=weights)
+        return Loss(total, {"value": values.detach().mean(1).flatten()}, each, weights=weights)
 
     def predict(self, model: nn.Module, batch: Batch) -> Outputs:
         """``value`` (N,), in the target's own unit; the mean of the members' where there are several."""

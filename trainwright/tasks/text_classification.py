@@ -209,9 +209,9 @@ class TextClassification(Task[TextLabels]):
     def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
         """Logits (N, C) compared with the classes, or with 0 and 1 for each label."""
         logits = model(**batch.inputs)
-        each = self.criterion.each(logits, batch.targets["y"])
+        total, each = self.criterion.summed(logits, batch.targets["y"])
         weights = self.criterion.weights(batch.targets["y"])
-        return Loss(each.sum(), {"logits": logits.detach()}, each.detach(), weights=weights)
+        return Loss(total, {"logits": logits.detach()}, each, weights=weights)
 
     def predict(self, model: nn.Module, batch: Batch) -> Outputs:
         """``probabilities`` (N, C)."""

@@ -99,9 +99,9 @@ class VideoClassification(Task[Films]):
     def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
         """The mean logits over a film's windows (N, classes) compared with the classes."""
         logits, _ = _judged(model, batch)
-        each = self.criterion.each(logits, batch.targets["y"])
+        total, each = self.criterion.summed(logits, batch.targets["y"])
         weights = self.criterion.weights(batch.targets["y"])
-        return Loss(each.sum(), {"logits": logits.detach()}, each.detach(), weights=weights)
+        return Loss(total, {"logits": logits.detach()}, each, weights=weights)
 
     def predict(self, model: nn.Module, batch: Batch) -> Outputs:
         """``probabilities`` (N, classes) of films; ``timeline`` (N, K, classes) of windows, 0 where there is none."""
