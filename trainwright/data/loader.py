@@ -131,7 +131,7 @@ class Loader:
                 f"the checkpoint stands at step {index} of an epoch, but the data now gives {self.steps_per_epoch} "
                 "steps: resume with the data and batch_size it was trained with"
             )
-        self.epoch, self.index = epoch, index
+        self.epoch, self.index, self._near = epoch, index, {}
 
     def close(self) -> None:
         """End the thread; the store stays open."""
