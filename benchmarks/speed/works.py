@@ -1,4 +1,4 @@
-"""What is trained: networks as their authors would write them in torch, and data of their size, drawn at random."""
+"""What is trained: networks as their authors would write them, and data of their size that can be learned."""
 
 from __future__ import annotations
 
@@ -26,29 +26,34 @@ class Work:
 
 
 def images(side: int, channels: int) -> Callable[[int], tuple[Array, Array]]:
-    def drawn(samples: int) -> tuple[Array, Array]:
-        dice = np.random.default_rng(0)
-        x = dice.standard_normal((samples, channels, side, side), dtype=np.float32)
-        return x, dice.integers(0, 10, samples)
-
-    return drawn
+    return lambda samples: told((samples, channels, side, side))
 
 
 def rows(samples: int) -> tuple[Array, Array]:
-    dice = np.random.default_rng(0)
-    x = dice.standard_normal((samples, 784), dtype=np.float32)
-    return x, dice.integers(0, 10, samples)
+    return told((samples, 784))
 
 
 def series(samples: int) -> tuple[Array, Array]:
+    return told((samples, 28, 28))
+
+
+def told(shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """Noise around the middle of one of ten classes, so that there is something to learn, as in real data."""
     dice = np.random.default_rng(0)
-    x = dice.standard_normal((samples, 28, 28), dtype=np.float32)
-    return x, dice.integers(0, 10, samples)
+    x, y = dice.standard_normal(shape, dtype=np.float32), dice.integers(0, 10, shape[0])
+    middles = dice.standard_normal((10, *shape[1:]), dtype=np.float32)
+    return x + 0.3 * middles[y], y
 
 
 def characters(samples: int) -> tuple[Array, Array]:
+    """Each of the 65 is followed by one of two, or by any."""
     dice = np.random.default_rng(0)
     stream = dice.integers(0, 65, (samples, 65))
+    chance = dice.random(stream.shape)
+    for at in range(1, stream.shape[1]):
+        before = stream[:, at - 1]
+        usual = np.where(chance[:, at] < 0.5, before * 7 % 65, before * 11 % 65)
+        stream[:, at] = np.where(chance[:, at] < 0.9, usual, stream[:, at])
     return stream[:, :-1].copy(), stream[:, 1:].copy()
 
 
