@@ -55,6 +55,17 @@ def test_values_stay_and_layouts_come_back() -> None:
     assert optimizer.state[net[0].weight]["sum"].is_contiguous()
 
 
+def test_pictures_of_one_channel_are_answered_with_the_channels_last() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())
+    x, strides = X[:, :1], net[0].weight.stride()
+    assert net(x).is_contiguous()
+    back = channels_last(net, MAKERS["sgd"](net.parameters()))
+    assert net(x).is_contiguous(memory_format=LAST)
+    back()
+    assert net[0].weight.stride() == strides
+    assert net(x).is_contiguous()
+
+
 def test_an_author_s_own_layout_is_left() -> None:
     net = network().to(memory_format=LAST)
     assert not has_pictures(net)

@@ -57,7 +57,7 @@ def test_what_is_found_is_written_down_and_followed_bit_for_bit(
     assert first.config["precision"] == "bfloat16"
     told = first.manifest["plan"]
     assert told["precision"] == "bfloat16"
-    names = ["max-pool before ReLU", "channels last", "fused optimizer", "bfloat16"]
+    names = ["channels last", "max-pool before ReLU", "fused optimizer", "bfloat16"]
     assert [line.partition(":")[0] for line in told["why"]] == names
     assert all("taken, " in line and "ms a step instead of" in line for line in told["why"])
 
@@ -86,6 +86,20 @@ def test_a_rehearsal_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert set(tried.config["pace"].values()) == {False}
     assert all("not taken, not faster" in line for line in tried.manifest["plan"]["why"])
     assert alike(tried, train(tmp_path / "plain", pace="plain"))
+
+
+def test_what_gained_nothing_is_tried_again_beside_what_was_taken_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([False, False, True, False, False, True, False, False, False])
+    monkeypatch.setattr(planning, "_faster", lambda now, then: next(answers))
+    run = train(tmp_path / "run")  # four in turn, then the three left, of which one gains, then two
+    with pytest.raises(StopIteration):
+        next(answers)
+    assert run.config["pace"] == {"pool_first": True, "channels_last": False, "fused": True, "bfloat16": False}
+    why = dict(line.split(": ", 1) for line in run.manifest["plan"]["why"])
+    assert why["max-pool before ReLU"].startswith("taken")
+    assert why["bfloat16"].startswith("not taken, not faster")
 
 
 def test_what_gives_other_numbers_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,14 +19,18 @@ def channels_last(model: nn.Module, optimizer: Optimizer) -> Callable[[], None]:
         model: is changed where weights lie with the width last; other layouts are its author's.
         optimizer: what it remembers of such weights is laid as they are.
     """
-    moved = [weight for weight in _weights(model) if weight.is_contiguous()]
-    for weight in moved:
-        weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    moved = [(weight, weight.stride()) for weight in _weights(model) if weight.is_contiguous()]
+    for weight, _ in moved:
+        # with one channel the numbers lie the same either way, and the strides alone tell a convolution how to answer;
+        # contiguous() would leave those
+        last = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device, memory_format=torch.channels_last)
+        weight.data = last.copy_(weight.data)
     lay(optimizer)
 
     def back() -> None:
-        for weight in moved:
-            weight.data = weight.data.contiguous()
+        for weight, stride in moved:
+            before = torch.empty_strided(weight.shape, stride, dtype=weight.dtype, device=weight.device)
+            weight.data = before.copy_(weight.data)
         lay(optimizer)
 
     return back
