@@ -20,10 +20,9 @@ from trainwright.core.batch import Batch
 from trainwright.core.kinds import models, optimizers
 from trainwright.core.task import Loss, Progress
 from trainwright.engine.state import TrainState
-from trainwright.inside.graph import Node, What
-from trainwright.inside.opened import Stand
-from trainwright.inside.taken import Taken, take
 from trainwright.inside.told import cell_of, numbers_of
+from trainwright.runs.inspect.graph import Node, What
+from trainwright.runs.inspect.taken import Stand, Taken, take
 
 WHAT: tuple[What, ...] = ("value", "gradient", "change")
 CLOSE: dict[str, Any] = {"rtol": 2e-5, "atol": 2e-6}  # float32 sums in another order

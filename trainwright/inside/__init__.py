@@ -1,1 +1,1 @@
-"""The inside of a network: one step of it, every number kept, and the arithmetic that made each."""
+"""The inside of a network for a person: a step of it as plain data, and the arithmetic that made each number."""

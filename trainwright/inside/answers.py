@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 from trainwright.core.errors import UserError
 from trainwright.inside.opened import Opened
-from trainwright.inside.samples import caption, decisions, sample, typed
-from trainwright.inside.taken import Taken, take
 from trainwright.inside.told import cell_at, cell_of, form_of, graph_of, numbers_of, tiled
 from trainwright.runs.begin import served
 from trainwright.runs.directory import MANIFEST
+from trainwright.runs.inspect.samples import caption, decisions, sample, typed
+from trainwright.runs.inspect.taken import Taken, take
 from trainwright.runs.predict import Predictor
 from trainwright.tasks.generation import Generation
 

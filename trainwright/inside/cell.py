@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from trainwright.inside.graph import Graph, Node
+from trainwright.runs.inspect.graph import Graph, Node
 
 Numbers = tuple[float, ...]
 

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from trainwright.inside.cell import Worked
-from trainwright.inside.graph import Graph
-from trainwright.inside.taken import Moved, Taken
+from trainwright.runs.inspect.graph import Graph
+from trainwright.runs.inspect.taken import Moved, Taken
 
 Step = tuple[str, float]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -33,22 +32,13 @@ from trainwright.runs.directory import (
     read_view,
 )
 from trainwright.runs.gathered import Data, gather_data
+from trainwright.runs.inspect.taken import Stand
 from trainwright.runs.learned import put_back, read_learned
 from trainwright.runs.recipe import Recipe, read
 from trainwright.runs.stored import stored_config
 
 LARGE = 8_000_000  # weights, above which no update is computed and large tensors are told by summaries
 FIRST = 0  # the step of the weights that the run began with
-
-
-@dataclass(frozen=True, slots=True)
-class Stand:
-    """A state of the run, ready to take one step."""
-
-    state: TrainState
-    multiplier: float  # of the rates, at this step
-    steps: int  # of the whole budget
-    light: bool  # too large for an update
 
 
 class Opened:

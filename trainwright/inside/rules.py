@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainwright.inside.calls import FUNCTIONS
 from trainwright.inside.cell import Cell, Rule, Term, Worked, products, raveled, total
 from trainwright.inside.layered import LAYERED
+from trainwright.runs.inspect.calls import FUNCTIONS
 
 
 def _added(terms: list[Term], what: str, biases: list[tuple[str, Term]], scale: str = "") -> list[tuple[str, float]]:

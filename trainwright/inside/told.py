@@ -12,10 +12,10 @@ from torch import Tensor
 
 from trainwright.inside.cell import Worked, raveled, unraveled
 from trainwright.inside.change import worked_change
-from trainwright.inside.graph import Node, What
-from trainwright.inside.taken import Taken
 from trainwright.inside.words import block_of, title_of, words_of
 from trainwright.inside.worked import worked, worked_gradient
+from trainwright.runs.inspect.graph import Node, What
+from trainwright.runs.inspect.taken import Taken
 
 WHOLE = 1 << 16  # cells of a tensor that are told one by one; of a larger one, the strongest of each tile
 FEW = 1 << 12  # likewise, of a network that is told by summaries

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from trainwright.inside.cell import Cell, Term, Worked
-from trainwright.inside.graph import Graph, Node
 from trainwright.inside.rules import RULES
+from trainwright.runs.inspect.graph import Graph, Node
 
 
 def worked(graph: Graph, number: int, flat: int) -> Worked:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from trainwright.inside.graph import Operand
-from trainwright.inside.recurrent import run_cells
+from trainwright.runs.inspect.graph import Operand
+from trainwright.runs.inspect.recurrent import run_cells
 
 if TYPE_CHECKING:
-    from trainwright.inside.record import Recorder
+    from trainwright.runs.inspect.record import Recorder
 
 
 def _attention(recorder: Recorder, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:

@@ -14,9 +14,18 @@ from trainwright.core.task import Loss, Progress, Task
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState
 from trainwright.engine.step import train_step
-from trainwright.inside.graph import Graph, Node
-from trainwright.inside.opened import Stand
-from trainwright.inside.record import Recorder
+from trainwright.runs.inspect.graph import Graph, Node
+from trainwright.runs.inspect.record import Recorder
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """A state of the run, ready to take one step."""
+
+    state: TrainState
+    multiplier: float  # of the rates, at this step
+    steps: int  # of the whole budget
+    light: bool  # too large for an update
 
 
 @dataclass(slots=True)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from trainwright.inside import decomposed, moves
-from trainwright.inside.calls import call_of
-from trainwright.inside.graph import Graph, Kind, Node, Operand
+from trainwright.runs.inspect import decomposed, moves
+from trainwright.runs.inspect.calls import call_of
+from trainwright.runs.inspect.graph import Graph, Kind, Node, Operand
 
 
 class Recorder(TorchFunctionMode):

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from trainwright.inside.graph import NOTHING, Operand
+from trainwright.runs.inspect.graph import NOTHING, Operand
 
 if TYPE_CHECKING:
-    from trainwright.inside.record import Recorder
+    from trainwright.runs.inspect.record import Recorder
 
 GATES = {  # torch's order of the rows of the weights, and what each gate goes through
     "rnn_tanh": (("state", "tanh"),),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainwright.inside.graph import NOTHING
+from trainwright.runs.inspect.graph import NOTHING
 
 KEEP_ORDER = frozenset(
     ("view", "reshape", "flatten", "unflatten", "unsqueeze", "squeeze", "contiguous", "clone", "detach", "to", "float",
