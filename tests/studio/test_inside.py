@@ -17,8 +17,22 @@ from torch import nn
 
 import trainwright as tw
 from tests.open_studio import Visitor, opened
+from trainwright.engine import checkpoint
 from trainwright.inside.answers import Answers
 from trainwright.studio.inside import Insides
+
+
+class Own(nn.Module):
+    """No process but this one can import it: its name is looked up nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.tanh(self.first(x))
+        said: torch.Tensor = self.last(x * torch.sigmoid(x))
+        return said
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +41,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tw.train("iris", {"budget": "1 epoch"}, out=base / "iris", quiet=True)
     tw.train("diabetes", {"budget": "1 epoch"}, out=base / "diabetes", quiet=True)
     x = torch.randn(32, 4)
-    tw.fit(nn.Linear(4, 1), (x, x.sum(1, keepdim=True)), loss="mse", epochs=1, out=base / "own", quiet=True)
+    data, options = (x, x.sum(1, keepdim=True)), {"loss": "mse", "epochs": 1, "quiet": True}
+    tw.fit(nn.Linear(4, 1), data, out=base / "own", captures=0, **options)
+    torch.manual_seed(0)
+    tw.fit(Own(), (x, (x.sum(1) > 0).long()), loss="cross_entropy", epochs=2, batch_size=8, lr=0.01, clip=0.5,
+           valid=0.25, out=base / "captured", quiet=True, pace="plain")  # fmt: skip
     return base
 
 
@@ -106,6 +124,71 @@ def test_a_module_of_ones_own_is_not_opened_and_says_why(visitor: Visitor) -> No
     answer = visitor.ask(f"/api/runs/{visitor.keys()['own']}/inside/step")
     assert answer.status == 404
     assert b"module of your own (Linear)" in answer.body
+
+
+def test_a_module_of_ones_own_shows_what_was_captured_and_every_number_is_torchs(visitor: Visitor, runs: Path) -> None:
+    outline = asked(visitor, "captured", "").json
+    folder = runs / "captured"
+    assert outline["steps"] == [step for step in outline["steps"] if (folder / f"checkpoints/step-{step:08}").is_dir()]
+    assert outline["parts"] == {"valid": 2}
+    assert "(Own)" in outline["notes"][0]
+    step = asked(visitor, "captured", "/step?sample=1").json
+    assert (step["step"], step["part"], step["sample"]) == (outline["steps"][-1], "valid", 1)
+    kept = checkpoint.load(folder / f"checkpoints/step-{step['step']:08}")
+    known = by_torch(kept, next(n["id"] for n in step["nodes"] if n["kind"] == "data"), visitor)
+    seen = {what: numbers(visitor, "captured", f"sample=1&what={what}") for what in ("value", "gradient", "change")}
+    by_name = {n["name"] or n["op"]: n["id"] for n in step["nodes"] if n["kind"] in ("weight", "value")}
+    assert {*known["value"], *known["gradient"], *known["change"]} <= set(by_name)
+    for what, tensors in known.items():
+        for name, x in tensors.items():
+            got = torch.from_numpy(seen[what][by_name[name]].copy()).reshape(x.shape)
+            assert torch.allclose(got, x, rtol=2e-5, atol=2e-6), (what, name)
+    assert step["loss"] == pytest.approx(float(known["value"]["cross_entropy"]), rel=1e-5)
+    for node in step["nodes"]:
+        for what in [w for w in ("value", "gradient", "change") if w == "value" or node[w]]:
+            cell = asked(visitor, "captured", f"/cell?sample=1&node={node['id']}&cell=0&what={what}").json
+            assert cell["agrees"] in (True, None), (node["title"], what)
+            assert cell["agrees"] or node["name"] == "probabilities" or what == "value", (node["title"], what)
+    assert visitor.give(f"/api/runs/{visitor.keys()['captured']}/try", {"give": "record"}).json["refused"]
+    assert "module of your own" in visitor.ask(f"/api/runs/{visitor.keys()['captured']}/says").json["closed"]
+
+
+def by_torch(kept: Any, data: int, visitor: Visitor) -> dict[str, dict[str, torch.Tensor]]:
+    """The step of that sample from the checkpoint, by torch alone."""
+    x = torch.from_numpy(numbers(visitor, "captured", "sample=1&what=value")[data].copy()).reshape(1, 4)
+    net = Own()
+    net.load_state_dict(kept["model"])
+    names = [n for g in kept["optimizer"]["groups"] for n in g["params"]]
+    optimizer = torch.optim.AdamW(
+        [{"params": [net.get_parameter(n) for n in g["params"]]} for g in kept["optimizer"]["groups"]]
+    )
+    groups = [{**g, "params": [names.index(n) for n in g["params"]]} for g in kept["optimizer"]["groups"]]
+    state = {names.index(n): entry for n, entry in kept["optimizer"]["state"].items()}
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    before = {n: p.detach().clone() for n, p in net.named_parameters()}
+    bent = torch.tanh(first := net.first(x))
+    logits = net.last(bent * torch.sigmoid(bent))
+    loss = nn.functional.cross_entropy(logits, (x.sum(1) > 0).long(), reduction="none")
+    values = {"first": first, "tanh": bent, "last": logits, "cross_entropy": loss}
+    slopes = dict(zip(values, torch.autograd.grad(loss, list(values.values()), retain_graph=True), strict=True))
+    loss.backward()
+    gradients = {n: p.grad.clone() for n, p in net.named_parameters() if p.grad is not None}
+    nn.utils.clip_grad_norm_(net.parameters(), 0.5)
+    optimizer.step()
+    change = {n: p.detach() - before[n] for n, p in net.named_parameters()}
+    value = {**before, **{n: v.detach() for n, v in values.items()}}
+    return {"value": value, "gradient": {**gradients, **slopes}, "change": change}
+
+
+def numbers(visitor: Visitor, run: str, question: str) -> dict[int, Any]:
+    """Every tensor's cells, as the page is given them."""
+    body = asked(visitor, run, f"/numbers?{question}").body
+    (size,) = struct.unpack("<I", body[:4])
+    found, at = {}, 4 + size
+    for tensor in json.loads(body[4:at])["tensors"]:
+        found[tensor["id"]] = np.frombuffer(body[at : at + 4 * tensor["cells"]], "<f4")
+        at += 4 * tensor["cells"]
+    return found
 
 
 def test_a_link_in_a_run_is_not_followed(runs: Path, tmp_path: Path) -> None:

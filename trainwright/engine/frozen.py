@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 
@@ -32,6 +32,10 @@ class Frozen:
         for weight, end in self._until.items():
             if end is not None and step < end:
                 weight.grad = None
+
+    def resting(self, step: int) -> set[Tensor]:
+        """The weights that do not learn at a step."""
+        return {weight for weight, end in self._until.items() if end is None or step < end}
 
     def settle(self, step: int) -> None:
         """Resting norms into evaluation mode, those that have just awoken into training mode."""

@@ -27,19 +27,20 @@ _NAMES = {
 }
 
 
-def pieces(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
+def pieces(tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> Iterator[bytes | memoryview]:
     """The content of a file with these tensors, in its order.
 
     Args:
         tensors: on the CPU, contiguous; they must not change until all was taken.
+        about: texts about them, for the head of the file.
     """
     names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
     if any(tensors[name].dtype not in _NAMES for name in names):  # rare ones, such as float8
         from safetensors.torch import save
 
-        yield save(dict(tensors))
+        yield save(dict(tensors), dict(about) if about else None)
         return
-    header: dict[str, object] = {}
+    header: dict[str, object] = {"__metadata__": dict(about)} if about else {}
     end = 0
     for name in names:
         start, end = end, end + tensors[name].nbytes

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from trainwright.core.errors import UserError
-from trainwright.inside.opened import Opened
+from trainwright.inside.kept import Kept
+from trainwright.inside.opened import OWN, Opened
 from trainwright.inside.told import cell_at, cell_of, form_of, graph_of, numbers_of, tiled
 from trainwright.runs.begin import served
-from trainwright.runs.directory import MANIFEST
+from trainwright.runs.directory import MANIFEST, read_manifest
 from trainwright.runs.inspect.samples import caption, decisions, sample, typed
 from trainwright.runs.inspect.taken import Taken, take
 from trainwright.runs.predict import Predictor
@@ -35,7 +36,7 @@ class Answers:
     """Of one process. Not safe for several threads."""
 
     def __init__(self) -> None:
-        self._runs: OrderedDict[tuple[Path, int], Opened] = OrderedDict()
+        self._runs: OrderedDict[tuple[Path, int], Opened | Kept] = OrderedDict()
         self._predictors: OrderedDict[Path, Predictor] = OrderedDict()
         self._seen: OrderedDict[tuple[Path, int, str, int, str], _Seen] = OrderedDict()
 
@@ -45,6 +46,8 @@ class Answers:
         Raises UserError for what is not there, and what other errors a run's own files cause.
         """
         run = self._run(Path(asked["run"]))
+        if isinstance(run, Kept):
+            return self._of_captures(run, asked)
         if asked["ask"] == "outline":
             return self._outline(run), b""
         if asked["ask"] in ("offered", "tried", "judged", "looks"):
@@ -54,8 +57,29 @@ class Answers:
             return {"decisions": self._decisions(run, step, part)}, b""
         text = asked.get("text")
         seen = self._step(run, step, part, index, str(text) if text else "")
+        return self._shown(seen, {"step": step, "part": part, "sample": index}, asked)
+
+    def _of_captures(self, run: Kept, asked: Mapping[str, Any]) -> Answer:
+        """The same of what was captured while a module trained that cannot be built here."""
+        if asked["ask"] == "outline":
+            return run.outline(), b""
+        if asked["ask"] in ("offered", "tried", "judged", "looks"):
+            raise UserError("inside", OWN.format(run.manifest["model"].get("class", "")))
+        step, part, index = run.near(asked)
+        if asked["ask"] == "decisions":
+            return {"decisions": run.decisions(step)}, b""
+
+        def make() -> _Seen:
+            found = run.read(step, index)
+            return _Seen(found.taken, {**graph_of(found.taken), **found.told, "rate": run.rate(step)})
+
+        seen = _kept(self._seen, (run.folder, step, part, index, run.stored(step).version), STEPS, make)
+        return self._shown(seen, {"step": step, "part": part, "sample": index}, asked)
+
+    def _shown(self, seen: _Seen, place: Mapping[str, Any], asked: Mapping[str, Any]) -> Answer:
+        """The step's tensors, their numbers, or one cell."""
         if asked["ask"] == "graph":
-            return {"step": step, "part": part, "sample": index, **seen.told}, b""
+            return {**place, **seen.told}, b""
         what: Any = asked.get("what") if asked.get("what") in _WHAT else "value"
         if asked["ask"] == "numbers":
             found = list(numbers_of(seen.taken, what))
@@ -63,10 +87,10 @@ class Answers:
             return {"tensors": head}, b"".join(cells.tobytes() for _, cells, _ in found)
         return self._cell(seen.taken, asked, what), b""
 
-    def _run(self, folder: Path) -> Opened:
+    def _run(self, folder: Path) -> Opened | Kept:
         """A run; opened again where an attempt began since."""
         written = (folder / MANIFEST).stat().st_mtime_ns if (folder / MANIFEST).is_file() else 0
-        return _kept(self._runs, (folder, written), RUNS, lambda: Opened(folder))
+        return _kept(self._runs, (folder, written), RUNS, lambda: opened(folder))
 
     def _predictor(self, run: Opened) -> Predictor:
         """With the weights that the run serves now."""
@@ -143,6 +167,11 @@ class Answers:
         if not all(0 <= p < n for p, n in zip(place, limits, strict=True)):
             raise UserError("place", f"{list(place)} is not in this tensor")
         return cell_of(taken, number, cell_at(taken, number, place, what), what)
+
+
+def opened(folder: Path) -> Opened | Kept:
+    """A run of a recipe, or what was captured of somebody's own module."""
+    return Kept(folder) if read_manifest(folder)["kind"] == "own" else Opened(folder)
 
 
 def _notes(run: Opened) -> list[str]:

@@ -22,6 +22,7 @@ from trainwright.engine.state import Counters, TrainState, Weights
 from trainwright.runs.assemble import build_model
 from trainwright.runs.begin import freeze, moving
 from trainwright.runs.directory import (
+    CAPTURES,
     CHECKPOINTS,
     CONFIG,
     EVENTS,
@@ -38,6 +39,7 @@ from trainwright.runs.recipe import Recipe, read
 from trainwright.runs.stored import stored_config
 
 LARGE = 8_000_000  # weights, above which no update is computed and large tensors are told by summaries
+OWN = "this run trained a module of your own ({}), which its files cannot name"
 FIRST = 0  # the step of the weights that the run began with
 
 
@@ -52,11 +54,10 @@ class Opened:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        _must_hold_no_links(folder)
+        must_hold_no_links(folder)
         self.manifest = read_manifest(folder)
         if self.manifest["kind"] == "own":
-            told = self.manifest["model"]["class"]
-            raise UserError(str(folder), f"this run trained a module of your own ({told}), which its files cannot name")
+            raise UserError(str(folder), OWN.format(self.manifest["model"].get("class", "")))
         if stored_config(folder / CONFIG).get("plugins"):  # before the recipe is read, which would run them
             raise UserError(str(folder), "this run was trained with plugins, programs that the studio does not run")
         self.recipe: Recipe = read(folder)
@@ -156,11 +157,12 @@ class _Undrawn(TorchFunctionMode):
         return func(*args, **given)
 
 
-def _must_hold_no_links(folder: Path) -> None:
+def must_hold_no_links(folder: Path) -> None:
     """UserError where a file of the run is a link: it would show what lies elsewhere."""
     kept = folder / CHECKPOINTS
-    files = [folder / name for name in (CONFIG, MANIFEST, PROCESSOR, EVENTS, CHECKPOINTS)]
+    files = [folder / name for name in (CONFIG, MANIFEST, PROCESSOR, EVENTS, CHECKPOINTS, CAPTURES)]
     files += [*kept.glob("*"), *kept.glob("*/*")] if not kept.is_symlink() else []
+    files += list((folder / CAPTURES).glob("*"))
     if links := [p for p in files if p.is_symlink()]:
         raise UserError(str(links[0]), "is a link, which is not followed", "put the file itself in its place")
 

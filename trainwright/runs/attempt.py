@@ -42,6 +42,7 @@ from trainwright.runs.doctoring import consulted, doctor_of
 from trainwright.runs.edited import KEPT, as_written
 from trainwright.runs.final import final_scores
 from trainwright.runs.home import Home
+from trainwright.runs.inspect.capturing import Captures
 from trainwright.runs.learned import write_learned
 from trainwright.runs.likeness import likeness
 from trainwright.runs.lock import Lock
@@ -80,6 +81,7 @@ class Attempt:
     begun: Callable[[], None] = lambda: None  # called when it has begun, and there is a checkpoint of that
     said: Sequence[Finding] = ()  # in the attempt before, which this one goes on with as if it had not ended
     treats: Callable[[Finding], bool] | None = None  # which findings end the attempt, to be treated
+    captures: int | None = None  # samples that are captured at checkpoints; None where the network can be built again
 
 
 def attempt(a: Attempt) -> RunEnded:
@@ -90,11 +92,13 @@ def attempt(a: Attempt) -> RunEnded:
         cadence, judge = _begun(a, story)
         saving = Saving(pieces, a.folder)
         # told to whoever listens then: the doctor must hear that the run went back
+        captures = Captures(pieces, a.folder, cadence.steps, a.captures)
         recovery = Recovery(pieces, a.folder, saving, lambda event: story.tell(event), cadence.steps)
 
         def follow(folder: Path) -> None:
             a.folder = recovery.folder = folder
             saving.follow(folder)
+            captures.follow(folder)
             story.follow(folder)
 
         home = story.home = Home(a.folder, follow)
@@ -128,7 +132,7 @@ def attempt(a: Attempt) -> RunEnded:
             schedule=pieces.schedule,
             clip=None if config.clip == "none" else config.clip,
             judge=judge,
-            save=saving,
+            save=captures.after(saving),
             asked=interruption.asked,
             step_fn=pieces.step,
             guard=guard_of(pieces, cadence.steps, story.tell, recovery),
@@ -139,6 +143,8 @@ def attempt(a: Attempt) -> RunEnded:
         saving.settle(story.tell, home.rescue)
         if doctor is not None and runtime.first:
             _write_account(a.folder, doctor.account())
+        if not (stop and stop.outcome == "healing"):
+            captures.end()
         if stop:
             recovery.keep()
         story.outcome, story.reason = (stop.outcome, stop.reason) if stop else ("finished", "the budget is spent")

@@ -166,6 +166,7 @@ class OfCall(Workshop):
             anew=not resumed,
             changed=changed(before, now),
             treats=a.treats,
+            captures=a.captures,
         )
 
     def _over_mine(self, fresh: bool) -> Pieces:

@@ -28,6 +28,7 @@ FORECASTS = "forecasts"  # series, when it was asked for
 DETECTIONS = "detections"  # pictures with boxes, when it was asked for
 PORTRAITS = "portraits"  # of the model, at the end
 INCIDENTS = "incidents"
+CAPTURES = "captures"  # of a module of the user's own, for the inside view
 SEEDS = "seeds.json"  # of a folder of runs, one for each of several seeds
 STUDY = "study.json"  # of a folder of runs that a search made
 TRIALS = "trials"  # in such a folder, of the runs themselves: trials/0001
@@ -143,7 +144,7 @@ def _taken(folder: Path) -> bool:
 
 def must_be_whole(folder: Path) -> None:
     """UserError where what a run writes into, or removes from, is a link: it would change files that are elsewhere."""
-    for name in (LOCK, EVENTS, CHECKPOINTS, INCIDENTS, PLAYED):
+    for name in (LOCK, EVENTS, CHECKPOINTS, INCIDENTS, PLAYED, CAPTURES):
         if (folder / name).is_symlink():
             where = os.path.realpath(folder / name)
             instead = "put what it leads to in its place; the run folder itself may be a link"

@@ -95,6 +95,7 @@ def fit(
     resume: str | Path | None = None,
     metrics: MetricSpecs = (),
     observers: Sequence[Observer] = (),
+    captures: int = 2,
     step_fn: StepFn = train_step,
     parts: Mapping[str, StatePart] | None = None,
     doctor: str | Mapping[str, Any] = "advise",
@@ -164,6 +165,9 @@ def fit(
             targets as they are; it may return one number per sample, whose mean is taken. More is better, unless it
             stands in a pair (function, "lower").
         observers: are told every event; may ask to stop.
+        captures: samples whose way through the module is kept at checkpoints, with every number of it, so that the
+            studio can show it without the module's code: at most 1 % of the training's time, and once at the end; 0
+            keeps none.
         step_fn: the step itself; `train_step` is what it is made of.
         parts: what else the step needs and a checkpoint must hold, by name: modules (a critic, a teacher), optimizers.
         doctor: "advise" examines before the first step, probes meanwhile and says what is wrong; "off" does not; "heal"
@@ -222,6 +226,8 @@ def fit(
         optimizer,
         lr,
     )
+    if not isinstance(captures, int) or captures < 0:
+        raise UserError("captures", f"is {captures!r}", "write a number of samples, or 0 for none")
     rule_of(init)  # checked at once
     folder = open_run(resume).path if resume is not None else None
     if folder:
@@ -248,6 +254,7 @@ def fit(
             if folder is not None:
                 remember(pieces, open_run(folder).manifest)
             a = _attempt_of(pieces, call, workshop.loss, folder, (out, exist_ok), observers, console, begins)
+            a.captures = captures
             if heals:
                 a = healing(a, workshop)
             else:

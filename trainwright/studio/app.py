@@ -196,7 +196,7 @@ class _Desk:
 
     def _ready(self, run: Followed) -> dict[str, Any]:
         """Whether the network can be asked; the process that answers begins meanwhile."""
-        why = refusal(run.place)
+        why = refusal(run.place, "outline")
         if not why:
             self.insides.warm()
         return {"closed": why}
@@ -204,7 +204,7 @@ class _Desk:
     def _inside(self, ask: str) -> Callable[[Followed, Request], Response]:
         def tell(run: Followed, request: Request) -> Response:
             query = request.query_params
-            if why := refusal(run.place):
+            if why := refusal(run.place, ask):
                 return _closed(ask, why)
             question: dict[str, Any] = {"ask": ask, "run": str(run.place.path)}
             question |= {name: query[name] for name in NAMED if name in query}

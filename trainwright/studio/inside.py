@@ -14,6 +14,7 @@ from hashlib import sha256
 from threading import Lock, Timer
 from typing import Any, NamedTuple
 
+from trainwright.runs.directory import CAPTURES
 from trainwright.studio.files import Place, UnreadableError
 
 ASKS = {
@@ -21,6 +22,7 @@ ASKS = {
     "inside/decisions": "decisions", "try": "offered", "says": "judged",
     "says/looks": "looks",
 }  # by route  # fmt: skip
+LOOKS = ("outline", "graph", "numbers", "cell", "decisions")  # that captures can answer
 NAMED = ("part", "what", "at", "text")  # options of a question that are words
 COUNTED = ("step", "sample", "node", "cell", "slab", "row", "column")  # and whole numbers
 
@@ -31,13 +33,18 @@ _HEAD = 64 << 20  # bytes of the head of an answer at most
 _WAITING = 8  # questions that may wait for an answer
 
 
-def refusal(place: Place) -> str:
-    """Why nobody need be asked about a run: its network cannot be built, or has not learned yet; empty otherwise."""
+def refusal(place: Place, ask: str = "") -> str:
+    """Why nobody need be asked about a run: its network cannot be built, or has not learned yet; empty otherwise.
+
+    Of a module of somebody's own, what was captured can be looked at, and no more.
+    """
     manifest = place.manifest()
-    if manifest.get("kind") == "own":
+    if manifest.get("kind") == "own" and not (ask in LOOKS and (place.path / CAPTURES).is_dir()):
         model = manifest.get("model")
         name = model.get("class", "") if isinstance(model, dict) else ""
         return f"this run trained a module of your own ({name}), whose code no file of the run can name"
+    if manifest.get("kind") == "own":
+        return ""
     kept = place.path / "checkpoints"
     if kept.is_symlink() or not kept.is_dir() or not any(kept.iterdir()):
         return "this run has no checkpoint yet; the inside opens with its first one"

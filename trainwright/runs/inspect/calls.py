@@ -161,7 +161,8 @@ def _batch_norm(args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) ->
 
 
 def _embedding(args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Call:
-    return Call("embedding", [_given(args, kwargs, 0, "input"), _given(args, kwargs, 1, "weight")])
+    found = [_given(args, kwargs, i, name) for i, name in enumerate(("input", "weight"))]
+    return Call("embedding", found, {"padding": _given(args, kwargs, 2, "padding_idx")})
 
 
 def _bag(args: Sequence[Any], kwargs: Mapping[str, Any], made: Tensor) -> Call | None:

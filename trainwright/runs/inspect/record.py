@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -26,10 +28,14 @@ class Recorder(TorchFunctionMode):
         model: whose weights are called by their names.
         given: tensors of the batch, by name.
         light: weights are not copied and have no gradients; all between them has.
+        until: the time (`perf_counter`) after which nothing is noted any more, but TimeoutError raised.
     """
 
-    def __init__(self, model: nn.Module, given: Mapping[str, Tensor], *, light: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module, given: Mapping[str, Tensor], *, light: bool = False, until: float = math.inf
+    ) -> None:
         super().__init__()
+        self.until = until
         self.graph = Graph()
         self.model, self.light = model, light
         self._named: dict[int, tuple[Kind, str]] = {id(b): ("constant", name) for name, b in model.named_buffers()}
@@ -119,6 +125,8 @@ class Recorder(TorchFunctionMode):
             live: whose gradients are kept; ``made`` unless given.
             shown: the value to keep; that of ``made`` unless given.
         """
+        if time.perf_counter() > self.until:
+            raise TimeoutError("recording one sample takes too long")
         if self.light and not made.requires_grad and torch.is_grad_enabled():
             made.requires_grad_()  # the first that was made of weights that have no gradients themselves
         kept = (made if shown is None else shown).detach().float().clone()
@@ -184,7 +192,7 @@ class Recorder(TorchFunctionMode):
 
         told: Callable[..., Tensor] = run
         if call is not None and call.op == "embedding_bag":
-            told = partial(_bagged, call.options["padding"])
+            told = partial(bagged, call.options["padding"])
         self.node(call.op if call else f"other:{name}", made, operands, told, call.options if call else {})
 
     def _about_to_change(self, name: str, args: Any) -> Operand | None:
@@ -232,7 +240,7 @@ def _unknown(*given: Tensor) -> Tensor:
     raise NotImplementedError("there is no such operation that is not in place")
 
 
-def _bagged(padding: int | None, ids: Tensor, weight: Tensor) -> Tensor:
+def bagged(padding: int | None, ids: Tensor, weight: Tensor) -> Tensor:
     """The sums of a bag by operations that have a second derivative."""
     real = torch.ones_like(ids) if padding is None else (ids != padding)
     return (torch.nn.functional.embedding(ids, weight) * real.unsqueeze(2)).sum(1)

@@ -158,7 +158,7 @@ class _Layer:
         reset = [whole["reset"]] if self.kind == "gru" and name == "candidate" else []
         node.operands = (recorder.operand(self.x), before, *own, *reset)
         node.options = {"bend": bend, "biased": self.weights.given_bias is not None, "reset": bool(reset)}
-        node.run = partial(_again, bend, self.weights.given_bias is not None, bool(reset))
+        node.run = partial(again, bend, self.weights.given_bias is not None, bool(reset))
 
     def _shifted(self, shape: tuple[int, ...]) -> Tensor:
         """The cells of the step before; nothing before the first."""
@@ -185,7 +185,8 @@ def _gate(
     return _BEND[bend](told + (kept if reset is None else reset * kept))
 
 
-def _again(bend: str, biased: bool, reset: bool, *given: Tensor) -> Tensor:
+def again(bend: str, biased: bool, reset: bool, *given: Tensor) -> Tensor:
+    """(T, U) a gate from its operands, in the order in which its node has them."""
     rest = list(given)
     gate = rest.pop() if reset else None
     x, before, w, u, *biases = rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -64,6 +65,7 @@ def take(
     l1: float = 0.0,
     l2: float = 0.0,
     answered: Callable[[nn.Module, Batch], None] = lambda model, batch: None,
+    until: float = math.inf,
 ) -> Taken:
     """Take the step that the run would take with this sample alone, at its rate, from its state.
 
@@ -79,6 +81,7 @@ def take(
         l1: likewise.
         l2: likewise.
         answered: is given the model and the sample before a weight moves.
+        until: the time (`perf_counter`) at which it is given up, with TimeoutError.
     """
     state = stand.state
     model = state.model.eval()
@@ -86,9 +89,8 @@ def take(
     with torch.no_grad():
         plain = float(task.loss(model, batch, progress).sum / weight_of(batch))
         answered(model, batch)
-    recorder = Recorder(
-        model, {**batch.inputs, **{f"true {k}": v for k, v in batch.targets.items()}}, light=stand.light
-    )
+    given = {**batch.inputs, **{f"true {k}": v for k, v in batch.targets.items()}}
+    recorder = Recorder(model, given, light=stand.light, until=until)
 
     def objective(model: nn.Module, batch: Batch, progress: Progress) -> Loss:
         with recorder.watching():

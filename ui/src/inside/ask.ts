@@ -29,6 +29,7 @@ export interface Outline {
   large: boolean
   writes: boolean // texts, so that one's own can be looked at
   notes: string[]
+  captured?: boolean // while it trained: the network itself is not at hand
 }
 
 export interface Step {

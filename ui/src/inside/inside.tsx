@@ -40,7 +40,9 @@ function Closed({ run, why }: { run: About; why: string }) {
       <p>{why}</p>
       {own && (
         <>
-          <p>The studio runs no program that a run folder names. Networks by name can be opened here: the same layers as a recipe,</p>
+          <p>The studio runs no program that a run folder names. It shows what was captured while the module trained, a few samples with every number:</p>
+          <pre>{'tw.fit(net, (x, y), loss="cross_entropy", captures=2)'}</pre>
+          <p>Networks by name can be opened whole: the same layers as a recipe,</p>
           <pre>{'model = { name = "sequential", layers = [{ name = "dense", units = 64 }, "relu"] }'}</pre>
           <p>and in Python your own opens with its module:</p>
           <pre>{`run = tw.open("${run.name}", model=net)\nrun.predict(x)`}</pre>
@@ -101,7 +103,7 @@ function Looked({ run, outline }: { run: About; outline: ask.Outline }) {
         {value && `One step for this sample alone, from the checkpoint's own weights and ${value.step.optimizer || 'optimizer'} state, at its rate; nothing is dropped out, and the run is not touched. `}
         {value && value.step.difference <= 1e-4 * Math.max(1, Math.abs(Number(value.step.loss))) ? 'The loss is that of the plain network. ' : ''}
         {outline.notes.join('. ')}
-        {outline.steps.length < 3 && ' To watch weights learn from checkpoint to checkpoint, train with keep_every = "1 epoch".'}
+        {outline.captured ? `. With the module at hand, tw.open("${run.name}", model=net).predict(x) answers for any other sample.` : outline.steps.length < 3 && ' To watch weights learn from checkpoint to checkpoint, train with keep_every = "1 epoch".'}
       </p>
     </div>
   )
