@@ -74,7 +74,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         quiet=True,
     )
     x = torch.randn(32, 4)
-    tw.fit(nn.Linear(4, 1), (x, x.sum(1, keepdim=True)), loss="mse", epochs=1, out=base / "own", quiet=True)
+    data, options = (x, x.sum(1, keepdim=True)), {"loss": "mse", "epochs": 1, "quiet": True}
+    tw.fit(nn.Linear(4, 1), data, out=base / "own", captures=0, **options)
+    tw.fit(nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 2)), (x[:, :2], (x[:, 0] > 0).long()),
+           loss="cross_entropy", epochs=2, valid=0.25, out=base / "captured", quiet=True)  # fmt: skip
     return base
 
 
@@ -223,6 +226,17 @@ def test_tensors_stand_apart_in_one_call_and_are_quickly_drawn_on_any_width(
             bench + " for (let i = 0; i < 120; i++) s.frame(); return (performance.now() - t) / 120 })()"
         )
         Path(folder, f"inside-{name}.json").write_text(json.dumps({"script_ms_per_frame": told}))
+
+
+def test_a_network_of_ones_own_shows_what_was_captured_cell_by_cell(page: Page, visitor: Visitor) -> None:
+    page.goto(f"http://{visitor.host}/#/run/{visitor.keys()['captured']}/inside")
+    expect(page.locator(".inside")).to_contain_text("module of your own (Sequential)", timeout=PATIENCE)
+    expect(page.locator(".inside")).to_contain_text("of the first 2 samples of the valid part")
+    expect(page.locator(".sample input")).to_have_attribute("max", "1")
+    expect(page.locator("figure canvas, .plane canvas").first).to_be_visible()
+    page.get_by_label("tensor", exact=True).select_option(label="logits, 1 × 2")
+    expect(page.locator("aside")).to_contain_text("Σ input · weight")
+    picture(page, "inside-captured")
 
 
 def test_a_network_of_ones_own_says_what_opens_it(page: Page, visitor: Visitor) -> None:
