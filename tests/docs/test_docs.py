@@ -31,6 +31,7 @@ from trainwright.runs.assemble import Pieces
 from trainwright.runs.decided import LEFT, RECORD
 from trainwright.runs.directory import (
     BAD,
+    CAPTURES,
     COMPOSED,
     DETECTIONS,
     FORECASTS,
@@ -259,7 +260,7 @@ def section(text: str, title: str) -> str:
 def test_the_reference_lists_the_files_of_a_run_and_no_others(script: ModuleType, tmp_path: Path) -> None:
     run = tw.train("iris", out=tmp_path / "run", quiet=True)
     tw.resume(run.path, {"budget": "300 epochs"}, quiet=True)
-    others = {BAD, INCIDENTS, PLAYED, COMPOSED, DETECTIONS, FORECASTS, PORTRAITS, RECORD, LEFT, REPORT, NOTES}
+    others = {BAD, CAPTURES, INCIDENTS, PLAYED, COMPOSED, DETECTIONS, FORECASTS, PORTRAITS, RECORD, LEFT, REPORT, NOTES}
     assert {p.name for p in run.path.iterdir()} | others == set(script.RUN_FILES)
     for checkpoint in (run.path / "checkpoints").iterdir():
         assert {p.name for p in checkpoint.iterdir()} == set(script.CHECKPOINT_FILES)
