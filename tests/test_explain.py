@@ -115,6 +115,22 @@ def test_a_mistyped_name_is_answered_with_the_near_one(wrong: str, meant: str) -
         explain(wrong)
 
 
+@pytest.mark.parametrize(
+    ("bare", "meant"),
+    [
+        ("adamw", "optimizer.adamw"), ("adamw.lr", "optimizer.adamw.lr"), ("resnet", "model.resnet"),
+        ("he_normal", "init.kaiming_normal"), ("mixup", "task.mixup"), ("conv.kernel", "layer.conv.kernel"),
+    ],
+)  # fmt: skip
+def test_a_name_is_found_without_its_kind(bare: str, meant: str) -> None:
+    assert explain(bare).name == meant
+
+
+def test_a_name_of_several_things_asks_which() -> None:
+    with pytest.raises(UserError, match=r"'kernel' is the name of several things; ask for one of: .*layer\.kernel"):
+        explain("kernel")
+
+
 def test_a_name_that_is_near_nothing_lists_what_there_is_once() -> None:
     with pytest.raises(UserError) as caught:
         explain("qqqqqq")

@@ -12,6 +12,7 @@ from trainwright.core import schema
 from trainwright.core.aliases import ALIASES, GATHERED, REFUSED
 from trainwright.core.config import RunConfig
 from trainwright.core.errors import UserError, did_you_mean
+from trainwright.core.foreign_values import here
 from trainwright.core.kinds import KINDS
 from trainwright.core.registry import Registry
 from trainwright.core.schema import Option, source
@@ -92,7 +93,7 @@ def explain(name: str | None = None) -> Page:
         page = _of_data(name, rest)
     else:
         page = _of_kind(KINDS[first], rest) if first in KINDS else None
-    page = page or _of_others(name)
+    page = page or _of_others(name) or _of_any(name)
     if page is None:
         raise UserError("explain", f"nothing is named '{name}'", did_you_mean(name, _names(name)))
     return page
@@ -112,6 +113,19 @@ def _of_others(name: str) -> Page | None:
         what, instead = REFUSED[name]
         return Page(name, f"`{name}` is no key of a recipe: {what}; {instead}.")
     return None
+
+
+def _of_any(name: str) -> Page | None:
+    """``adamw`` and ``he_normal`` without the kind; an option likewise, where one kind of thing alone has it."""
+    word, dot, option = name.partition(".")
+    things = [f"{kind}.{word}" for kind, registry in KINDS.items() if word in registry]
+    things = things or [f"{kind}.{ours}" for kind in KINDS if (ours := here(kind, word)) and ours in KINDS[kind]]
+    found = [f"{thing}{dot}{option}" for thing in things]
+    if not found:
+        found = [f"{kind}.{name}" for kind, registry in KINDS.items() if _of_kind(registry, name)]
+    if len(found) > 1:
+        raise UserError("explain", f"'{name}' is the name of several things", f"ask for one of: {', '.join(found)}")
+    return explain(found[0]) if found else None
 
 
 def undocumented() -> list[str]:

@@ -169,6 +169,15 @@ def test_a_regression_is_judged_and_answered_in_its_own_unit() -> None:
     assert scores["r2"] == pytest.approx(sk.r2_score(truth, np.array(answers)), abs=1e-5)
 
 
+def test_numbers_far_from_zero_are_told_with_all_their_digits() -> None:
+    records = [{**r, "target": 1.7e9 + r["target"]} for r in rows(40, regression=True)]
+    truth = np.array([r["target"] for r in records])
+    task = TabularRegression()
+    batch = whole(records, task)
+    answers = task.processor.decode(task.predict(Perfect(batch.targets["y"], error=0.0), batch), batch)
+    assert np.array([a["value"] for a in answers]) - truth == pytest.approx(0, abs=1e-5 * truth.std())
+
+
 def test_a_target_may_have_one_unit_which_is_kept_and_no_other() -> None:
     records = [{"a": i % 5 + 0.5, "target": f"${1000 + i:,}" if i else "1000"} for i in range(30)]
     task, plain, again = TabularRegression(), TabularRegression(), TabularRegression()

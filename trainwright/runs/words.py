@@ -237,7 +237,9 @@ def closing(run: Run, out: Surface) -> None:
         for text, style in standing(ended, monitor["name"], monitor["better"]):
             out.line(text, style)
     elif ended and ended.outcome != "interrupted":
-        out.line("\nnothing was held out, so nothing was scored; the last weights are kept", "warning")
+        held = 'nothing was scored, as score = "none" says' if run.config.get("score") == "none" else ""
+        kept = run.manifest["weights"]["served"] if view.evals else "the last weights"
+        out.line(f"\n{held or 'nothing was held out, so nothing was scored'}; what is kept: {kept}", "warning")
     if ended and ended.verdict:
         tell_verdict(ended.verdict, run.findings, out)
     out.line("")

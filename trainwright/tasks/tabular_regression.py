@@ -37,6 +37,8 @@ from trainwright.data.written import number_of
 from trainwright.metrics import baselines, boosting, numbers
 from trainwright.optim.losses import criterion_of
 
+_FAR = 1_000  # deviations from 0, where the mean of a target leaves float32 few digits for what differs
+
 
 @final
 class TableValues(Processor):
@@ -181,9 +183,18 @@ class TabularRegression(Task[TableValues]):
         return Loss(total, {"value": values.detach().mean(1).flatten()}, each, weights=weights)
 
     def predict(self, model: nn.Module, batch: Batch) -> Outputs:
-        """``value`` (N,), in the target's own unit; the mean of the members' where there are several."""
+        """``value`` (N,), in the target's own unit; the mean of the members' where there are several.
+
+        In float64 where float32 could not tell apart what lies that close together, such as times in seconds.
+        """
         value = by_member(model(**batch.inputs)).mean(1).flatten()
-        return {"value": self.processor.mean + self.processor.deviation * value}
+        mean, deviation = self.processor.mean, self.processor.deviation
+        if abs(mean) > _FAR * deviation and value.device.type != "mps":
+            value = value.double()
+            return {
+                "value": value.new_tensor(mean) + deviation * value
+            }  # a bare number is float32 in an exported graph
+        return {"value": mean + deviation * value}
 
     def compared(self) -> Numbers:
         """Standardized values with the standardized target; errors are told in its own unit."""
