@@ -189,7 +189,9 @@ class _Rehearsal:
         self.pieces, self.state = pieces, pieces.state
         self.before = copy.deepcopy(pieces.state.state_dict())
         self.given = [copy.deepcopy(_options(g)) for g in pieces.state.optimizer.param_groups]
-        self.began = time.perf_counter()
+        timed = Budget.read(pieces.config.budget).unit == "seconds"  # such a budget runs by the clock on the wall
+        self.clock = time.perf_counter if timed else _clock
+        self.began = self.clock()
         self.state.model.train()
         ours = isinstance(pieces.groups, Loader)  # which begins anew; of a caller's own loader there is one batch
         self.groups = [next(pieces.groups) if ours else [pieces.some(_WHOLE)] for _ in range(_BLOCK)]
@@ -198,13 +200,14 @@ class _Rehearsal:
         """The fastest plan that is right, and what was found out, a line for each candidate."""
         best, told = Plan(), dict[str, str]()
         try:
-            once = _median(self._block(best, Tried(), 2).walls)
+            first = self._block(best, Tried(), 2)
+            once = _median(first.walls if self.clock is time.perf_counter else first.seconds)
             left = [candidate for candidate in CANDIDATES if candidate.fits(self.pieces)]
             before: Plan | None = None
             while left and before != best:  # what gained nothing may gain beside what was taken after it
                 before, again = best, list[Candidate]()
                 for candidate in left:
-                    if time.perf_counter() - self.began + 4 * _BLOCK * once > self._limit(once):
+                    if self.clock() - self.began + 4 * _BLOCK * once > self._limit(once):
                         told.setdefault(candidate.name, "not tried, the training is too short for it to pay")
                         continue
                     faster, told[candidate.name] = self._against(best, candidate)
