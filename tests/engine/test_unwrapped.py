@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -94,18 +95,28 @@ def test_who_listens_to_losses_hears_them(monkeypatch: pytest.MonkeyPatch) -> No
     assert heard == [4.0]
 
 
-def test_no_compiler_is_loaded_to_make_an_optimizer_and_to_read_its_state() -> None:
-    code = """
-import sys, torch
-from trainwright.engine import unwrapped
-weight = torch.nn.Parameter(torch.ones(2))
-with unwrapped.no_compiler():
-    optimizer = torch.optim.Adam([weight])
-    unwrapped.backward(weight.sum(), torch.tensor(1.0))
+def test_a_hook_before_a_step_may_change_what_it_is_told() -> None:
+    optimizer, told = torch.optim.SGD(weights(), lr=0.1), []
+
+    def closure() -> float:
+        return told.append("closure") or 1.0
+
+    optimizer.register_step_pre_hook(lambda mine, args, named: (args, {"closure": closure}))
     unwrapped.step(optimizer)
-    optimizer.load_state_dict(optimizer.state_dict())
+    assert told == ["closure"]
+
+
+def test_no_compiler_is_loaded_by_a_training(tmp_path: Path) -> None:
+    code = f"""
+import sys, torch
+import trainwright as tw
+model, x = torch.nn.Linear(3, 2), torch.randn(40, 3)
+tw.fit(
+    model, (x, (x[:, 0] > 0).long()), loss="cross_entropy", epochs=2, batch_size=8, device="cpu", quiet=True,
+    valid=0.0, out={str(tmp_path / "run")!r},
+)
 print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
-optimizer.zero_grad()
+torch.optim.Adam(model.parameters()).zero_grad()
 print("torch._dynamo" in sys.modules)
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split("\n")

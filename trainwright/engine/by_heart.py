@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainwright.core.trial_facts import Heart
+from trainwright.engine import unwrapped
 from trainwright.engine.trace import without_dropout
 
 _RATES = (1e-3, 1e-2)  # Adam's usual one, and one that tells more in few steps
@@ -54,7 +55,7 @@ def by_heart(
                 if not math.isfinite(value) or best <= _DONE * start or time.perf_counter() - began > seconds:
                     break
                 loss.backward()
-                adam.step()
+                unwrapped.step(adam)
                 taken += 1
                 pace = min(pace, time.perf_counter() - at) if pace == pace else time.perf_counter() - at
         finally:

@@ -3,7 +3,7 @@
 Around every `step` of an optimizer are a mark for profilers, a look at hooks, and two graph breaks for a compiler: 20
 to 45 µs of a small step, and with the first of them `torch._dynamo`, a second and more of a short training. Making one
 and reading its state loads it as well, and a backward pass that begins with a gradient loads `sympy`. Where nobody
-compiles, profiles or hooks, what they wrap does the same alone.
+compiles or profiles, what they wrap does the same alone.
 """
 
 from __future__ import annotations
@@ -27,16 +27,24 @@ _MARK = "__dynamo_disable"  # under which torch keeps what a compiler made of th
 
 
 def step(optimizer: Optimizer) -> None:
-    """`Optimizer.step`; whatever listens to it, or was put in its place, is heard."""
+    """`Optimizer.step`; its hooks are called, and whatever was put in its place is."""
     kind: Any = type(optimizer)
     within, bare = _within(kind)
-    if within is None or _heard(optimizer):
+    if within is None or _watched(optimizer):
         optimizer.step()
-    elif bare:
+        return
+    args: tuple[Any, ...] = (optimizer,)
+    named: dict[str, Any] = {}
+    for hook in (*theirs._global_optimizer_pre_hooks.values(), *optimizer._optimizer_step_pre_hooks.values()):
+        if (changed := hook(optimizer, args, named)) is not None:
+            args, named = changed
+    if bare:
         with torch.no_grad():
-            within(optimizer)
+            within(*args, **named)
     else:
-        within(optimizer)
+        within(*args, **named)
+    for hook in (*optimizer._optimizer_step_post_hooks.values(), *theirs._global_optimizer_post_hooks.values()):
+        hook(optimizer, args, named)
 
 
 def backward(loss: Tensor, begin: Tensor) -> None:
@@ -47,21 +55,17 @@ def backward(loss: Tensor, begin: Tensor) -> None:
         _ENGINE((loss,), (begin,), False, False, (), allow_unreachable=True, accumulate_grad=True)
 
 
-def _heard(optimizer: Optimizer) -> bool:
+def _watched(optimizer: Optimizer) -> bool:
     """Whether somebody would notice that it is not called as usual."""
     return bool(
         "step" in optimizer.__dict__  # wrapped, as schedulers of torch do, or compiled
-        or optimizer._optimizer_step_pre_hooks
-        or optimizer._optimizer_step_post_hooks
-        or theirs._global_optimizer_pre_hooks
-        or theirs._global_optimizer_post_hooks
         or optimizer.defaults.get("differentiable")
         or torch._C._autograd._profiler_enabled()
     )
 
 
 @cache
-def _within(kind: Any) -> tuple[Callable[[Optimizer], Any] | None, bool]:
+def _within(kind: Any) -> tuple[Callable[..., Any] | None, bool]:
     """The step as its author wrote it, and whether gradients must be switched off around it; None where that is hidden.
 
     Torch wraps the step of every class when the first optimizer of it is made, and most of its own once more.

@@ -19,6 +19,7 @@ from trainwright.engine.parts import StatePart
 from trainwright.engine.randomness import randomness_kept
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.step import StepFn, train_step
+from trainwright.engine.unwrapped import no_compiler
 from trainwright.runs import options
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.attempt import Attempt, attempt
@@ -48,6 +49,7 @@ Plain: TypeAlias = Any  # a NumPy array, a tensor, or a tuple or dict of them
 Data: TypeAlias = "tuple[Plain, Plain] | Plain | Iterable[Any] | Dataset[Any]"
 
 
+@no_compiler()
 def fit(
     model: nn.Module,
     data: Data,

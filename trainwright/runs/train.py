@@ -13,6 +13,7 @@ from trainwright.core.errors import UserError
 from trainwright.core.events import Observer
 from trainwright.engine.ranks import launched
 from trainwright.engine.runtime import Runtime
+from trainwright.engine.unwrapped import no_compiler
 from trainwright.runs.assemble import Pieces, assemble, try_first
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.changed import Changes, changed
@@ -52,6 +53,7 @@ _FOR_GOOD = (
 )  # fmt: skip
 
 
+@no_compiler()
 def train(
     recipe: str | Path | Mapping[str, Any],
     changes: Mapping[str, Any] | None = None,
@@ -114,6 +116,7 @@ def train(
         runtime.ranks.close()
 
 
+@no_compiler()
 def resume(
     folder: str | Path,
     changes: Mapping[str, Any] | None = None,
