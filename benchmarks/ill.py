@@ -29,6 +29,13 @@ def net(outputs: int = 2, *more: nn.Module, act: type[nn.Module] = nn.ReLU, deep
     return nn.Sequential(nn.Linear(6, 16), act(), *hidden, nn.Linear(16, outputs), *more)
 
 
+def numb(model: nn.Module) -> nn.Module:
+    """The model with first units that give 0 for every sample."""
+    with torch.no_grad():
+        next(m for m in model.modules() if isinstance(m, nn.Linear)).bias.fill_(-100.0)
+    return model
+
+
 class Mixed(nn.Module):
     """Each sample is answered beside the mean of its batch."""
 
@@ -118,6 +125,16 @@ ILL: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
     ),
     "below_linear": (net, {"lr": 2e-4, "epochs": 8}),
     "batch_norm_of_few": (lambda: net(2, nn.BatchNorm1d(2)), {"batch_size": 2, "y": COIN, "lr": 1e-3, "epochs": 2}),
+    "not_finite_steps": (lambda: net(1), {**MSE, **SGD, "lr": 3.0, "epochs": 20}),
+    "loss_misfits_target": (lambda: net(1), {"y": KIND[:, None].astype(np.float32), "loss": "mse", "epochs": 15}),
+    "dead_units": (lambda: numb(net()), {**SGD, "lr": 1e-2, "epochs": 40}),
+    "too_much_dropout": (
+        lambda: nn.Sequential(net(16), nn.Dropout(0.97), nn.Linear(16, 16), nn.Dropout(0.97), nn.Linear(16, 2)),
+        {"lr": 1e-3, "epochs": 40},
+    ),
+    "rate_spent": (net, {**SGD, "lr": 0.1, "epochs": 40, "schedule": {"name": "step", "every": 3, "factor": 0.1}}),
+    "stopped_early": (net, {"lr": 3e-3, "epochs": 20}),
+    "not_learning": (lambda: net(deep=2), {"y": (X > 0).sum(1) % 2, "lr": 1e-4, "epochs": 60}),
     "noisy_labels": (net, {"x": _apart(), "y": np.where(WRONG, 1 - KIND, KIND), "epochs": 40}),
     "noisy_steps": (net, {"batch_size": 1, "y": COIN, **SGD, "lr": 1.0, "epochs": 1}),
 }
