@@ -44,6 +44,15 @@ def test_branches_that_broke_down_count_as_the_start_however_far_they_went() -> 
     assert broken.mean() == math.inf
 
 
+def test_how_far_above_guessing_the_others_end_is_no_doubt_of_one_that_learns() -> None:
+    same, seed = judged(47.0, seed=1), judged(24.0, seed=2)
+    assert not weigh(judged(0.4), same, seed, start=90.0).better  # the seeds lie 23 apart
+    assert weigh(judged(0.4), same, seed, start=90.0, guess=0.7).better
+    assert not weigh(judged(20.0), same, seed, start=90.0, guess=0.7).better  # nothing is learned with it either
+    assert not weigh(judged(0.4), same, judged(0.4, seed=2), start=90.0, guess=0.7).better  # a seed learns as well
+    assert not weigh(judged(0.69, 1.0), same, seed, start=90.0, guess=0.7).better  # within the noise of the samples
+
+
 def test_of_fixes_that_are_as_good_the_first_is_taken() -> None:
     good = Weighed(0.5, 0.05, better=True, worse=False)
     none = Weighed(0.0, 0.05, better=False, worse=False)

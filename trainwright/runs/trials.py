@@ -117,7 +117,8 @@ def tried(
     except _StoppedError as stopped:
         return Outcome(Tried(trial.step, rule, trial.step, steps, judge.words, ()), None, stopped=stopped.stop)
     judged = [j for j, _ in results]
-    weighed = [weigh(j, same, seed, start) for j in judged]
+    guess = math.nan if by_answers else trial.facts.loss.guess
+    weighed = [weigh(j, same, seed, start, guess) for j in judged]
     means = [j.mean(start) for j in judged]
     gone = [not c for _, c in results]
     sure = [i for i in range(len(fixes)) if weighed[i].better or _cured(trial, judged[i], weighed[i], gone[i])]

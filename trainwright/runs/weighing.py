@@ -37,18 +37,27 @@ class Weighed:
     worse: bool  # for sure
 
 
-def weigh(fix: Judged, same: Judged, seed: Judged, start: float) -> Weighed:
+def weigh(fix: Judged, same: Judged, seed: Judged, start: float, guess: float = math.nan) -> Weighed:
     """Whether a fix beats both controls by more than chance explains.
 
     The noise is that of the samples, by the differences on each of them, and that of the run itself: how far no change
-    and another seed lie apart.
+    and another seed lie apart. How far above guessing these two end says nothing of a fix that ends below it.
 
     Args:
         fix: the branch with it.
         same: the one without.
         seed: the one with another seed.
         start: the mean before any of them; what is above it counts as it.
+        guess: what one and the same answer reaches; NaN where that is not known.
     """
+    found = _weighed(fix, same, seed, start)
+    if found.better or not fix.mean(start) < guess < start:
+        return found
+    learned = _weighed(fix, same, seed, guess)
+    return learned if learned.better else found
+
+
+def _weighed(fix: Judged, same: Judged, seed: Judged, start: float) -> Weighed:
     a, b, c = same.mean(start), seed.mean(start), fix.mean(start)
     best = same if a <= b else seed
     apart = _apart(best, fix, start)
