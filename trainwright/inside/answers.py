@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from trainwright.core.errors import UserError
+from trainwright.inside.attention import attention
+from trainwright.inside.attention import told as told_attention
 from trainwright.inside.kept import Kept
 from trainwright.inside.opened import OWN, Opened
 from trainwright.inside.told import cell_at, cell_of, form_of, graph_of, numbers_of, tiled
@@ -53,6 +55,11 @@ class Answers:
         if asked["ask"] in ("offered", "tried", "judged", "looks"):
             return self._answered(run, asked), b""
         step, part, index = self._place(run, asked)
+        if asked["ask"] == "attention":
+            predictor = self._predictor(run)
+            return told_attention(
+                *attention(predictor.task, predictor.model, sample(predictor.task, run.parts[part], index))
+            )
         if asked["ask"] == "decisions":
             return {"decisions": self._decisions(run, step, part)}, b""
         text = asked.get("text")
@@ -63,7 +70,7 @@ class Answers:
         """The same of what was captured while a module trained that cannot be built here."""
         if asked["ask"] == "outline":
             return run.outline(), b""
-        if asked["ask"] in ("offered", "tried", "judged", "looks"):
+        if asked["ask"] in ("offered", "tried", "judged", "looks", "attention"):
             raise UserError("inside", OWN.format(run.manifest["model"].get("class", "")))
         step, part, index = run.near(asked)
         if asked["ask"] == "decisions":

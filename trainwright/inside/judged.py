@@ -19,8 +19,10 @@ from trainwright.core.tokenizer import Tokenizer
 from trainwright.data.part import Part
 from trainwright.data.recordings import Recordings
 from trainwright.data.unlabelled_series import UnlabelledSeries
+from trainwright.inside.attention import attends
 from trainwright.inside.opened import Opened
 from trainwright.inside.tried import pictures
+from trainwright.runs.inspect.samples import sample
 from trainwright.runs.predict import Predictor
 from trainwright.tasks.forecasting import Forecasting
 from trainwright.tasks.object_detection import ObjectDetection
@@ -40,7 +42,8 @@ def judged(run: Opened, predictor: Predictor, name: str) -> dict[str, Any]:
     """Of samples spread over a part: truth, answer, how sure it was, and the loss.
 
     Of classes ``truth``, ``said``, ``sure`` (of what it said) and ``right`` (of the truth); of numbers ``truth`` and
-    ``said`` in their own unit; of all else the loss alone.
+    ``said`` in their own unit; of all else the loss alone. ``attends`` says whether pieces of its texts look at each
+    other.
 
     Args:
         run: which.
@@ -72,7 +75,10 @@ def judged(run: Opened, predictor: Predictor, name: str) -> dict[str, Any]:
             break
     names = [str(n) for n in compared.names] if isinstance(compared, Classes) else []
     seen = looks(run, predictor, name, [0])[0].keys() - {"index", "record"}
-    return {"part": name, "of": len(part), "kind": kind, "names": names, "looks": bool(seen), **told}
+    attended = attends(task, predictor.model, sample(task, part, 0))
+    return {
+        "part": name, "of": len(part), "kind": kind, "names": names, "looks": bool(seen), "attends": attended, **told
+    }  # fmt: skip
 
 
 def looks(run: Opened, predictor: Predictor, name: str, indices: Sequence[int]) -> list[dict[str, Any]]:

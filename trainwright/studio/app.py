@@ -215,7 +215,7 @@ class _Desk:
                 raise HTTPException(503, "others are looking into their networks; ask again") from None
             except UnreadableError as error:
                 return _closed(ask, str(error))
-            return _binary(_framed(told.head, told.numbers)) if ask == "numbers" else _json(told.head)
+            return _binary(_framed(told.head, told.numbers)) if ask in ("numbers", "attention") else _json(told.head)
 
         return tell
 

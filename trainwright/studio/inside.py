@@ -20,7 +20,7 @@ from trainwright.studio.files import Place, UnreadableError
 ASKS = {
     "inside": "outline", "inside/step": "graph", "inside/numbers": "numbers", "inside/cell": "cell",
     "inside/decisions": "decisions", "try": "offered", "says": "judged",
-    "says/looks": "looks",
+    "says/looks": "looks", "says/attention": "attention",
 }  # by route  # fmt: skip
 LOOKS = ("outline", "graph", "numbers", "cell", "decisions")  # that captures can answer
 NAMED = ("part", "what", "at", "text")  # options of a question that are words
