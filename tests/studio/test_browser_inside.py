@@ -228,6 +228,37 @@ def test_tensors_stand_apart_in_one_call_and_are_quickly_drawn_on_any_width(
         Path(folder, f"inside-{name}.json").write_text(json.dumps({"script_ms_per_frame": told}))
 
 
+def test_a_text_shows_which_piece_looks_at_which_head_by_head_and_by_keys(
+    page: Page, visitor: Visitor, runs: Path
+) -> None:
+    key = visitor.keys()["gpt"]
+    page.goto(f"http://{visitor.host}/#/run/{key}/samples")
+    page.get_by_role("button", name="attention on sample").first.click(timeout=PATIENCE)
+    box = page.locator("section.attention")
+    expect(box.locator(".heads canvas").first).to_be_visible(timeout=PATIENCE)
+    sample = re.sub(r"\D", "", str(box.get_attribute("aria-label")))
+    body = visitor.ask(f"/api/runs/{key}/says/attention?part=test&sample={sample}").body
+    size = int.from_bytes(body[:4], "little")
+    head = json.loads(body[4 : 4 + size])
+    pieces, last = head["texts"]["text"], head["maps"][-1]
+    count, heads = len(pieces), last["heads"]
+    cells = torch.frombuffer(bytearray(body[4 + size :]), dtype=torch.float32)[-heads * count * count :]
+    weights = cells.reshape(heads, count, count)
+    assert torch.allclose(weights.sum(2), torch.ones(heads, count), atol=1e-5)
+    assert not bool(weights.triu(1).any())  # no piece looks at what comes later
+    expect(box.locator(".heads button")).to_have_count(heads + 1)
+    box.get_by_role("button", name="head 2").press("Enter")
+    piece = box.get_by_role("group", name="pieces that look").get_by_role("button").nth(3)
+    piece.focus()
+    page.keyboard.press("Enter")
+    expect(piece).to_have_attribute("aria-pressed", "true")
+    expect(box.get_by_role("status")).to_contain_text("In head 2")
+    expect(box.get_by_role("status")).to_contain_text(f"{weights[1, 3].max():.3f}")
+    picture(page, "attention")
+    page.keyboard.press("Escape")
+    expect(box).to_have_count(0)
+
+
 def test_a_network_of_ones_own_shows_what_was_captured_cell_by_cell(page: Page, visitor: Visitor) -> None:
     page.goto(f"http://{visitor.host}/#/run/{visitor.keys()['captured']}/inside")
     expect(page.locator(".inside")).to_contain_text("module of your own (Sequential)", timeout=PATIENCE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -36,7 +36,7 @@ class Text(NamedTuple):
     ids: Tensor
 
 
-Texts = Mapping[str, Text]
+Texts = dict[str, Text]
 
 
 def attention(task: Task[Any], model: nn.Module, batch: Batch) -> tuple[Texts, list[Map]]:

@@ -228,7 +228,7 @@ export async function json<T>(path: string, stop?: AbortSignal): Promise<T> {
   return (await (await asked(path, stop)).json()) as T
 }
 
-async function binary<T>(path: string, stop?: AbortSignal): Promise<{ head: T; body: ArrayBuffer; at: number }> {
+export async function binary<T>(path: string, stop?: AbortSignal): Promise<{ head: T; body: ArrayBuffer; at: number }> {
   const body = await (await asked(path, stop)).arrayBuffer()
   const size = new DataView(body).getUint32(0, true)
   const head = JSON.parse(new TextDecoder().decode(new Uint8Array(body, 4, size))) as T

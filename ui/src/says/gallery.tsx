@@ -8,6 +8,7 @@ import { toInside } from '../place'
 import { share } from '../try/answers'
 import { Future } from '../try/future'
 import { Pixels } from '../try/pixels'
+import { Attention } from './attention'
 import { type Judged, type Look, looks } from './ask'
 
 const PAGE = 12
@@ -30,13 +31,15 @@ export function Gallery({ run, told, chosen }: Props) {
     question,
     0,
   )
+  const attending = useSignal(-1) // a sample
   const by = new Map((found ?? []).map((l) => [l.index, l]))
   return (
     <>
       {error && !found && <Trouble error={error} />}
+      {attending.value >= 0 && <Attention key={attending.value} run={run} part={told.part} sample={attending.value} onClose={() => (attending.value = -1)} />}
       <div class={`gallery ${found?.some((l) => l.futures) ? 'wide' : ''}`}>
         {some.map((i) => (
-          <Sample key={told.index[i]} run={run} told={told} at={i} look={by.get(told.index[i]!)} />
+          <Sample key={told.index[i]} run={run} told={told} at={i} look={by.get(told.index[i]!)} onAttend={() => (attending.value = told.index[i]!)} />
         ))}
       </div>
       {pages > 1 && (
@@ -56,7 +59,15 @@ export function Gallery({ run, told, chosen }: Props) {
   )
 }
 
-function Sample({ run, told, at, look }: { run: About; told: Judged; at: number; look: Look | undefined }) {
+interface OfSample {
+  run: About
+  told: Judged
+  at: number
+  look: Look | undefined
+  onAttend: () => void
+}
+
+function Sample({ run, told, at, look, onAttend }: OfSample) {
   const whole = useSignal(false)
   const fields = Object.entries(look?.fields ?? {}).filter(([name]) => !(told.truth && look?.picture && name === 'label'))
   return (
@@ -91,6 +102,11 @@ function Sample({ run, told, at, look }: { run: About; told: Judged; at: number;
           <small class="mute">says </small>
           {value(look.answer['text'] ?? look.answer['translation'] ?? Object.entries(look.answer).filter(([n]) => n !== 'words').map(([n, v]) => `${n} ${typeof v === 'number' ? number(v) : v}`).slice(0, 6).join(', '))}
         </p>
+      )}
+      {told.attends && (
+        <button class="link" onClick={onAttend} aria-label={`attention on sample ${told.index[at]}`}>
+          attention
+        </button>
       )}
       <a class="inside-link" href={toInside(run.key, { part: told.part, sample: told.index[at]! })} aria-label={`look inside the network at sample ${told.index[at]}`}>
         look inside

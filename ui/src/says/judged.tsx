@@ -126,7 +126,7 @@ function Shown({ run, told, filter, onFilter, onPart }: ShownProps) {
 }
 
 function title(told: Told, filter: Filter, count: number): string {
-  if (filter === 'worst') return told.kind === 'classes' ? `${whole(count)} mistakes, the worst first` : 'The highest loss first'
+  if (filter === 'worst') return told.kind === 'classes' ? `${whole(count)} ${count === 1 ? 'mistake' : 'mistakes'}, the worst first` : 'The highest loss first'
   if (filter === 'all') return 'All, the highest loss first'
   if ('one' in filter) return 'The chosen sample'
   return `${told.names[filter.truth]} called ${told.names[filter.said]}: ${count}`
