@@ -231,3 +231,25 @@ def test_a_target_in_the_table_is_not_read_and_may_be_anything(
     assert [row["probability"] for row in table(out)] == [row["probability"] for row in table(plain)]
     records = [{**dict(zip(NAMES, f, strict=True)), "target": t} for f, t in zip(FLOWERS, targets, strict=True)]
     assert [a["label"] for a in tw.open("iris").predict(records)] == [row["label"] for row in table(plain)]
+
+
+def test_an_answer_does_not_hang_on_the_other_rows_of_the_file(tmp_path: Path, capfd: Captured) -> None:
+    """In a file of its own, 2.00 looks like a number and 3.10 like 3.1; in training they stood beside XL."""
+    sizes, grades = ["2.00", "XL", "3.1", "3.10"], ["+1", "-1", "+2"]
+    rows = [f"{sizes[i % 4]},{grades[i % 3]},{'ab'[i % 4 > 1]}" for i in range(48)]
+    (tmp_path / "t.csv").write_text("\n".join(["size,grade,y", *rows]))
+    task = {"name": "tabular_classification", "target": "y", "categorical": ["grade"]}
+    data = {"source": "table", "path": str(tmp_path / "t.csv"), "columns": ["size", "grade", "y"]}
+    run = tw.train(
+        {"task": task, "data": data, "model": {"name": "mlp", "width": 8}, "doctor": "off", "pace": "plain"},
+        {"budget": "5 epochs", "score": "none"}, out=tmp_path / "run", quiet=True,
+    )  # fmt: skip
+    whole, _ = said([str(run.path), str(tmp_path / "t.csv")], capfd)
+    expected = [float(row["probabilities.a"]) for row in table(whole)]
+    assert len({round(p, 5) for p in expected}) == 12
+    records = [dict(zip(("size", "grade"), row.split(","), strict=False)) for row in rows]
+    for i in range(12):
+        (tmp_path / "one.csv").write_text("size,grade\n" + ",".join(records[i].values()))
+        alone, _ = said([str(run.path), str(tmp_path / "one.csv")], capfd)
+        assert float(table(alone)[0]["probabilities.a"]) == pytest.approx(expected[i], rel=1e-5)
+    assert [a["probabilities"]["a"] for a in run.predict(records)] == pytest.approx(expected, rel=1e-5)

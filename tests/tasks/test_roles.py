@@ -356,20 +356,32 @@ def test_dates_of_one_month_at_midnight_have_no_month_and_no_hour() -> None:
         (["north", "south"], "NORTH ", "north"),
         (["a", "A", "b"], "B", "b"),
         (["a", "A", "b"], "A", "A"),
+        (["1.50", "XL"], 1.5, "1.50"),
+        (["2.0", "3"], "2", "2.0"),
+        ([-1, 1, 2], "+1", "1"),
+        (["3.1", "3.10", "x"], "3.10", "3.10"),
+        (["3.1", "3.10", "x"], 3.1, "3.1"),
     ],
 )
 def test_a_level_is_found_however_it_is_written(levels: list[Any], asked: Any, same: str) -> None:
-    inputs = column(levels * 6)
+    inputs = column(levels * 6, categorical=("c",))
     (known,) = inputs.categories
     assert inputs.encode({"c": asked, "other": 0})["categorical"].tolist() == [FIRST + known.levels.index(same)]
 
 
 @pytest.mark.parametrize(
     ("levels", "asked"),
-    [(["yes", "no"], "maybe"), (["yes", "no", "maybe"], True), (["Ab", "aB", "c"], "ab"), (["yes", "true"], "1")],
+    [
+        (["yes", "no"], "maybe"),
+        (["yes", "no", "maybe"], True),
+        (["Ab", "aB", "c"], "ab"),
+        (["yes", "true"], "1"),
+        (["1e3", "1E3"], 1000),
+        (["007", "8x"], 7),
+    ],
 )
 def test_a_level_that_could_be_several_or_none_is_unknown(levels: list[Any], asked: Any) -> None:
-    inputs = column(levels * 6)
+    inputs = column(levels * 6, categorical=("c",))
     assert inputs.encode({"c": asked, "other": 0})["categorical"].tolist() == [UNKNOWN]
 
 

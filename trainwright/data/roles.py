@@ -86,16 +86,24 @@ class Category:
         return part_of(value, self.part, self.name, self.form) if self.part else level(value)
 
     def ids(self) -> dict[str, int]:
-        """Level -> id; also by small letters where one level alone is meant, and by other words for yes and no."""
+        """Level -> id; also by small letters or as a number where one level alone is meant; other words for yes, no."""
         exact = {t: FIRST + i for i, t in enumerate(self.levels)}
         small: dict[str, set[int]] = {}
+        same: dict[str, set[int]] = {}
+        for text, i in exact.items():
+            same.setdefault(plain(text) or text, set()).add(i)
         for text, i in exact.items():
             small.setdefault(text.casefold(), set()).add(i)
         out = {text: min(ids) for text, ids in small.items() if len(ids) == 1} | exact
         truths = [[i for t, ids in small.items() if t in words for i in ids] for words in _TRUTH]
         if len(small) == sum(map(len, truths)) and max(map(len, truths)) == 1:
             out = {w: ids[0] for words, ids in zip(_TRUTH, truths, strict=True) if ids for w in words} | out
-        return out
+        return {text: min(ids) for text, ids in same.items() if len(ids) == 1} | out
+
+    @property
+    def as_text(self) -> bool:
+        """Whether training had the column as text, so that a file whose cells all look like numbers is read so too."""
+        return not self.part and any(plain(text) != text for text in self.levels)
 
     @property
     def size(self) -> int:
@@ -112,6 +120,16 @@ def level(value: Any) -> str | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).strip()
+
+
+def plain(text: str) -> str | None:
+    """``+1`` and ``1.0`` as ``1``, as `level` writes numbers; None for codes (007) and for what is no number."""
+    if _CODE.match(text):
+        return None
+    try:
+        return level(int(text) if text.strip("+-").isdecimal() else float(text))
+    except (ValueError, OverflowError):
+        return None
 
 
 def read(value: Any, kind: Kind, name: str, form: str = "") -> float | None:

@@ -24,6 +24,7 @@ from trainwright.data.roles import (
     guess,
     number,
     parts,
+    plain,
 )
 
 _LARGEST = 3e38  # of float32
@@ -207,7 +208,7 @@ class Inputs:
 
 def _id(text: str, ids: Mapping[str, int]) -> int:
     """Of a level; `UNKNOWN` for one that training did not have."""
-    return ids.get(text, ids.get(text.casefold(), UNKNOWN))
+    return ids.get(text, ids.get(text.casefold(), ids.get(plain(text) or text, UNKNOWN)))
 
 
 def target_column(asked: str | None, record: Record) -> str:

@@ -21,6 +21,7 @@ from trainwright.data.source import Source, source_of
 from trainwright.data.table import SUFFIXES as TABLES
 from trainwright.data.unpacked import OPENED as PACKED
 from trainwright.runs.directory import read_manifest
+from trainwright.runs.elsewhere import source_elsewhere
 from trainwright.runs.gathered import divided, open_source, same_data, skipping
 from trainwright.runs.recipe import Recipe, read
 
@@ -44,7 +45,7 @@ def items_from(paths: Sequence[str], folder: Path) -> Iterator[Item]:
         path = Path(name).expanduser()
         try:
             if name == STDIN:
-                yield from _lines(sys.stdin.buffer, recipe)
+                yield from _lines(sys.stdin.buffer, recipe, folder)
             elif not path.exists():
                 reads_text = tasks.tags(recipe.config.task["name"]).get("reads_text")
                 raise DataError(
@@ -53,7 +54,7 @@ def items_from(paths: Sequence[str], folder: Path) -> Iterator[Item]:
             elif own is not None:
                 yield from (_known(str(r.get("path", name)), r) for r in own(path))
             else:
-                yield from _in(path, name, recipe)
+                yield from _in(path, name, recipe, folder)
         except DataError as error:
             yield Item({"input": name}, name, _raising(error))
 
@@ -89,7 +90,7 @@ def items_of(folder: Path, part: str) -> Iterator[Item]:
             yield Item({"part": part, "record": i}, source.where(i), _reader(source, i))
 
 
-def _in(path: Path, name: str, recipe: Recipe) -> Iterator[Item]:
+def _in(path: Path, name: str, recipe: Recipe, folder: Path) -> Iterator[Item]:
     """An image, a folder of images, or a file of records."""
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
@@ -106,15 +107,15 @@ def _in(path: Path, name: str, recipe: Recipe) -> Iterator[Item]:
     if tags.get("reads_text") and (texts := _texts(path, recipe)) is not None:
         yield from _rows(texts, name)
         return
-    yield from _asked(path, name, recipe)
+    yield from _asked(path, name, recipe, folder)
 
 
-def _asked(path: Path, name: str, recipe: Recipe) -> Iterator[Item]:
+def _asked(path: Path, name: str, recipe: Recipe, folder: Path) -> Iterator[Item]:
     """The records of a file; of series that a run reads in windows, the windows."""
     windows = tasks.make(recipe.config.task["name"], recipe.task).processor.windows
     own, options = recipe.reader()
     if windows is None or own != "series":
-        yield from _rows(_source(path, recipe), name)
+        yield from _rows(_source(path, recipe, folder), name)
         return
     label = recipe.task.get("label")  # which a file to ask about need not have
     if options.get("columns"):
@@ -185,7 +186,7 @@ def _image(path: Path) -> Item:
     return Item({"input": str(path)}, str(path), bytes_of)
 
 
-def _source(path: Path, recipe: Recipe) -> Source:
+def _source(path: Path, recipe: Recipe, folder: Path) -> Source:
     """A table, or a file of the kind the run was trained on."""
     own, options = recipe.reader()
     name = "table" if own == "table" or path.suffix.lower() in TABLES else own
@@ -193,7 +194,8 @@ def _source(path: Path, recipe: Recipe) -> Source:
         raise DataError(
             str(path), f"the source '{own}' reads no files", "give a table (.csv, .parquet, .jsonl) or images"
         )
-    return source_of(name, {**options, "path": str(path)} if name == own else {"path": str(path)})
+    read_so = {**options, "path": str(path)} if name == own else {"path": str(path)}
+    return source_elsewhere(folder, name, read_so, recipe.task.get("target"))
 
 
 def _rows(source: Source, name: str) -> Iterator[Item]:
@@ -224,7 +226,7 @@ def _raising(error: DataError) -> Callable[[], Record]:
     return fail
 
 
-def _lines(stream: BinaryIO, recipe: Recipe) -> Iterator[Item]:
+def _lines(stream: BinaryIO, recipe: Recipe, folder: Path) -> Iterator[Item]:
     """JSON lines one by one, as they come; or CSV with a header, which ends before the first answer."""
     first = next((line for line in stream if line.strip()), b"")
     if not first:
@@ -237,7 +239,7 @@ def _lines(stream: BinaryIO, recipe: Recipe) -> Iterator[Item]:
         with path.open("wb") as file:
             file.write(first)
             file.writelines(stream)
-        yield from _asked(path, STDIN, recipe)
+        yield from _asked(path, STDIN, recipe, folder)
 
 
 def _objects(first: bytes, rest: Iterable[bytes]) -> Iterator[Item]:

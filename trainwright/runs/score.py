@@ -15,7 +15,6 @@ from trainwright.core.task import Metric, Progress
 from trainwright.data.encode import encode
 from trainwright.data.loader import batches
 from trainwright.data.part import Part
-from trainwright.data.source import source_of
 from trainwright.engine.evaluate import Judged, judge
 from trainwright.engine.guard import broken_weights
 from trainwright.engine.runtime import Runtime
@@ -25,6 +24,7 @@ from trainwright.runs.baselines import allowed, baselines
 from trainwright.runs.begin import served, served_weights
 from trainwright.runs.confusion import Confusion, taken, with_pairs
 from trainwright.runs.edited import must_be_as_written
+from trainwright.runs.elsewhere import source_elsewhere
 from trainwright.runs.gathered import gather_data, same_data, skipping, sound
 from trainwright.runs.measures import by_name
 from trainwright.runs.predict import reopened
@@ -165,7 +165,7 @@ def _elsewhere(
     name, options = recipe.reader()
     if "path" not in options:
         raise UserError("data", f"the source '{name}' of this run reads no files", "leave --data out")
-    source = source_of(name, {**options, "path": data})
+    source = source_elsewhere(run.path, name, {**options, "path": data})
     if not len(source):
         raise UserError(data, "there are no records")
     device = torch.device("cpu")
