@@ -310,11 +310,32 @@ def test_the_inside_is_accessible_in_both_themes_and_fits_every_width(
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is too wide for a {size}"
             picture(page, f"{theme}-inside-{name}-{size}")
-        page.add_script_tag(path=str(AXE))
-        found = page.evaluate("axe.run()")
-        told = [f"{v['id']} ({v['impact']}): {v['nodes'][0]['html'][:160]}" for v in found["violations"]]
-        assert told == [], name
+        faultless(page, name)
+    keys = visitor.keys()
+    for name, view in (("digits", "try"), ("gpt", "try"), ("captured", "inside"), ("own", "inside")):
+        page.goto(f"http://{visitor.host}/#/run/{keys[name]}/{view}")
+        expect(page.locator(".try, .inside, .empty").first).to_be_visible()
+        expect(page.locator(".opening")).to_have_count(0)
+        if name == "gpt":
+            page.get_by_role("button", name="write").click()
+            expect(page.locator(".written").first).to_be_visible()
+        for size, width in WIDTHS.items():
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is too wide for a {size}"
+            picture(page, f"{theme}-{view}-{name}-{size}")
+        faultless(page, f"{view} {name}")
+    page.goto(f"http://{visitor.host}/#/run/{keys['gpt']}/samples")
+    page.get_by_role("button", name="attention on sample").first.click()
+    expect(page.locator(".heads canvas").first).to_be_visible()
+    faultless(page, "attention")
     context.close()
+
+
+def faultless(page: Page, name: str) -> None:
+    page.add_script_tag(path=str(AXE))
+    found = page.evaluate("axe.run()")
+    told = [f"{v['id']} ({v['impact']}): {v['nodes'][0]['html'][:160]}" for v in found["violations"]]
+    assert told == [], name
 
 
 def attempt(page: Page, visitor: Visitor, name: str) -> None:
