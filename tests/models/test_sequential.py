@@ -124,6 +124,7 @@ def test_a_softmax_behind_other_layers_is_left_to_the_loss() -> None:
     [
         ([], r"model\.layers: there are no layers; write layers = "),
         (["flaten"], r"model\.layers, layer 1: no layer is named 'flaten'; did you mean 'flatten'\?"),
+        ([{"name": "Linear", "units": 3}], r"layer 1: no layer is named 'Linear'; it is called 'dense' here"),
         (["relu", "geru"], r"layer 2: no layer is named 'geru'; did you mean '(gru|gelu)'"),
         ([{"units": 3}], r"model\.layers, layer 1: names no layer; write \{ name"),
         (["flatten", {"name": "dense", "unit": 3}], r"layer 2, dense\.unit: unknown option; did you mean 'units'\?"),

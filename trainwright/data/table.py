@@ -140,7 +140,9 @@ def _suffix(path: Path, separator: str | None) -> str:
         return suffix
     if separator is None:
         what = f"{path.name} is not named .csv, .tsv, .parquet or .jsonl"
-        raise DataError("data.path", what, 'name the separator of its cells, such as separator = ","')
+        known = {".json": "write one record per line, as JSON lines (.jsonl)"}
+        known |= dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "save the sheet as CSV")
+        raise DataError("data.path", what, known.get(suffix, 'name the separator of its cells, as separator = ","'))
     return ".csv"
 
 

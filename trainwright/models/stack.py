@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainwright.core.errors import UserError, did_you_mean
+from trainwright.core.foreign_values import here
 from trainwright.core.kinds import Layer, Place, layers
 from trainwright.core.schema import check
 from trainwright.models.activations import ACTIVATIONS
@@ -74,7 +75,9 @@ def named(spec: Spec, number: int) -> tuple[str, dict[str, Any]]:
     if not isinstance(name, str):
         raise UserError(f"layer {number}", "names no layer", 'write { name = "dense", units = 64 }')
     if name not in layers:
-        raise UserError(f"layer {number}", f"no layer is named '{name}'", did_you_mean(name, layers.names()))
+        ours = here("layer", name)
+        instead = f"it is called '{ours}' here" if ours else did_you_mean(name, layers.names())
+        raise UserError(f"layer {number}", f"no layer is named '{name}'", instead)
     return name, options
 
 
