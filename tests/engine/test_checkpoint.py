@@ -12,6 +12,7 @@ import torch
 
 from trainwright.core.errors import CheckpointError
 from trainwright.engine import checkpoint
+from trainwright.engine.packing import pack
 
 TENSOR = torch.arange(6.0).view(2, 3)
 STATE: dict[str, Any] = {
@@ -36,6 +37,13 @@ def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
     assert path.name == "step-00000005"
     assert equal(checkpoint.load(path), STATE)
     assert equal(checkpoint.load_part(path, "model"), STATE["model"])
+
+
+def test_what_rests_is_written_as_it_lies_without_a_copy(tmp_path: Path) -> None:
+    resting = pack(STATE, copy=False)
+    assert resting.tensors["model"]["w"].data_ptr() == TENSOR.data_ptr()
+    assert resting.nbytes == pack(STATE).nbytes == 2 * TENSOR.nbytes + 4
+    assert equal(checkpoint.load(checkpoint.write(resting, tmp_path, 5)), STATE)
 
 
 def test_tied_tensors_are_stored_once(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import trainwright as tw
 from trainwright.core.errors import NumericsError
 from trainwright.core.events import Event, RunStarted, StepDone, StepSkipped, load
 from trainwright.engine import checkpoint
+from trainwright.runs import recover
 from trainwright.runs.directory import EVENTS
 from trainwright.tools.checkup import checkup
 
@@ -175,6 +176,32 @@ def test_before_the_first_checkpoint_it_goes_back_to_the_very_start(tmp_path: Pa
         {k: v for k, v in state_of(run).items() if k.startswith("model")},
         {k: v for k, v in state_of(slow).items() if k.startswith("model")},
     )
+
+
+def test_a_large_state_to_go_back_to_lies_on_the_disk_until_there_is_a_newer_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = unstable(range(5, 12), least=0.5)
+    usual = trained(tmp_path / "usual", step_fn=step)
+    monkeypatch.setattr(recover, "_LARGE", 0)
+    folder, there = tmp_path / "run" / "checkpoints", []
+
+    def tired(event: Event) -> tw.Stop | None:
+        if not isinstance(event, StepDone):
+            return None
+        there.append(checkpoint.steps(folder))
+        return tw.Stop("enough", "interrupted") if event.step == 4 else None
+
+    trained(tmp_path / "run", step_fn=step, observers=[tired])
+    assert there == [[0]]
+    assert checkpoint.steps(folder) == [0, 4]
+    run = trained(tmp_path / "run", step_fn=step, resume=tmp_path / "run")
+    assert [a.from_step for a in run.view.attempts] == [0, 4, 0]
+    assert equal(state_of(run), state_of(usual))
+    assert run.view.losses == usual.view.losses
+    assert checkpoint.steps(folder) == checkpoint.steps(usual.path / "checkpoints")
+    short = trained(tmp_path / "short", budget="8 steps", save_every="100 steps")
+    assert checkpoint.steps(short.path / "checkpoints") == [8]
 
 
 def test_a_second_time_it_goes_further_back_and_then_it_ends_with_exit_code_77(tmp_path: Path) -> None:

@@ -14,19 +14,26 @@ from trainwright.engine.ranks.share import Share
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state at one moment: it does not follow what happens to the weights afterwards."""
+    """The state at one moment: it does not follow what happens to the weights afterwards, unless nothing was copied."""
 
     tree: Mapping[str, Any]  # part -> JSON in which {"$": "tensor", "name": …} stands for a tensor
     tensors: Mapping[str, Mapping[str, Tensor]]  # part -> name -> tensor on the CPU
     shares: Mapping[str, Mapping[str, Share]] = field(default_factory=dict)  # likewise, of what ranks hold together
 
+    @property
+    def nbytes(self) -> int:
+        """Of all tensors."""
+        whole = sum(x.nbytes for part in self.tensors.values() for x in part.values())
+        return whole + sum(share.rows.nbytes for part in self.shares.values() for share in part.values())
 
-def pack(state: Mapping[str, Mapping[str, Any]], spare: Snapshot | None = None) -> Snapshot:
+
+def pack(state: Mapping[str, Mapping[str, Any]], spare: Snapshot | None = None, *, copy: bool = True) -> Snapshot:
     """Copy every tensor of a state; TypeError names what a checkpoint cannot keep.
 
     Args:
         state: part -> its state_dict.
         spare: one that nobody reads any more; its memory is used again, which takes a third of the time.
+        copy: without, tensors on the CPU are the state's own: for one that rests until the snapshot was read.
     """
     tree: dict[str, Any] = {}
     tensors: dict[str, dict[str, Tensor]] = {}
@@ -34,7 +41,7 @@ def pack(state: Mapping[str, Mapping[str, Any]], spare: Snapshot | None = None) 
     for part, content in state.items():
         tensors[part], shares[part] = {}, {}
         old = {**spare.tensors[part], **_rows(spare, part)} if spare and part in spare.tensors else {}
-        tree[part] = _packed(content, "", _Copies(tensors[part], shares[part], old))
+        tree[part] = _packed(content, "", _Copies(tensors[part], shares[part], old, copy))
     return Snapshot(tree, tensors, shares)
 
 
@@ -54,6 +61,7 @@ class _Copies:
     tensors: dict[str, Tensor]
     shares: dict[str, Share]
     spare: Mapping[str, Tensor]
+    copy: bool = True
     seen: dict[Any, str] = field(default_factory=dict)
 
     def name_of(self, value: Tensor, name: str) -> str:
@@ -72,8 +80,9 @@ class _Copies:
             self.shares[name] = Share(self._copied(value.rows.detach(), self.spare.get(name)), value.shape)
         return self.seen[key]
 
-    @staticmethod
-    def _copied(value: Tensor, old: Tensor | None) -> Tensor:
+    def _copied(self, value: Tensor, old: Tensor | None) -> Tensor:
+        if not self.copy:
+            return value.to("cpu").contiguous()
         if old is not None and (old.dtype, old.shape) == (value.dtype, value.shape):
             return old.copy_(value)
         return value.to("cpu", copy=True).contiguous()

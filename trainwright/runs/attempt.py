@@ -102,6 +102,7 @@ def attempt(a: Attempt) -> RunEnded:
             story.follow(folder)
 
         home = story.home = Home(a.folder, follow)
+        saving.last = cadence.steps
         if not a.resumed:
             recovery.remember()
         doctor = doctor_of(pieces, cadence.steps, a.treats, read_view(a.folder).repairs if a.treats else (), a.said)
@@ -147,6 +148,8 @@ def attempt(a: Attempt) -> RunEnded:
             captures.end()
         if stop:
             recovery.keep()
+        else:
+            recovery.forget()
         story.outcome, story.reason = (stop.outcome, stop.reason) if stop else ("finished", "the budget is spent")
         if story.outcome not in ("interrupted", "healing"):
             _score(a, story, interruption)

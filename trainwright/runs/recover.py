@@ -19,13 +19,15 @@ from trainwright.runs.directory import CHECKPOINTS, MANIFEST, owner, read_manife
 from trainwright.runs.saving import Saving
 
 _CUT = 0.5  # of the learning rate, each time
+_LARGE = 2**25  # bytes of a state that is kept on the disk: written in some tenths of a second
 
 
 @dataclass(slots=True)
 class Recovery:
     """Goes back to the newest checkpoint that the recipe asked for, or to the best one where that did not help.
 
-    Until the first checkpoint is written, that is the state in which the attempt began, kept in memory.
+    Until the first checkpoint is written, that is the state in which the attempt began: kept in memory, or where it is
+    large on the disk, so that a training holds no more than a loop by hand would.
 
     Args:
         pieces: of the attempt.
@@ -42,13 +44,26 @@ class Recovery:
     tell: Observer
     steps: int
     start: Snapshot | None = None
+    written: bool = False  # it is on the disk
     _seen: int = -1  # checkpoints that had been written when it was last looked for one
 
     def remember(self) -> None:
         """The state as it is, before the first step; every rank must call it."""
-        if self.pieces.config.on_nan == "recover" and self.pieces.config.nan_rollbacks:
-            with self.pieces.runtime.ranks.apart():
-                self.start = pack(self.pieces.state.state_dict())
+        if self.pieces.config.on_nan != "recover" or not self.pieces.config.nan_rollbacks:
+            return
+        runtime = self.pieces.runtime
+        if runtime.at_hand:
+            resting = pack(self.pieces.state.state_dict(), copy=False)
+            self.written = resting.nbytes > _LARGE and self.saving.begin(resting)
+            if self.written:
+                return
+        with runtime.ranks.apart():
+            self.start = pack(self.pieces.state.state_dict())
+
+    def forget(self) -> None:
+        """The training has come to its end: nobody goes back to where it began."""
+        if self.written:
+            self.saving.forget_beginning()
 
     def relieve(self) -> None:
         """Free the memory once there is a checkpoint to go back to."""

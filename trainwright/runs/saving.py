@@ -44,6 +44,7 @@ class Saving:
         self.ranks = pieces.runtime.ranks
         self.writes = pieces.runtime.first or self.ranks.sharing
         self.saver = Saver(folder / CHECKPOINTS, self._kept, folder / EVENTS, self.run, _company(self.ranks))
+        self.last = 0  # the step behind which nothing moves any more; 0 is unknown
         self._snapshot: Snapshot | None = None
         self._taken = 0  # its step
         self._missed: Missed | None = None  # the newest attempt to save, where it failed
@@ -57,7 +58,11 @@ class Saving:
         if self.writes:
             self.saver.wait()  # before the best of the snapshot that is being written is forgotten
             self.best, self.home = state.best.step, state.counters.home
-            self._snapshot = pack(content, self._snapshot)  # nobody reads the old one any more
+            if state.counters.step == self.last and not self.ranks.sharing:
+                self._snapshot = None  # its memory is free before more is taken, if at all
+                self._snapshot = pack(content, copy=False)
+            else:
+                self._snapshot = pack(content, self._snapshot)  # nobody reads the old one any more
             self._taken = state.counters.step
             self.saver.save(self._snapshot, self._taken)
 
@@ -66,13 +71,27 @@ class Saving:
         with self.ranks.apart():
             content = self.pieces.state.state_dict()
         if self.writes:
-            self.put(pack(content), step)
+            self.put(pack(content, copy=False), step)
 
     def put(self, snapshot: Snapshot, step: int) -> None:
         """Write a state, where the disk takes it, and wait; every rank that writes must call it with its own."""
         self._meet()
         with suppress(OSError):  # the run is as it was without it
             self.saver.put(snapshot, step)
+
+    def begin(self, snapshot: Snapshot) -> bool:
+        """Write the state in which a run of one process begins; whether the disk took it."""
+        with suppress(OSError):
+            self.saver.put(snapshot, 0)
+            return True
+        return False
+
+    def forget_beginning(self) -> None:
+        """Take away what `begin` wrote, once there is something newer."""
+        with suppress(OSError):
+            there = checkpoint.steps(self.folder / CHECKPOINTS)
+            if there[-1:] > [0]:
+                checkpoint.prune(self.folder / CHECKPOINTS, there[1:] if there[0] == 0 else there)
 
     def _meet(self) -> None:
         """No rank begins to write before all of them have ended what they wrote, and the first one has cleaned up."""
@@ -139,7 +158,8 @@ class Saving:
             )
 
     def _kept(self, steps: list[int]) -> set[int]:
-        kept = {*steps[-self.pieces.config.keep_last :], self.best, self.home}
+        begun = [0] if self.home == 0 else []  # the state it began with, until there is another to go back to
+        kept = {*[s for s in steps if s][-self.pieces.config.keep_last :], self.best or self.home, self.home, *begun}
         return kept | ({s for s in steps if s % self.every == 0} if self.every else set())
 
     def _finding(self, missed: Missed) -> Finding:
