@@ -43,7 +43,7 @@ class Own:
     def __init__(self, loss: Callable[..., Any], where: str) -> None:
         self.loss, self.where = loss, where
         self.name = getattr(loss, "__name__", type(loss).__name__)
-        self._looked = False  # whether it was seen to compare each sample with its own target, and to average
+        self._looked = False  # whether it was seen to average
         if isinstance(loss, nn.Module) and any(p.requires_grad for p in loss.parameters()):
             what = f"{self.name} has weights of its own, which no optimizer would train"
             raise UserError(where, what, "put them into the model, or freeze them with requires_grad_(False)")
@@ -73,23 +73,18 @@ class Own:
         return value if value.ndim else value.expand(n)
 
     def _look(self, output: Any, target: Any, value: Tensor) -> None:
-        """UserError for numbers (N, 1) compared with (N,), each with all others, and for a sum in place of a mean.
+        """UserError for a sum in place of a mean, which would be learned from without a word.
 
-        Both would be learned from without a word. They are told by what the callable says of the same samples in
-        another form; one that says something else each time, or does not take that form, is left alone.
+        It is told by what the callable says of the same samples twice; one that does not take them so is left alone.
+        Shapes that spread over each other are the doctor's to find.
         """
-        if not isinstance(output, Tensor) or not isinstance(target, Tensor):
+        one = isinstance(output, Tensor) and isinstance(target, Tensor) and not value.ndim
+        if not one or isinstance(self.loss, nn.Module) or not bool(value.isfinite()) or not float(value):
             return
-        if crossed(output, target) and self._says(output, target, value):
-            if self._says(output, target.reshape(output.shape), value) is False:
-                what = f"{self.name} compares outputs {tuple(output.shape)} with targets {tuple(target.shape)}"
-                instead = "write target.reshape(output.shape) in it, so that each is compared with its own"
-                raise UserError(self.where, f"{what}, each with all others", instead)
-        elif not value.ndim and bool(value.isfinite()) and float(value) and not isinstance(self.loss, nn.Module):
-            twice = torch.cat([output, output]), torch.cat([target, target])
-            if self._says(*twice, 2 * value) and self._says(*twice, value) is False:
-                what = f"{self.name} returned a sum: twice as much for the same samples twice"
-                raise UserError(self.where, what, "return one number per sample, or their mean")
+        twice = torch.cat([output, output]), torch.cat([target, target])
+        if self._says(*twice, 2 * value) and self._says(*twice, value) is False:
+            what = f"{self.name} returned a sum: twice as much for the same samples twice"
+            raise UserError(self.where, what, "return one number per sample, or their mean")
 
     def _says(self, output: Tensor, target: Tensor, value: Tensor) -> bool | None:
         """Whether the callable says about ``value`` of these; None where it cannot be asked."""
