@@ -98,8 +98,9 @@ def keras_on(backend: str) -> Callable[[int], Reached]:
         (x, y), (xt, yt) = ((np.moveaxis(x, 1, -1).copy(), y) for x, y in (mnist("train"), mnist("t10k")))
         model = cnn_keras()
         model.compile(
-            keras.optimizers.Adam(RATE), keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"]
-        )
+            keras.optimizers.Adam(RATE), keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )  # fmt: skip
         told = model.fit(
             x, y, batch_size=BATCH, epochs=MOST, verbose=0, validation_data=(xt, yt), validation_batch_size=1000,
             callbacks=[Enough()],
