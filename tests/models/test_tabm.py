@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.tasks.cases import network, rows, whole
+from trainwright.core.criterion import sample_by_sample
 from trainwright.core.kinds import models, tasks
 from trainwright.core.model import Members
 from trainwright.core.schema import check, required
@@ -80,9 +81,11 @@ def test_the_loss_of_classes_is_the_mean_of_the_members_and_the_answer_their_mea
     torch.nn.init.normal_(made.heads)
     logits, y = made(**batch.inputs), batch.targets["y"]
     each = torch.stack([task.criterion.each(logits[:, m], y) for m in range(5)]).mean(0)
-    found = task.loss(made, batch, Progress())
+    with sample_by_sample():
+        found = task.loss(made, batch, Progress())
     assert found.each is not None
     assert torch.allclose(found.each, each, rtol=1e-5)
+    assert torch.allclose(task.loss(made, batch, Progress()).sum, each.sum(), rtol=1e-5)
     said = torch.stack([logits[:, m].softmax(1) for m in range(5)]).mean(0)
     assert torch.allclose(task.predict(made, batch)["probabilities"], said, rtol=1e-5)
     assert torch.allclose(found.outputs["logits"].softmax(1), said, rtol=1e-5)

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+_one_by_one = ContextVar("one_by_one", default=False)
+
+
+@contextmanager
+def sample_by_sample() -> Iterator[None]:
+    """Losses meanwhile tell each sample's share, also in a pass with gradients."""
+    token = _one_by_one.set(True)
+    try:
+        yield
+    finally:
+        _one_by_one.reset(token)
 
 
 def samples(target: Tensor) -> Tensor:
@@ -38,9 +52,9 @@ class Criterion:
         """0-d the sum, and (N,) detached each sample's share of it.
 
         The shares are left out of a pass with gradients where the sum can be had at once: nobody reads them there, and
-        of a small step they are a twelfth.
+        of a small step they are a twelfth. `sample_by_sample` has them told.
         """
-        if self.total is not None and torch.is_grad_enabled():
+        if self.total is not None and torch.is_grad_enabled() and not _one_by_one.get():
             return self.total(output, target), None
         each = self.each(output, target)
         return each.sum(), each.detach()

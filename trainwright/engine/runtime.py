@@ -26,8 +26,7 @@ class Runtime:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))  # of weights and batches
     precision: Precision = "float32"  # of the forward and backward pass
     ranks: Single = field(default_factory=Single)  # the processes that train together
-    at_hand: bool = field(init=False, repr=False, compare=False)
-    """Whether numbers on the device are read without waiting for it, or for another rank: a process on the CPU."""
+    at_hand: bool = field(init=False, repr=False, compare=False)  # numbers are read without waiting: one process, CPU
 
     def __post_init__(self) -> None:
         alone = self.ranks.world == 1 and self.ranks.mode == "single"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainwright.core.batch import Batch
+from trainwright.core.criterion import sample_by_sample
 from trainwright.core.task import Loss, Progress, Task
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState
@@ -93,7 +94,7 @@ def take(
     recorder = Recorder(model, given, light=stand.light, until=until)
 
     def objective(model: nn.Module, batch: Batch, progress: Progress) -> Loss:
-        with recorder.watching():
+        with sample_by_sample(), recorder.watching():  # a sum at once would hide the sample's own arithmetic
             found = task.loss(model, batch, progress)
             mean = _mean(recorder, found.sum, weight_of(batch))
         return replace(found, sum=mean * weight_of(batch))
