@@ -77,7 +77,7 @@ class Store:
         dense = all(k.column.kind == "dense" and k.values.is_cpu for k in self._kept.values())
         self._plain = {n: k.values for n, k in self._kept.items()} if dense else None
         self._widths = [v[:1].nbytes for v in (self._plain or {}).values()]  # bytes of a row
-        self._row_bytes = sum(self._widths)
+        self.row_bytes = sum(self._widths)  # of a row of all columns that `picked` gives; 0 where it gives none
         self._pool: ThreadPoolExecutor | None = None
         devices = [k.values.device for k in self._kept.values() if k.column.kind != "bytes"]
         self.device = devices[0] if devices else torch.device("cpu")  # where gathered rows are
@@ -118,11 +118,6 @@ class Store:
         if device.type == "cpu":
             return _SLOW if self.mapped else math.inf
         return 0.0 if self.device.type == "cpu" else math.inf
-
-    @property
-    def row_bytes(self) -> int:
-        """Of a row of all columns that `picked` gives; 0 where it gives none."""
-        return self._row_bytes
 
     def in_lines(self, rows: int) -> bool:
         """Whether so many rows fill whole cache lines in each column that `picked` gives."""
