@@ -8,6 +8,7 @@ script/bench doctor peers --seeds 3 --json OUT        # what the rules of other 
 script/bench doctor controls --seeds 5 --json OUT     # another seed, a blind repair, random search on buggy programs
 script/bench doctor fit --seeds 5 --json OUT          # all of them by tw.fit and tw.train, with what these find
 script/bench doctor heal --seeds 5 --json OUT         # which of the failing ones are repaired, beside the controls
+script/bench doctor rivals --json OUT                 # of heal: the controls with as many steps as healing took
 script/bench doctor overhead --seeds 5 [--json OUT]   # what the doctor costs: off and on in turn, same weights
 script/bench doctor report --json OUT RUNS.json …     # shares with their intervals, from records of runs
 """
@@ -32,6 +33,7 @@ from benchmarks.doctor.planted import RUNS, programs_and_faults, verdicts
 from benchmarks.doctor.programs import CASES, Program, Skipped, programs
 from benchmarks.doctor.repaired import repaired, shares
 from benchmarks.doctor.report import as_json, control_shares, misses, page, peers, repaired_metrics, scores
+from benchmarks.doctor.rivals import rivalled
 from benchmarks.doctor.zoo import healthy_programs
 
 LEFT = 75  # the exit code of a shard that stopped before its end: run it again
@@ -147,6 +149,17 @@ def heal(given: argparse.Namespace) -> int:
     return LEFT if left else 0
 
 
+def rivals(given: argparse.Namespace) -> int:
+    """The controls of `heal` with as many steps as healing took."""
+    if given.json is None:
+        raise SystemExit("rivals: name the file that heal wrote, --json OUT")
+    known = {p.id: p for p in [*programs(given.cases)[0], *programs_and_faults()[1]]}
+    left = rivalled(given.json, known, given.seconds, given.minutes)
+    for line in shares(json.loads(given.json.read_text())["runs"]):
+        print(line)
+    return LEFT if left else 0
+
+
 def cost(given: argparse.Namespace) -> int:
     """Trainings with the doctor off and on in turn, a round for each seed."""
     torch.set_num_threads(1)
@@ -199,6 +212,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "controls": control,
     "fit": train,
     "heal": heal,
+    "rivals": rivals,
     "overhead": cost,
     "report": tell,
 }

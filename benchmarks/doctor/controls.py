@@ -21,6 +21,7 @@ from benchmarks.doctor.zoo import Facts
 
 TRIES, SHARE = 3, 0.1  # of random search: so many draws, each for that share of the time, then the best one in full
 Change = Callable[[Facts], Facts]
+Reached = tuple[Ended, str, int]  # how it ended, what was changed, all steps that were taken
 _WEIGHTY = ("dense", "conv2d", "conv1d")
 
 
@@ -34,7 +35,7 @@ def controls(subject: Program, seed: int, seconds: float = 20.0) -> dict[str, An
     """
     told: dict[str, Any] = {}
     for name, control in CONTROLS.items():
-        ended, what = control(subject, seed, seconds)
+        ended, what, _ = control(subject, seed, seconds)
         told[name] = {"metric": ended.train.metric, "learned": ended.learned, "what": what}
     return {
         "id": subject.id,
@@ -46,44 +47,72 @@ def controls(subject: Program, seed: int, seconds: float = 20.0) -> dict[str, An
     }
 
 
+def at_budget(name: str, subject: Program, seed: int, seconds: float, steps: int, goal: float) -> dict[str, Any]:
+    """The best of a control that is drawn anew until it took so many steps, or is as good as it need be.
+
+    It is told its own outcome and the aim, which a repair is not.
+
+    Args:
+        name: of the control.
+        subject: a program that fails.
+        seed: of the first draw.
+        seconds: of the processor, for one full run.
+        steps: as many as the repair took, with all that it tried.
+        goal: the metric at which it may stop.
+    """
+    best, what, taken, draws = -math.inf, "", 0, 0
+    while taken < steps and not best >= goal:
+        ended, changed_, took = CONTROLS[name](subject, seed + 7919 * draws, seconds)
+        if ended.learned and ended.train.metric > best:
+            best, what = ended.train.metric, changed_
+        taken, draws = taken + max(1, took), draws + 1
+    return {"metric": best, "repaired": best >= goal, "what": what, "steps": taken, "draws": draws}
+
+
 def baseline_of(subject: Program) -> float:
     """What the constant prediction reaches on the program's own rows."""
-    data = subject.arrays()
+    data = subject.judging()
     return judged(subject.module(0), data.x, data.y, subject.metric, subject.logits).baseline
 
 
-def another_seed(subject: Program, seed: int, seconds: float) -> tuple[Ended, str]:
+def another_seed(subject: Program, seed: int, seconds: float) -> Reached:
     """The same program, once more."""
-    return run(subject, seed + 1000, seconds), f"seed {seed + 1000}"
+    return _once(run(subject, seed + 1000, seconds), f"seed {seed + 1000}")
 
 
-def random_repair(subject: Program, seed: int, seconds: float) -> tuple[Ended, str]:
+def _once(ended: Ended, what: str) -> Reached:
+    return ended, what, ended.steps
+
+
+def random_repair(subject: Program, seed: int, seconds: float) -> Reached:
     """One usual repair, drawn without looking at the program; the next one where it cannot be applied."""
     rng = random.Random(f"{subject.id} {seed}")
     for name, change in rng.sample(list(REPAIRS.items()), len(REPAIRS)):
         repaired = changed(subject, change) if name != "standardize" else standardized(subject)
         if repaired is not None:
-            return run(repaired, seed, seconds), name
-    return run(subject, seed, seconds), "none applies"
+            return _once(run(repaired, seed, seconds), name)
+    return _once(run(subject, seed, seconds), "none applies")
 
 
-def random_search(subject: Program, seed: int, seconds: float) -> tuple[Ended, str]:
+def random_search(subject: Program, seed: int, seconds: float) -> Reached:
     """Settings drawn anew a few times, each tried for a short while; the best by its last loss is trained in full."""
     rng = random.Random(f"search {subject.id} {seed}")
-    best, best_loss, what = subject, math.inf, "as it was"
+    best, best_loss, what, steps = subject, math.inf, "as it was", 0
     for _ in range(TRIES):
         drawn = _drawn(rng)
         tried = changed(subject, lambda facts, drawn=drawn: _with(facts, drawn))  # type: ignore[misc]
         if tried is None:
             continue
         short = replace(tried, epochs=max(1, math.ceil(SHARE * tried.epochs)))
-        loss = run(short, seed, SHARE * seconds).last_loss
-        if loss < best_loss:
-            best, best_loss, what = tried, loss, str(drawn)
-    return run(best, seed, seconds), what
+        ended = run(short, seed, SHARE * seconds)
+        steps += ended.steps
+        if ended.last_loss < best_loss:
+            best, best_loss, what = tried, ended.last_loss, str(drawn)
+    ended = run(best, seed, seconds)
+    return ended, what, steps + ended.steps
 
 
-CONTROLS: Mapping[str, Callable[[Program, int, float], tuple[Ended, str]]] = {
+CONTROLS: Mapping[str, Callable[[Program, int, float], Reached]] = {
     "another seed": another_seed,
     "random repair": random_repair,
     "random search": random_search,

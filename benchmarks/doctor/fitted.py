@@ -94,7 +94,7 @@ def fit_record(program: Program, seed: int, seconds: float = 20.0, **more: Any) 
     }
     if why_not(program):
         return {**told, **_watched(program, seed, seconds)}
-    data = program.arrays()
+    data = program.judging()
     with TemporaryDirectory(prefix="fitted-") as place:
         began, out = time.process_time(), Path(place) / "run"
         clock = Clock(seconds)

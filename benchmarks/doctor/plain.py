@@ -78,7 +78,8 @@ def run(
             if steps == program.steps or not _alive(model):
                 break
         cut = cut and epoch < program.epochs
-        train = judged(model, data.x, data.y, program.metric, program.logits)
+        rows = program.judging()
+        train = judged(model, rows.x, rows.y, program.metric, program.logits)
         valid = None
         if data.x_valid is not None and data.y_valid is not None:
             valid = judged(model, data.x_valid, data.y_valid, program.metric, program.logits)

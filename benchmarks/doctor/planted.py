@@ -36,6 +36,8 @@ class Operator:
     facts: Callable[[Facts], Facts | None] | None = None  # None where it does not apply
     data: Callable[[Arrays, torch.Generator], Arrays | None] | None = None
     bug: Bug | None = None
+    units: bool = False  # its change of the data is one of units: the rows tell as much as they did
+    lost: str = ""  # why nobody can repair it
 
 
 def planted(base: Facts, operator: Operator) -> Program | None:
@@ -55,7 +57,9 @@ def planted(base: Facts, operator: Operator) -> Program | None:
     if changed is None:
         return None
     held: Arrays = changed
-    return replace(built, arrays=lru_cache(maxsize=1)(lambda: held), accepted=accepted(operator.problems))
+    truth = None if operator.units else built.arrays
+    known = {"accepted": accepted(operator.problems), "truth": truth, "lost": operator.lost}
+    return replace(built, arrays=lru_cache(maxsize=1)(lambda: held), **known)  # type: ignore[arg-type]
 
 
 def pairs(every: int = 11) -> list[tuple[Facts, Operator]]:
@@ -277,13 +281,20 @@ OPERATORS: Sequence[Operator] = (
     Operator(
         "ACH", "relu before the loss", ("WRONG_OUTPUT_ACTIVATION", "TARGET_OUT_OF_RANGE"), _last("relu", lambda f: True)
     ),
-    Operator("shuffled", "labels", ("NO_SIGNAL", "WRONG_LABELS"), data=_rows(_shuffled)),
+    Operator(
+        "shuffled",
+        "labels",
+        ("NO_SIGNAL", "WRONG_LABELS"),
+        data=_rows(_shuffled),
+        lost="which label belongs to which row is told nowhere",
+    ),
     Operator("RCD", "0.97", ("DROPOUT_HIGH",), _dropped(0.97)),
     Operator(
         "scale",
         "inputs x1000",
         ("UNNORMALISED_INPUT", "SATURATED_ACTIVATION", "DYING_RELU"),
         data=_everywhere(lambda x: 1000 * x),
+        units=True,
     ),
     Operator("HNE", "1 epoch", ("UNDERTRAINED",), _set(epochs=1)),
     Operator(
@@ -312,7 +323,7 @@ OPERATORS: Sequence[Operator] = (
     Operator("holes", "NaN in the rows", ("BAD_DATA", "NAN_INF"), data=_rows(_holes)),
     Operator("TCO", "most frequent class", ("WRONG_LABELS", "LABEL_NOISE"), data=_rows(_overlap)),
     Operator("HBS", "1", ("BATCH_SIZE", "OSCILLATING_LOSS"), _set(batch_size=1)),
-    Operator("scale", "targets", ("UNNORMALISED_TARGET",), data=_far),
+    Operator("scale", "targets", ("UNNORMALISED_TARGET",), data=_far, units=True),
     Operator("detached", "loss", ("LOSS_DETACHED",), bug=Bug(detaches=True)),
     Operator(
         "AAL",

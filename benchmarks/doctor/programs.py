@@ -62,6 +62,12 @@ class Program:
     twins: tuple[str, ...]  # ids of its repaired forms, or of what it is the repair of
     recorded: Mapping[str, object] | None  # what the file's own rerun says
     doubts: tuple[str, ...]  # what of the case was not understood or is left out
+    truth: Callable[[], Arrays] | None = None  # rows as they were before somebody spoiled them, where that is known
+    lost: str = ""  # why no training can bring back what was there; "" where one can
+
+    def judging(self) -> Arrays:
+        """The rows by which its outcome is judged: those that it is trained on, as they were before a fault in them."""
+        return (self.truth or self.arrays)()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks.doctor.controls import CONTROLS, REPAIRS, changed, controls, random_repair, standardized
+from benchmarks.doctor.controls import CONTROLS, REPAIRS, at_budget, changed, controls, random_repair, standardized
+from benchmarks.doctor.judge import Judged
 from benchmarks.doctor.outcome import spelled
+from benchmarks.doctor.planted import OPERATORS, planted
 from benchmarks.doctor.programs import program
+from benchmarks.doctor.repaired import is_repaired
 from benchmarks.doctor.report import control_shares
+from benchmarks.doctor.zoo import healthy_facts
 from tests.benchmarks.test_doctor_outcome import line
 from tests.benchmarks.test_doctor_programs import case
 
@@ -63,3 +67,30 @@ def test_controls_are_measured_as_repairs_are() -> None:
         "another seed": 0.5,
         "random search": 0.5,
     }
+
+
+def test_a_control_is_drawn_anew_until_its_steps_are_spent_or_it_is_good_enough() -> None:
+    short = replace(line(), epochs=2)  # eight steps
+    spent = at_budget("another seed", short, 0, 1.0, 20, goal=2.0)
+    assert (spent["draws"], spent["steps"], spent["repaired"]) == (3, 24, False)
+    assert at_budget("another seed", line(), 0, 5.0, 10_000, goal=0.5)["draws"] == 1
+
+
+def test_what_only_guesses_is_not_repaired_however_well_its_fixed_twin_guesses() -> None:
+    assert not is_repaired(Judged(0.9, 0.9), 0.95 * 0.93)
+    assert is_repaired(Judged(0.93, 0.9), 0.95 * 0.93)
+    assert not is_repaired(Judged(float("nan"), 0.5), 0.5)
+
+
+def test_a_fault_in_the_rows_is_judged_on_the_rows_as_they_were() -> None:
+    base = next(facts for facts in healthy_facts() if facts["id"] == "own-wine-one-relu")
+    made = {o.what: planted(base, o) for o in OPERATORS if o.name in ("holes", "shuffled") or o.units}
+    holes, wide, shuffled = made["NaN in the rows"], made["inputs x1000"], made["labels"]
+    assert holes is not None
+    assert wide is not None
+    assert shuffled is not None
+    assert not holes.arrays().x.isfinite().all()
+    assert holes.judging().x.isfinite().all()
+    assert wide.judging() is wide.arrays()  # whoever learns from other units is asked in these
+    assert shuffled.lost
+    assert not holes.lost
