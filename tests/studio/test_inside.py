@@ -100,6 +100,7 @@ def test_a_step_is_told_with_its_numbers_and_the_arithmetic_of_each(visitor: Vis
     assert cell["of"] == 65
     assert sum(t["value"] for t in cell["terms"]) + cell["rest"] == pytest.approx(cell["value"], rel=1e-4, abs=1e-5)
     assert asked(visitor, "iris", "/decisions").json == {"decisions": None}
+    assert json.loads(asked(visitor, "iris", f"/units?node={logits['id']}").body[4:]) == {"units": None}
 
 
 def test_the_first_weights_are_made_again_from_the_seed(visitor: Visitor) -> None:

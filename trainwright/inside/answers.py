@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,10 +14,12 @@ from trainwright.inside.attention import attention
 from trainwright.inside.attention import told as told_attention
 from trainwright.inside.kept import Kept
 from trainwright.inside.opened import OWN, Opened
+from trainwright.inside.planes import maps
 from trainwright.inside.told import cell_at, cell_of, form_of, graph_of, numbers_of, tiled
 from trainwright.runs.begin import served
 from trainwright.runs.directory import MANIFEST, read_manifest
-from trainwright.runs.inspect.samples import caption, decisions, sample, typed
+from trainwright.runs.inspect.graph import Node
+from trainwright.runs.inspect.samples import caption, decisions, plane_of, sample, typed
 from trainwright.runs.inspect.taken import Taken, take
 from trainwright.runs.predict import Predictor
 from trainwright.tasks.generation import Generation
@@ -62,8 +64,12 @@ class Answers:
             )
         if asked["ask"] == "decisions":
             return {"decisions": self._decisions(run, step, part)}, b""
+        if asked["ask"] == "units" and (run.large or (plane := plane_of(run.task, run.parts["train"])) is None):
+            return {"units": None}, b""
         text = asked.get("text")
         seen = self._step(run, step, part, index, str(text) if text else "")
+        if asked["ask"] == "units":
+            return self._units(seen.taken, asked, plane.low, plane.high)
         return self._shown(seen, {"step": step, "part": part, "sample": index}, asked)
 
     def _of_captures(self, run: Kept, asked: Mapping[str, Any]) -> Answer:
@@ -81,6 +87,9 @@ class Answers:
             return _Seen(found.taken, {**graph_of(found.taken), **found.told, "rate": run.rate(step)})
 
         seen = _kept(self._seen, (run.folder, step, part, index, run.stored(step).version), STEPS, make)
+        if asked["ask"] == "units":
+            plane = run.decisions(step)
+            return self._units(seen.taken, asked, plane["low"], plane["high"]) if plane else ({"units": None}, b"")
         return self._shown(seen, {"step": step, "part": part, "sample": index}, asked)
 
     def _shown(self, seen: _Seen, place: Mapping[str, Any], asked: Mapping[str, Any]) -> Answer:
@@ -157,11 +166,13 @@ class Answers:
     def _decisions(self, run: Opened, step: int, part: str) -> dict[str, Any] | None:
         return None if run.large else decisions(run.task, run.at(step).state.model.eval(), run.parts["train"])
 
+    def _units(self, taken: Taken, asked: Mapping[str, Any], low: Sequence[float], high: Sequence[float]) -> Answer:
+        head, cells = maps(taken, _node(taken, asked).number, low, high)
+        return {"units": head}, cells
+
     def _cell(self, taken: Taken, asked: Mapping[str, Any], what: Any) -> dict[str, Any]:
-        number = int(asked["node"])
-        if number not in {n.number for n in taken.shown}:
-            raise UserError("node", f"{number} is no tensor of this step")
-        node = taken.graph.nodes[number]
+        node = _node(taken, asked)
+        number = node.number
         if asked.get("cell") is not None:
             flat = int(asked["cell"])
             if not 0 <= flat < node.value.numel():
@@ -174,6 +185,14 @@ class Answers:
         if not all(0 <= p < n for p, n in zip(place, limits, strict=True)):
             raise UserError("place", f"{list(place)} is not in this tensor")
         return cell_of(taken, number, cell_at(taken, number, place, what), what)
+
+
+def _node(taken: Taken, asked: Mapping[str, Any]) -> Node:
+    """The tensor that is meant; UserError where there is none."""
+    number = int(asked["node"])
+    if number not in {n.number for n in taken.shown}:
+        raise UserError("node", f"{number} is no tensor of this step")
+    return taken.graph.nodes[number]
 
 
 def opened(folder: Path) -> Opened | Kept:

@@ -92,10 +92,10 @@ def numbers_of(taken: Taken, what: What) -> Iterator[tuple[int, np.ndarray[Any, 
         cells = found.reshape(form_of(node))
         tile = tiled(node, taken.light)
         told = cells if tile is None else strongest(cells, tile[0], tile[1])
-        yield node.number, told.contiguous().numpy().astype("<f4"), _scale(told)
+        yield node.number, told.contiguous().numpy().astype("<f4"), scale_of(told)
 
 
-def _scale(cells: Tensor) -> float:
+def scale_of(cells: Tensor) -> float:
     """What is drawn in the full colour: what 99 in 100 numbers do not reach, so that one outlier hides nothing."""
     size = cells.reshape(-1).abs()
     size = size[size.isfinite()]

@@ -26,7 +26,7 @@ from trainwright.studio.files import UnreadableError
 from trainwright.studio.followed import Followed
 from trainwright.studio.guard import Guard
 from trainwright.studio.heat import heat
-from trainwright.studio.inside import ASKS, COUNTED, NAMED, BusyError, Insides, refusal
+from trainwright.studio.inside import ASKS, COUNTED, COUNTS, NAMED, BusyError, Insides, refusal
 from trainwright.studio.news import LISTENERS, News
 from trainwright.studio.pages import Page, pages
 from trainwright.studio.searches import search, searches
@@ -215,7 +215,7 @@ class _Desk:
                 raise HTTPException(503, "others are looking into their networks; ask again") from None
             except UnreadableError as error:
                 return _closed(ask, str(error))
-            return _binary(_framed(told.head, told.numbers)) if ask in ("numbers", "attention") else _json(told.head)
+            return _binary(_framed(told.head, told.numbers)) if ask in COUNTS else _json(told.head)
 
         return tell
 

@@ -19,10 +19,11 @@ from trainwright.studio.files import Place, UnreadableError
 
 ASKS = {
     "inside": "outline", "inside/step": "graph", "inside/numbers": "numbers", "inside/cell": "cell",
-    "inside/decisions": "decisions", "try": "offered", "says": "judged",
+    "inside/decisions": "decisions", "inside/units": "units", "try": "offered", "says": "judged",
     "says/looks": "looks", "says/attention": "attention",
 }  # by route  # fmt: skip
-LOOKS = ("outline", "graph", "numbers", "cell", "decisions")  # that captures can answer
+LOOKS = ("outline", "graph", "numbers", "cell", "decisions", "units")  # that captures can answer
+COUNTS = ("numbers", "attention", "units")  # whose answers have numbers behind their heads
 NAMED = ("part", "what", "at", "text")  # options of a question that are words
 COUNTED = ("step", "sample", "node", "cell", "slab", "row", "column")  # and whole numbers
 

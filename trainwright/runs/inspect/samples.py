@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from trainwright.core.batch import Batch
 from trainwright.core.errors import UserError
-from trainwright.core.task import Classes, Task
+from trainwright.core.task import Classes, Numbers, Progress, Task
 from trainwright.core.tokenizer import Tokenizer
 from trainwright.data.part import Part
 from trainwright.tasks.generation import Generation
@@ -97,35 +97,77 @@ def _said(task: Task[Any], model: nn.Module, batch: Batch) -> str:
     return f"{first:.6g}" if isinstance(first, float) else str(first)[:80]
 
 
-def decisions(task: Task[Any], model: nn.Module, part: Part) -> dict[str, Any] | None:
-    """What the network says everywhere on the plane of two numbers, and training samples on it; None elsewhere.
+class Plane(NamedTuple):
+    """The two numbers that a network is given, as a plane."""
 
-    ``grid`` are the rows from the bottom, of the most probable class, or of the value; ``sure`` how probable it is.
-    """
+    low: list[float]  # its corner, a little beyond the samples
+    high: list[float]
+    samples: Batch  # of the training part, some
+
+
+def plane_of(task: Task[Any], part: Part) -> Plane | None:
+    """The plane of the inputs of a part; None where a sample is not two numbers."""
     some = torch.randperm(len(part), generator=torch.Generator().manual_seed(0))[:_POINTS].sort().values
     batch: Batch = task.processor.batch(part.gather(part.positions()[some]), None)
-    x, y = batch.inputs.get("x"), batch.targets.get("y")
-    if len(batch.inputs) != 1 or x is None or x.ndim != 2 or x.shape[1] != 2 or y is None:
+    x = next(iter(batch.inputs.values()), None)
+    if len(batch.inputs) != 1 or x is None or x.shape[1:] != (2,) or not x.is_floating_point() or not batch.targets:
         return None
     low, high = x.min(0).values, x.max(0).values
     margin = 0.1 * (high - low).clamp_min(1e-6)
-    low, high = low - margin, high + margin
-    across, up = (torch.linspace(float(low[i]), float(high[i]), _SIDE) for i in (0, 1))
-    plane = torch.stack([across.repeat(_SIDE), up.repeat_interleave(_SIDE)], 1)
-    asked = Batch({"x": plane}, {}, torch.tensor(float(len(plane))), torch.arange(len(plane)), len(plane))
+    return Plane((low - margin).tolist(), (high + margin).tolist(), batch)
+
+
+def points(low: Sequence[float], high: Sequence[float], side: int) -> Tensor:
+    """(side · side, 2) places of a plane, row by row from the bottom."""
+    across, up = (torch.linspace(low[i], high[i], side) for i in (0, 1))
+    return torch.stack([across.repeat(side), up.repeat_interleave(side)], 1)
+
+
+def decisions(task: Task[Any], model: nn.Module, part: Part) -> dict[str, Any] | None:
+    """What the network says everywhere on the plane of two numbers, and training samples on it; None elsewhere.
+
+    ``grid`` are the rows from the bottom, of the most probable class, or of the (first) value; ``sure`` how probable it
+    is. The samples' truths are in the same unit.
+    """
+    plane = plane_of(task, part)
+    if plane is None:
+        return None
+    (name,) = plane.samples.inputs
+    places = points(plane.low, plane.high, _SIDE)
+    targets = {k: y[:1].expand(len(places), *y.shape[1:]) for k, y in plane.samples.targets.items()}  # not looked at
+    ids = torch.arange(len(places))
+    asked = Batch({name: places}, targets, torch.tensor(float(len(places))), ids, len(places))
     with torch.no_grad():
-        made = task.predict(model, asked)
-    grid, sure = _decided(made)
+        grid, sure = _decided(task, model, asked)
+    truth = _truths(task, plane.samples)
     return {
-        "side": _SIDE, "low": low.tolist(), "high": high.tolist(), "grid": grid, "sure": sure,
-        "classes": _classes(task), "points": torch.cat([x, y.reshape(-1, 1)], 1).tolist(),
+        "side": _SIDE, "low": plane.low, "high": plane.high, "grid": grid, "sure": sure, "classes": _classes(task),
+        "points": torch.cat([plane.samples.inputs[name], truth], 1).tolist(),
     }  # fmt: skip
 
 
-def _decided(made: Any) -> tuple[list[float], list[float]]:
+def _decided(task: Task[Any], model: nn.Module, asked: Batch) -> tuple[list[float], list[float]]:
+    """Of each place the class and how probable it is, or the number that is compared with the truth."""
+    if isinstance(of := task.compared(), Numbers):
+        value = of.value(task.loss(model, asked, Progress(0, 1, 0)).outputs)
+        return _finite(value.reshape(asked.size, -1)[:, 0]), []
+    made = task.predict(model, replace(asked, targets={}))
     shares: Tensor | None = made.get("probabilities")
+    if (yes := made.get("probability")) is not None and yes.numel() == asked.size:
+        shares = torch.stack([1 - yes.reshape(-1), yes.reshape(-1)], 1)
     if shares is not None and shares.ndim == 2:
         best = shares.max(1)
         return best.indices.float().tolist(), best.values.tolist()
-    value: Tensor = next(iter(made.values()))
-    return [v if math.isfinite(v) else 0.0 for v in value.reshape(value.shape[0], -1)[:, 0].tolist()], []
+    value = next(iter(made.values()))
+    return _finite(value.reshape(asked.size, -1)[:, 0]), []
+
+
+def _truths(task: Task[Any], samples: Batch) -> Tensor:
+    """(N, 1) what is true, in the unit of what is said; of several numbers the first."""
+    of = task.compared()
+    found = of.truth(samples) if of is not None else next(iter(samples.targets.values()))
+    return found.reshape(samples.size, -1)[:, :1].float()
+
+
+def _finite(values: Tensor) -> list[float]:
+    return values.nan_to_num(0.0, 0.0, 0.0).tolist()

@@ -83,6 +83,15 @@ export interface Decisions {
   points: [number, number, number][]
 }
 
+/** What each number of a tensor comes to everywhere on the plane of two inputs. */
+export interface Units {
+  side: number
+  count: number
+  of: number // there are more than are told
+  scale: number
+  cells: Float32Array // (count, side, side), rows from the bottom
+}
+
 /** The cells of each tensor, or its tiles, and what is drawn in the full colour. */
 export type Numbers = Map<number, { cells: Float32Array; scale: number }>
 
@@ -113,18 +122,26 @@ export const cell = (key: string, at: At, where: Record<string, number>, what: W
   json<Cell>(`/api/runs/${key}/inside/cell?${query(at, { ...where, what })}`, stop)
 
 export async function numbers(key: string, at: At, what: What, stop?: AbortSignal): Promise<Numbers> {
-  const body = await (await asked(`/api/runs/${key}/inside/numbers?${query(at, { what })}`, stop)).arrayBuffer()
-  const size = new DataView(body).getUint32(0, true)
-  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(body, 4, size))) as {
-    tensors: { id: number; cells: number; scale: number }[]
-  }
+  const { head, body, from: first } = await framed<{ tensors: { id: number; cells: number; scale: number }[] }>(`/api/runs/${key}/inside/numbers?${query(at, { what })}`, stop)
   const found: Numbers = new Map()
-  let from = 4 + size
+  let from = first
   for (const { id, cells, scale } of head.tensors) {
     found.set(id, { cells: new Float32Array(body, from, cells), scale })
     from += cells * 4
   }
   return found
+}
+
+export async function units(key: string, at: At, node: number, stop?: AbortSignal): Promise<Units | null> {
+  const { head, body, from } = await framed<{ units: Omit<Units, 'cells'> | null }>(`/api/runs/${key}/inside/units?${query(at, { node })}`, stop)
+  return head.units && { ...head.units, cells: new Float32Array(body, from) }
+}
+
+/** An answer of four bytes with the size of its head, the head, and numbers from a place on. */
+async function framed<T>(path: string, stop?: AbortSignal) {
+  const body = await (await asked(path, stop)).arrayBuffer()
+  const size = new DataView(body).getUint32(0, true)
+  return { head: JSON.parse(new TextDecoder().decode(new Uint8Array(body, 4, size))) as T, body, from: 4 + size }
 }
 
 async function asked(path: string, stop?: AbortSignal): Promise<Response> {

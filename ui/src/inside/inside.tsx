@@ -420,7 +420,8 @@ function Stage({ id, step, numbers, at }: Seen) {
           <div aria-live={pinned.value ? 'polite' : 'off'}>
             {cell.value && known.has(cell.value.node) && <Card cell={cell.value} step={step} walk={walk} choose={(w) => (wanted.value = w)} pinned={!!pinned.value} />}
           </div>
-          <Plane id={id} at={at} />
+          <Plane id={id} at={at} node={(pinned.value && known.get(pinned.value.node)) || node} here={numbers.value.get(step.nodes.find((n) => n.kind === 'data')?.id ?? -1)?.cells}
+            held={pinned.value?.index ?? null} hold={(index) => pin({ node: pinned.value && known.get(pinned.value.node)?.kind === 'value' ? pinned.value.node : node.id, index })} />
         </aside>
       </div>
     </>
