@@ -129,6 +129,9 @@ def test_the_truth_of_the_samples_has_the_unit_of_what_is_said_on_the_plane(tmp_
         off.append(abs(grid[j, i] - truth))
     assert np.median(off) < 0.2 * np.ptp(grid)
     step, _ = answers.answer({"ask": "graph", "run": tmp_path / "run"})
+    assert abs(float(step["truth"][0]) - 1000) > 1  # it and what is said are prices
+    assert float(step["truth"][0]) == pytest.approx(float(step["said"]), rel=0.05)
+    assert "the answer" in [n["title"] for n in step["nodes"]]
     bent = next(n for n in step["nodes"] if n["op"] == "relu")
     head, cells = answers.answer({"ask": "units", "run": tmp_path / "run", "node": bent["id"]})
     assert head["units"]["count"] * head["units"]["side"] ** 2 * 4 == len(cells)

@@ -64,12 +64,11 @@ class Answers:
             )
         if asked["ask"] == "decisions":
             return {"decisions": self._decisions(run, step, part)}, b""
-        if asked["ask"] == "units" and (run.large or (plane := plane_of(run.task, run.parts["train"])) is None):
-            return {"units": None}, b""
         text = asked.get("text")
         seen = self._step(run, step, part, index, str(text) if text else "")
         if asked["ask"] == "units":
-            return self._units(seen.taken, asked, plane.low, plane.high)
+            plane = None if run.large else plane_of(run.task, run.parts["train"])
+            return self._units(seen.taken, asked, plane.low, plane.high) if plane else ({"units": None}, b"")
         return self._shown(seen, {"step": step, "part": part, "sample": index}, asked)
 
     def _of_captures(self, run: Kept, asked: Mapping[str, Any]) -> Answer:

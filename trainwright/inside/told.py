@@ -26,19 +26,23 @@ _LOSS = {
     "title": "the loss",
     "words": "How wrong the answer was, over all that counts: the number that training lowers.",
 }
+_COMPARED = {
+    "cross_entropy": "logits", "binary_cross_entropy_with_logits": "logits",
+    "mse_loss": "the answer", "l1_loss": "the answer",
+}  # fmt: skip
 Form = tuple[int, int, int]  # slabs, rows, columns
 
 
 def graph_of(taken: Taken) -> dict[str, Any]:
     """What there is: each tensor with its form and what it was made of, in order."""
-    logits = _logits(taken)
+    answer, called = _answer(taken)
     maps = any(n.op == "conv" for n in taken.shown)
     return {
         "loss": taken.loss, "after": taken.after, "norm": taken.norm, "finite": taken.finite,
         "difference": taken.difference, "optimizer": taken.optimizer,
         "nodes": [
             {
-                **_node(n, n.number == logits, maps),
+                **_node(n, called if n.number == answer else "", maps),
                 "tile": tiled(n, taken.light),
                 **(_LOSS if n is taken.shown[-1] else {}),
             }
@@ -47,11 +51,11 @@ def graph_of(taken: Taken) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _node(node: Node, last: bool, maps: bool) -> dict[str, Any]:
+def _node(node: Node, answer: str, maps: bool) -> dict[str, Any]:
     slabs, rows, columns = form_of(node)
     return {
         "id": node.number, "kind": node.kind, "op": node.op, "name": node.name,
-        "title": title_of(node.op, node.name, last and node.op == "linear"), "words": words_of(node.op)[1],
+        "title": title_of(node.op, node.name, answer if node.op == "linear" else ""), "words": words_of(node.op)[1],
         "block": block_of(node.name), "shape": list(node.value.shape), "slabs": slabs, "rows": rows, "cols": columns,
         "picture": maps and node.value.ndim == 4 and node.kind != "weight",
         "reads": list(dict.fromkeys(o.node for o in node.operands)),
@@ -59,9 +63,10 @@ def _node(node: Node, last: bool, maps: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _logits(taken: Taken) -> int:
-    last = next((n for n in reversed(taken.shown) if n.op in ("cross_entropy", "mse_loss")), None)
-    return last.operands[0].node if last is not None else -1
+def _answer(taken: Taken) -> tuple[int, str]:
+    """What the loss compares with the truth: its number, and what it is called; -1 where no such loss is known."""
+    last = next((n for n in reversed(taken.shown) if n.op in _COMPARED), None)
+    return (last.operands[0].node, _COMPARED[last.op]) if last is not None else (-1, "")
 
 
 def form_of(node: Node) -> Form:

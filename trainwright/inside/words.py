@@ -98,12 +98,18 @@ def words_of(op: str) -> tuple[str, str]:
     return _MADE.get(op, (op.replace("_", " "), "A function of each number by itself."))
 
 
-def title_of(op: str, name: str, last_linear: bool = False) -> str:
-    """What a tensor is called: by its place where that says more than its operation."""
+def title_of(op: str, name: str, answer: str = "") -> str:
+    """What a tensor is called: by its place where that says more than its operation.
+
+    Args:
+        op: that made it.
+        name: of its module, or of the weight.
+        answer: what it is called as the network's answer; empty where it is none.
+    """
     if name == "probabilities":
         return "probabilities"
-    if last_linear:
-        return "logits"
+    if answer:
+        return answer
     for pattern, said in _PLACES:
         if re.search(pattern, name) and op in ("linear", "embedding", "weight"):
             kind = {"weight": "biases: " if name.endswith("bias") else "weights: "}.get(op, "")

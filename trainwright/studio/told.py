@@ -120,9 +120,11 @@ def _end(ended: RunEnded) -> dict[str, Any]:
 
 
 def state(run: Followed) -> str:
-    """``running``, ``finished``, ``stopped``, ``interrupted`` or ``failed``."""
+    """``running``, ``finished``, ``stopped``, ``interrupted`` or ``failed``; ``reading`` until its log was read."""
     if run.place.training():
         return "running"
+    if run.behind and not run.why:
+        return "reading"  # how it ended is still to come
     ended = run.view.ended
     return ended.outcome if ended and ended.outcome != "healing" else "interrupted"
 

@@ -1,7 +1,7 @@
 /** What the server tells, and how it is asked. */
 
 export type Number = number | 'NaN' | 'Infinity' | '-Infinity' | null
-export type State = 'running' | 'finished' | 'stopped' | 'interrupted' | 'failed'
+export type State = 'running' | 'reading' | 'finished' | 'stopped' | 'interrupted' | 'failed'
 
 export interface Row {
   key: string

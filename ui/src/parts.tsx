@@ -5,6 +5,7 @@ import { duration, finite, number, whole } from './format'
 
 const SAID: Record<State, string> = {
   running: 'training',
+  reading: 'being read',
   finished: 'finished',
   stopped: 'stopped',
   interrupted: 'interrupted',

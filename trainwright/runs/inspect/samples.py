@@ -65,8 +65,9 @@ def caption(task: Task[Any], model: nn.Module, batch: Batch) -> dict[str, Any]:
         if following is not None:
             told["truth"] = [tokenizer.pieces([i])[0] if i >= 0 else "" for i in following[0].tolist()]
             return told
-    told["said"] = _said(task, model, batch)
-    told["truth"] = _truth(batch, told["classes"])
+    answer = _answer(task, model, batch)
+    told["said"] = _said(answer)
+    told["truth"] = _truth(task, model, batch, told["classes"], answer.get("value"))
     return told
 
 
@@ -75,21 +76,31 @@ def _classes(task: Task[Any]) -> list[str]:
     return [str(n) for n in compared.names[:_NAMES]] if isinstance(compared, Classes) else []
 
 
-def _truth(batch: Batch, classes: list[str]) -> list[str]:
+def _truth(task: Task[Any], model: nn.Module, batch: Batch, classes: list[str], said: Any) -> list[str]:
+    """The class, or the number in the unit in which the network says its own."""
     y = batch.targets.get("y")
     if y is None or y.numel() != 1:
         return []
     value = y.reshape(-1)[0].item()
-    return [
-        classes[int(value)] if classes and not y.is_floating_point() and 0 <= value < len(classes) else f"{value:.6g}"
-    ]
+    if classes and not y.is_floating_point() and 0 <= value < len(classes):
+        return [classes[int(value)]]
+    if isinstance(of := task.compared(), Numbers) and isinstance(said, int | float):
+        with torch.no_grad():
+            own = of.value(task.loss(model, batch, Progress(0, 1, 0)).outputs)
+        if own.numel() == 1:
+            value = said + (of.truth(batch).double().item() - own.double().item()) * of.scale
+    return [f"{value:.6g}"]
 
 
-def _said(task: Task[Any], model: nn.Module, batch: Batch) -> str:
-    """The answer as `predict` gives it, short."""
+def _answer(task: Task[Any], model: nn.Module, batch: Batch) -> dict[str, Any]:
+    """As `predict` gives it."""
     with torch.no_grad():
         answers = task.processor.decode(task.predict(model, replace(batch, targets={})), batch)
-    answer = answers[0] if answers else {}
+    return dict(answers[0]) if answers else {}
+
+
+def _said(answer: dict[str, Any]) -> str:
+    """The answer in short."""
     if "label" in answer:
         share = answer.get("probability")
         return f"{answer['label']}" + (f" ({share:.1%})" if isinstance(share, float) else "")

@@ -14,6 +14,7 @@ type Told = { title: string; text: string | ((step: Step) => string); find: Find
 
 const op = (...names: string[]): Find => (nodes) => nodes.find((n) => names.includes(n.op) && n.kind === 'value')
 const titled = (text: string): Find => (nodes) => nodes.find((n) => n.title.includes(text) && n.kind === 'value')
+const answer: Find = (nodes) => nodes.find((n) => (n.title === 'logits' || n.title === 'the answer') && n.kind === 'value')
 const last = (name: string): Find => (nodes) => nodes.filter((n) => n.op === name && n.kind === 'value').pop()
 const data: Find = (nodes) => nodes.find((n) => n.kind === 'data')
 const first = (step: Step) => step.tokens.slice(0, 12).join('')
@@ -48,14 +49,14 @@ const OTHER: Told[] = [
   { title: 'Convolution', find: op('conv'), text: 'At the left of the maps stand their kernels, small windows of weights. Each slides over the image; where what it covers looks like it, its map lights up. Point at a cell of a map to see the window it came from.' },
   { title: 'Gates', find: (n) => n.find((m) => /:(reset|write)$/.test(m.op)), text: 'A recurrent layer reads step by step, one column for each. Gates between 0 and 1 decide what is kept, what is forgotten and what is written.' },
   { title: 'The state', find: (n) => n.find((m) => m.op.endsWith(':state')), text: 'What the layer remembers after each step. Each column is made from the column before it and from what is read now: point at a cell and follow it back in time. The same weights are used at every step.' },
-  { title: 'Dense layer', find: (n) => n.find((m) => m.op === 'linear' && m.title !== 'logits'), text: 'Each of these numbers is a sum of all inputs, each times its own weight. Its row of weights stands at its left, at the same height.' },
+  { title: 'Dense layer', find: (n) => n.find((m) => m.op === 'linear' && m.title !== 'logits' && m.title !== 'the answer'), text: 'Each of these numbers is a sum of all inputs, each times its own weight. Its row of weights stands at its left, at the same height.' },
   { title: 'A bend', find: op('relu', 'gelu', 'tanh', 'sigmoid', 'silu'), text: 'Without a bend, two layers would be no more than one. Here what is small is silenced, so that units can answer yes or no.' },
   { title: 'Pooling', find: op('max_pool', 'avg_pool'), text: 'Of each little window one number is kept. The maps get smaller; where exactly something was matters less.' },
   { title: 'A sum', find: op('add'), text: 'What was worked out is added to what came in. Nothing is lost on the way, and gradients find a short way back.' },
-  { title: 'The answer', find: titled('logits'), text: (s) => `One number for each ${s.classes.length ? 'class' : 'answer'}. ${s.said ? `This sample is taken for ${s.said}.` : ''}` },
+  { title: 'The answer', find: answer, text: (s) => `${s.classes.length ? 'One number for each class' : 'What the network says, on the scale on which it learns'}. ${s.said ? `This sample is taken for ${s.said}.` : ''}` },
   { title: 'Probabilities', find: titled('probabilities'), text: 'Softmax makes shares of 1 of them: how sure the network is.' },
   { title: 'The loss', find: op('cross_entropy', 'mse_loss', 'l1_loss'), phase: 'loss', text: (s) => `How wrong that was, as one number${s.truth.length === 1 ? `; the truth is ${s.truth[0]}` : ''}.` },
-  { title: 'The way back', find: titled('logits'), phase: 'backward', text: 'Now backwards: for each number, how much the loss would grow with it. With classes it begins simply: probability minus truth.' },
+  { title: 'The way back', find: answer, phase: 'backward', text: 'Now backwards: for each number, how much the loss would grow with it. With classes it begins simply: probability minus truth.' },
   { title: 'Down to the first layer', find: op('conv', 'linear', 'embedding'), phase: 'backward', text: 'Layer by layer the blame is passed on, each gradient worked out from those of what the number fed.' },
   { title: 'The update', find: (n) => n.find((m) => m.change), phase: 'update', text: 'Each weight moves a little against its gradient, as the optimizer does it at this step’s rate. Training is this, many times.' },
 ]
