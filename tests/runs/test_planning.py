@@ -155,9 +155,19 @@ def test_a_column_of_a_table_keeps_its_digits(tmp_path: Path) -> None:
     recipe = {"task": "tabular_classification", "data": {"source": "embedded", "set": "wine"}, "budget": "5 steps"}
     run = tw.train({**recipe, "model": {"name": "mlp", "width": 4}}, out=tmp_path / "run", quiet=True)
     assert not run.config["pace"]["bfloat16"]
-    x = torch.randn(64, 4)
-    own = tw.fit(net(), (x, x.argmax(1) % 3), loss="cross_entropy", budget="5 steps", out=tmp_path / "own", quiet=True)
-    assert not own.config["pace"]["bfloat16"]
+
+
+def test_rows_are_halved_where_rounding_blurs_none_of_their_columns(tmp_path: Path) -> None:
+    x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    asked = {"loss": "cross_entropy", "budget": "5 steps", "quiet": True}
+    scaled = tw.fit(net(), (x, x.argmax(1) % 3), out=tmp_path / "scaled", **asked)
+    assert scaled.config["precision"] == "bfloat16"
+    x[:, 2] += 1000
+    years = tw.fit(net(), (x, x.argmax(1) % 3), out=tmp_path / "years", **asked)
+    assert years.config["precision"] == "float32"
+    assert years.manifest["plan"]["why"][0] == (
+        "bfloat16: not tried, it would blur different values of column 2 of 'x'"
+    )
 
 
 def test_plain_measures_nothing_and_keeps_nothing(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from trainwright.core.config import Budget, Plan, RunConfig
 from trainwright.core.task import Progress
 from trainwright.data.loader import Loader
 from trainwright.engine.allocator import memory_kept
+from trainwright.engine.grain import blurred
 from trainwright.engine.layout import channels_last, has_pictures
 from trainwright.engine.reorder import has_pool_last, pool_first
 from trainwright.runs.assemble import Pieces
@@ -32,6 +33,7 @@ from trainwright.runs.stored import stored_config
 _SHARE = 0.02  # of the training that is foreseen
 _BLOCK = 4  # steps; the first of each is not timed
 _WHOLE = 2**31  # samples
+_LOOKED = 2**17  # numbers of the rows that are looked at: 20 ms
 _LEAST = 1.05  # times as fast, or it is not worth a word
 # Of the thread that trains, so that others on the machine do not decide; while it waits for torch's threads it spins,
 # which counts. A system that counts in ticks of many milliseconds is not asked.
@@ -48,6 +50,7 @@ class Candidate:
     loss: float  # largest relative difference
     gradient: float  # the same, of its norm
     fits: Callable[[Pieces], bool]
+    against: Callable[[Pieces], str] = lambda pieces: ""  # what of the data speaks against it
 
 
 @dataclass(slots=True)
@@ -174,11 +177,27 @@ def _can_halve(pieces: Pieces) -> bool:
     return pieces.config.precision == "auto" and pieces.task.coarse and _has_bfloat16()
 
 
+def _digits_needed(pieces: Pieces) -> str:
+    """Which inputs that are rows of numbers have columns that bfloat16 would blur; neighbours of a pixel speak for it."""
+    few = pieces.some(2).inputs.items()
+    wide = {name: x[0].numel() for name, x in few if x.ndim <= 2 and x.is_floating_point()}
+    if not wide:
+        return ""
+    batch = pieces.some(min(2048, max(128, _LOOKED // sum(wide.values()))))
+    for name in wide:
+        rows = batch.inputs[name]
+        if found := blurred(rows.reshape(len(rows), -1)):
+            column = f"column {found[0]} of " if rows.ndim == 2 else ""
+            others = f" and of {len(found) - 1} more" if len(found) > 1 else ""
+            return f"it would blur different values of {column}'{name}'{others}"
+    return ""
+
+
 CANDIDATES = (
     Candidate("channels last", {"channels_last": True}, 1e-4, 1e-3, lambda pieces: has_pictures(_bare(pieces))),
     Candidate("max-pool before ReLU", {"pool_first": True}, 0.0, 0.0, lambda pieces: has_pool_last(_bare(pieces))),
     Candidate("fused optimizer", {"fused": True}, 1e-4, 1e-3, _can_fuse),
-    Candidate("bfloat16", {"bfloat16": True}, 2e-2, 1e-1, _can_halve),
+    Candidate("bfloat16", {"bfloat16": True}, 2e-2, 1e-1, _can_halve, _digits_needed),
 )
 
 
@@ -202,7 +221,12 @@ class _Rehearsal:
         try:
             first = self._block(best, Tried(), 2)
             once = _median(first.walls if self.clock is time.perf_counter else first.seconds)
-            left = [candidate for candidate in CANDIDATES if candidate.fits(self.pieces)]
+            left = list[Candidate]()
+            for candidate in (c for c in CANDIDATES if c.fits(self.pieces)):
+                if against := candidate.against(self.pieces):
+                    told[candidate.name] = f"not tried, {against}"
+                else:
+                    left.append(candidate)
             before: Plan | None = None
             while left and before != best:  # what gained nothing may gain beside what was taken after it
                 before, again = best, list[Candidate]()

@@ -84,13 +84,6 @@ class Supervised(Task[Fields]):
         self.processor = Fields(inputs, targets, meaning, self.criterion)
 
     @property
-    def coarse(self) -> bool:
-        """Classes of images, series and texts; in rows of a table one may hang on the fourth digit."""
-        given = [self.processor.plain[name] for name in self.inputs if name in self.processor.plain]
-        wide = [len(field.shape) > 1 or not field.dtype.is_floating_point for field in given]
-        return super().coarse and len(wide) == len(self.inputs) and all(wide)
-
-    @property
     def monitor(self) -> str:
         """Accuracy for classes and for yes or no, else the loss."""
         return "accuracy" if self.processor.meaning in ("classes", "binary", "probability") else "loss"
