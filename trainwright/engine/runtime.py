@@ -14,6 +14,7 @@ from trainwright.core.config import RunConfig
 from trainwright.core.errors import UserError
 from trainwright.engine.ranks import Single, join, launched
 from trainwright.engine.recompute import recompute
+from trainwright.engine.wide_attention import widen
 
 Precision = Literal["float32", "bfloat16", "float16", "float64"]
 _AUTO = ("cuda", "xpu", "mps", "xla")
@@ -101,8 +102,10 @@ class Runtime:
         return batch.cast(self.dtype) if self.precision == "float64" else batch
 
     def autocast(self) -> AbstractContextManager[None]:
-        """The forward pass in half precision, where asked for."""
+        """The forward pass in half precision, where asked for; on a CPU attention keeps 32 bits."""
         if self.precision in ("bfloat16", "float16"):
+            if self.device.type == "cpu":
+                widen()
             return torch.autocast(self.device.type, getattr(torch, self.precision))
         return nullcontext()
 

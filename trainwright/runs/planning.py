@@ -178,7 +178,7 @@ def _can_halve(pieces: Pieces) -> bool:
 
 
 def _digits_needed(pieces: Pieces) -> str:
-    """Which inputs that are rows of numbers have columns that bfloat16 would blur; neighbours of a pixel speak for it."""
+    """Whether an input of rows has columns that bfloat16 would blur; a pixel or a step has neighbours that tell it."""
     few = pieces.some(2).inputs.items()
     wide = {name: x[0].numel() for name, x in few if x.ndim <= 2 and x.is_floating_point()}
     if not wide:
