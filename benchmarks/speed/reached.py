@@ -2,6 +2,9 @@
 
     script/bench speed.reached --python /path/to/a/venv/with/the/peers/bin/python [--seeds 10] [--json OUT]
 
+Ten seeds take two to three hours. With --json each run is written as it ends, and the same command goes on behind the
+last of them.
+
 The small CNN of the table of speeds, batches of 128, Adam at 1e-3; the 10,000 test images are judged after each of at
 most 12 epochs, in each system's own documented way. Everything counts: imports, reading the images, finding a plan or
 compiling, judging, and ending. A round is one seed of every system, in an order that turns with the seed.
@@ -251,15 +254,18 @@ def main() -> None:
     if asked.one:
         print(json.dumps(WAYS[asked.one[0]](int(asked.one[1]))))
         return
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in asked.systems}
+    there = json.loads(asked.json.read_text(encoding="utf-8")) if asked.json and asked.json.exists() else {}
+    found: dict[str, list[dict[str, Any]]] = {name: there.get(name, []) for name in asked.systems}
     for seed in range(asked.seeds):
         turn = seed % len(asked.systems)
         for name in asked.systems[turn:] + asked.systems[:turn]:
+            if len(found[name]) > seed:
+                continue
             found[name].append(once(name, seed, asked))
             print(name, seed, found[name][-1], file=sys.stderr, flush=True)
-    print(table(found))
-    if asked.json:
-        asked.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            if asked.json:
+                asked.json.write_text(json.dumps({**there, **found}, indent=1) + "\n", encoding="utf-8")
+    print(table({name: runs for name, runs in found.items() if runs}))
 
 
 if __name__ == "__main__":
