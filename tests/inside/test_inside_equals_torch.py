@@ -62,6 +62,10 @@ def texts() -> dict[str, Tensor]:
     return tokens() | {"lengths": torch.tensor([9]), "letters": torch.tensor([[3, 1, 2, 0]])}
 
 
+def sentences() -> dict[str, Tensor]:
+    return {"source": tokens(6)["tokens"], "lengths": torch.tensor([6]), "written": tokens(4)["tokens"]}
+
+
 def image(channels: int, side: int) -> Callable[[], dict[str, Tensor]]:
     return lambda: {"x": torch.randn(1, channels, side, side)}
 
@@ -118,6 +122,18 @@ CASES = {
     ),
     "rnn, last": Case(
         lambda: models["rnn"](vocab=17, padding=0, outputs=3, letters=4, width=6, units=5, pool="last"), texts, classes
+    ),
+    "encoder": Case(
+        lambda: models["transformer_encoder"](
+            vocab=17, padding=0, context=12, outputs=3, letters=4, width=8, depth=1, heads=2
+        ),
+        texts,
+        classes,
+    ),
+    "translation": Case(
+        lambda: models["transformer"](vocab=17, source_vocab=17, context=12, shared=False, width=8, depth=1, heads=2),
+        sentences,
+        classes,
     ),
     "text_cnn": Case(
         lambda: models["text_cnn"](vocab=17, padding=0, outputs=3, letters=4, width=6, filters=4), texts, classes
@@ -282,6 +298,39 @@ def test_every_tensor_is_what_its_operation_makes_of_its_operands(pair: tuple[Ta
         known = node.value.isfinite()
         torch.testing.assert_close(again[known], node.value[known], **CLOSE)
         assert known.any()
+
+
+def test_every_cell_of_every_gradient_is_what_autograd_passes_back_through_what_reads_it(
+    pair: tuple[Taken, Reference],
+) -> None:
+    """From the loss, whose gradient is 1, on: so each is that of the loss, and not of modules and weights alone."""
+    taken, _ = pair
+    nodes, told = [n for n in taken.shown if n.name != "probabilities"], 0
+    assert nodes[-1].gradient is not None
+    assert nodes[-1].gradient.item() == 1
+    for node in nodes[:-1]:
+        if node.gradient is None:
+            continue
+        passed = torch.zeros_like(node.value)
+        for reader in nodes:
+            if reader.gradient is not None and any(o.node == node.number for o in reader.operands):
+                passed += passed_back(taken, reader, node)
+        known = node.gradient.isfinite() & node.value.isfinite()
+        torch.testing.assert_close(node.gradient[known], passed[known], **CLOSE, msg=lambda m, n=node: f"{n.name}: {m}")
+        told += int(known.sum())
+    assert told > 50
+
+
+def passed_back(taken: Taken, reader: Node, node: Node) -> Tensor:
+    """A reader's gradient, by autograd, at a node that it reads."""
+    leaf = node.value.nan_to_num().clone().requires_grad_()
+    given = [o.of(leaf if o.node == node.number else taken.graph.nodes[o.node].value) for o in reader.operands]
+    given = [x.nan_to_num() if x.is_floating_point() else x for x in given]
+    assert reader.run is not None
+    assert reader.gradient is not None
+    made = reader.run(*given).reshape(reader.value.shape)
+    (found,) = torch.autograd.grad(made, leaf, reader.gradient.nan_to_num())
+    return found
 
 
 def test_the_arithmetic_of_every_displayed_cell_comes_to_its_number(pair: tuple[Taken, Reference]) -> None:
