@@ -6,9 +6,7 @@ STUDIO_PICTURES to a folder to keep a picture of each view.
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 import os
 import re
 import shutil
@@ -18,29 +16,30 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
-import trainwright as tw
 from tests.open_studio import Visitor, opened
 
 pytest.importorskip("playwright")
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.studio.test_browser import AXE, TEXT, WIDTHS, missing, picture
+from tests.studio.networks import (
+    APART,
+    DRAWN,
+    FLAGS,
+    PATIENCE,
+    attempt,
+    faultless,
+    faultless_page,
+    held,
+    look,
+    must_be_drawn,
+    must_lie_on_the_card,
+    numbers,
+    train,
+)
+from tests.studio.test_browser import WIDTHS, missing, picture
 
-DRAWN = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
-FLAGS = ["--no-sandbox", "--disable-dev-shm-usage"]
 PICTURE = Path(__file__).resolve().parent.parent.parent / "docs" / "codes" / "new.png"
-PATIENCE = 120_000  # ms: the first question starts a process, and the machine may be busy
-APART = """() => {
-  const all = [...document.querySelector('.stage canvas').scene.plan.frames.values()]
-  const found = []
-  all.forEach((a, i) => all.slice(i + 1).forEach((b) => {
-    if (a.x < b.x + b.w - .01 && b.x < a.x + a.w - .01 && a.y < b.y + b.h - .01 && b.y < a.y + a.h - .01)
-      found.push([a.node, b.node])
-  }))
-  return found
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -49,35 +48,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if why := missing():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
     base = tmp_path_factory.mktemp("runs")
-    tw.train("digits", {"budget": "2 epochs", "keep_every": "1 epoch"}, out=base / "digits", quiet=True)
-    text, moons = base.parent / "text.txt", base.parent / "moons.csv"
-    text.write_text(TEXT)
-    recipe = {
-        "task": {"name": "generation", "context": 16},
-        "data": {"source": "documents", "path": str(text), "valid": 0.1, "test": 0.1},
-        "budget": "4 steps",
-    }
-    tw.train({**recipe, "model": {"name": "gpt", "size": "nano"}}, out=base / "gpt", quiet=True)
-    tw.train({**recipe, "model": {"name": "rnn_lm", "width": 8, "units": 8}}, out=base / "lstm", quiet=True)
-    with moons.open("w", newline="") as file:
-        rows = [(math.cos(a), math.sin(a), "up") if a % 2 < 1 else (1 - math.cos(a), 0.5 - math.sin(a), "down")
-                for a in (i * math.pi / 100 for i in range(100))]  # fmt: skip
-        csv.writer(file).writerows([("x", "y", "kind"), *rows])
-    tw.train(
-        {
-            "task": {"name": "tabular_classification", "target": "kind"},
-            "data": {"source": "table", "path": str(moons), "valid": 0.2, "test": 0.2},
-            "model": {"name": "mlp", "width": 6},
-            "budget": "2 epochs",
-        },
-        out=base / "moons",
-        quiet=True,
-    )
-    x = torch.randn(32, 4)
-    data, options = (x, x.sum(1, keepdim=True)), {"loss": "mse", "epochs": 1, "quiet": True}
-    tw.fit(nn.Linear(4, 1), data, out=base / "own", captures=0, **options)
-    tw.fit(nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 2)), (x[:, :2], (x[:, 0] > 0).long()),
-           loss="cross_entropy", epochs=2, valid=0.25, out=base / "captured", quiet=True)  # fmt: skip
+    train(base)
     return base
 
 
@@ -97,31 +68,8 @@ def browser(runs: Path) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, visitor: Visitor) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": WIDTHS["desk"], "height": 900}, reduced_motion="reduce")
-    made, wrong = context.new_page(), []
-    made.set_default_timeout(PATIENCE)
-    made.on("pageerror", lambda error: wrong.append(str(error)))
-    made.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
-    made.goto(visitor.studio.link)
-    yield made
-    context.close()
-    assert wrong == []
-
-
-def look(page: Page, visitor: Visitor, name: str) -> None:
-    page.goto(f"http://{visitor.host}/#/run/{visitor.keys()[name]}/inside")
-    there(page)
-
-
-def there(page: Page) -> None:
-    page.wait_for_function("() => document.querySelector('.stage canvas')?.scene?.plan")
-
-
-def held(page: Page) -> Any:
-    """The card of the cell that is held."""
-    card = page.locator(".cellcard")
-    expect(card).to_be_visible(timeout=PATIENCE)
-    return card
+    with faultless_page(browser, visitor) as made:
+        yield made
 
 
 def test_from_the_list_to_a_digits_path_are_three_clicks(page: Page) -> None:
@@ -158,6 +106,25 @@ def test_a_cell_tells_its_arithmetic_and_leads_to_what_it_was_made_of(page: Page
     card.get_by_role("button", name="change").click()
     expect(card).to_contain_text("- rate · mean / (√square + ε)")
     expect(card.locator(".formula .good")).to_have_text("✓")
+
+
+@pytest.mark.parametrize("name", ["moons", "digits", "lstm", "gpt", "captured"])
+def test_what_the_graphics_card_draws_and_the_card_tells_are_the_numbers_that_were_served(
+    name: str, page: Page, visitor: Visitor
+) -> None:
+    """That these are torch's is shown beside the rules (tests/inside): so every cell that is seen is."""
+    look(page, visitor, name)
+    served = {what: numbers(visitor, name, what) for what in ("value", "gradient", "change")}
+    must_lie_on_the_card(page, served)
+    must_be_drawn(page, served)
+    page.get_by_label("tensor", exact=True).select_option(index=2)
+    card = held(page)
+    node = int(page.get_by_label("tensor", exact=True).input_value())
+    for what in served:
+        told = card.locator(".three button").filter(has_text=what).locator("b")
+        if what == "value" or node in served[what]:
+            shown = float(told.inner_text().replace("\u2212", "-"))
+            assert shown == pytest.approx(float(served[what][node][0]), rel=5e-6)
 
 
 def test_a_cell_under_the_pointer_is_told_without_a_click(page: Page, visitor: Visitor) -> None:
@@ -329,18 +296,6 @@ def test_the_inside_is_accessible_in_both_themes_and_fits_every_width(
     expect(page.locator(".heads canvas").first).to_be_visible()
     faultless(page, "attention")
     context.close()
-
-
-def faultless(page: Page, name: str) -> None:
-    page.add_script_tag(path=str(AXE))
-    found = page.evaluate("axe.run()")
-    told = [f"{v['id']} ({v['impact']}): {v['nodes'][0]['html'][:160]}" for v in found["violations"]]
-    assert told == [], name
-
-
-def attempt(page: Page, visitor: Visitor, name: str) -> None:
-    page.goto(f"http://{visitor.host}/#/run/{visitor.keys()[name]}/try")
-    expect(page.get_by_role("heading", name="Try it")).to_be_visible(timeout=PATIENCE)
 
 
 def test_a_digit_that_is_drawn_or_dropped_is_answered_with_probabilities(page: Page, visitor: Visitor) -> None:

@@ -8,7 +8,7 @@ export function exact(value: Told | undefined): string {
   const x = finite(value)
   if (!isFinite(x)) return Number.isNaN(x) ? 'nothing' : x > 0 ? '∞' : '−∞'
   const size = Math.abs(x)
-  const text = !size ? '0' : size < 1e-4 || size >= 1e6 ? x.toExponential(3).replace('e+', 'e') : String(+x.toPrecision(6))
+  const text = !size ? '0' : size < 1e-4 || size >= 1e6 ? x.toExponential(5).replace('e+', 'e') : String(+x.toPrecision(6))
   return text.replace(/-/g, '−')
 }
 
