@@ -28,7 +28,8 @@ def repaired(subject: Program, twin: Program | None, seed: int, seconds: float) 
 
     ``counts`` says whether it is a case at all: it fails, its twin learns, ``tw.fit`` can say it, and what it needs to
     be repaired is told somewhere. All are judged on the same rows: its own training rows, or where a fault was planted
-    into these, as they were before. Repaired is what learns and reaches 95 % of the twin's metric there.
+    into these, as they were before. Repaired is what learns and reaches 95 % of the twin's metric there, trained in the
+    same way: ``tw.fit`` ends with the weights that validation likes best, a loop of one's own with the last ones.
 
     Args:
         subject: a program.
@@ -52,12 +53,23 @@ def repaired(subject: Program, twin: Program | None, seed: int, seconds: float) 
     if not told["counts"] or fixed is None:
         return told
     goal = AS_GOOD * fixed.train.metric
-    told["ways"] = {name: _healed(subject, seed, seconds, goal, doctor) for name, doctor in WAYS.items()}
+    assert twin is not None
+    told["twin by tw.fit"] = sound = _sound(twin, seed)
+    own = AS_GOOD * sound if sound is not None else goal
+    told["ways"] = {name: _healed(subject, seed, seconds, own, doctor) for name, doctor in WAYS.items()}
     for name, control in CONTROLS.items():
         ended, what, steps = control(subject, seed, seconds)
         told["ways"][name] = {"metric": ended.train.metric, "repaired": is_repaired(ended.train, goal), "what": what}
         told["ways"][name] |= {"steps": steps}
     return told
+
+
+def _sound(twin: Program, seed: int) -> float | None:
+    """What the fixed program reaches by ``tw.fit``; None where that refuses it."""
+    data = twin.judging()
+    with TemporaryDirectory(prefix="twin-") as place:
+        trained, model, _ = fitted(twin, seed, Path(place) / "run", doctor="off", pace="plain")
+        return None if trained is None else judged(model, data.x, data.y, twin.metric, twin.logits).metric
 
 
 def is_repaired(reached: Judged, goal: float) -> bool:
@@ -84,7 +96,7 @@ def _healed(subject: Program, seed: int, seconds: float, goal: float, doctor: di
             "repaired": is_repaired(reached, goal),
             "verdict": ended.verdict if ended else "",
         }
-        told |= {"steps": _steps(trained.folder / EVENTS), "tried": tried}
+        told |= {"steps": _steps(trained.path / EVENTS), "tried": tried}
         return told | {"what": [f"{r.state}: {r.what} [{r.rule}]" for r in view.repairs]}
 
 

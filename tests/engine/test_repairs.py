@@ -66,6 +66,30 @@ def test_answers_are_in_old_units_and_the_gradient_is_that_of_the_new_ones() -> 
     assert torch.allclose(model[2].weight.grad, plain[2].weight.grad, rtol=1e-3, atol=1e-6)
 
 
+def test_of_an_absolute_error_the_gradient_is_that_of_the_new_units_too() -> None:
+    y = torch.randn(200, 3) * 50 + 1000
+    model, plain = net(), net()
+    repair = made("standard_targets", columns=3, power=1)
+    repair.change(model)
+    repair.learn(model, lambda: model(X), y)
+    nn.functional.l1_loss(model(X), y).backward()
+    nn.functional.l1_loss(plain(X), (y - y.mean(0)) / y.std(0, correction=0)).backward()
+    assert torch.allclose(model[2].weight.grad, plain[2].weight.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_activations_of_an_unknown_class_are_exchanged_by_name_and_layers_with_weights_are_not() -> None:
+    class Exponential(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.exp()
+
+    model = net(act=Exponential)
+    made("activations", of=(), layers=("1", "2", "gone")).change(model)
+    assert isinstance(model[1], nn.ReLU)
+    assert isinstance(model[2], nn.Linear)
+    with pytest.raises(UserError, match="has no module"):
+        made("activations", of=(), layers=("2",)).change(model)
+
+
 def test_a_softmax_is_taken_out_whether_it_is_a_module_or_a_function() -> None:
     class Called(nn.Module):
         def __init__(self) -> None:

@@ -7,7 +7,7 @@ from trainwright.core.finding import Advice, Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
 from trainwright.rules.reading import heavy, norms, number
-from trainwright.rules.remedies import drawn_anew, other_activations, scaled_inputs
+from trainwright.rules.remedies import drawn_anew, other_activations, other_rates, scaled_inputs
 
 _STEPS = 3
 
@@ -27,17 +27,28 @@ def check(evidence: Evidence) -> Finding | None:
         return None
     dead = next((x.name for x in facts.layers if x.dead == 1.0), "")
     zero = f" (all units of {dead} give 0)" if dead else ""
+    anew = (drawn_anew(), other_activations(facts, "leaky_relu"), scaled_inputs(facts)) if dead else ()
+    ended = still and not flat and any(known)  # there was one: steps that were too long have silenced the network
+    since = ", and was not at the start" if ended else ""
+    why = (
+        "A step that was too long has pushed all units of a layer to where they have no slope, and nothing brings them "
+        "back."
+        if ended
+        else "An operation without a slope (argmax, rounding, a comparison, detach) stands between, the loss is cut "
+        "off beyond its range, or a whole layer is silent."
+    )
     return Finding(
         rule="no_gradient",
         severity="error",
-        what=f"the gradient of the loss is exactly 0 in every weight{zero}",
+        what=f"the gradient of the loss is exactly 0 in every weight{since}{zero}",
         where=dead or "the loss",
         evidence={"loss": facts.loss.start, "deaf share of the samples": facts.loss.deaf, "layers": len(layers)},
-        why=f"No weight can learn. The loss is {number(facts.loss.start)} and does not answer to any of them: an "
-        "operation without a slope (argmax, rounding, a comparison, detach) stands between, the loss is cut off "
-        "beyond its range, or a whole layer is silent.",
+        why=f"No weight can learn. The loss is {number(facts.loss.start)} at the start and does not answer to any of "
+        f"them now. {why}",
         fixes=(
-            *((drawn_anew(), other_activations(facts, "leaky_relu"), scaled_inputs(facts)) if dead else ()),
+            *(other_rates(evidence, 0.1, 0.01) if ended else ()),
+            *anew,
+            *([drawn_anew()] if ended and not anew else []),
             Advice("look at what stands between the weights and the loss, from the loss backwards"),
         ),
     )

@@ -26,10 +26,11 @@ _BEHIND = 0.25  # of the way from guessing to right answers
 LITTLE = 0.2  # of it
 _IN_A_ROW = 3  # steps that were not finite
 _LONGEST = 2000
-# kinds of layers: with matrices or kernels, silent below 0, flat at their ends
+# kinds of layers: with matrices or kernels, silent below 0, flat at their ends, growing beyond all bounds
 HEAVY = {"linear", "bilinear", "conv1d", "conv2d", "conv3d", "rnn", "lstm", "gru", "multiheadattention", "dense"}
 SILENCING = {"relu", "relu6", "threshold", "hardshrink", "softshrink"}
 FLAT_ENDED = {"sigmoid", "tanh", "hardsigmoid", "hardtanh", "softsign"}
+BURSTING = {"exp"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from trainwright.core.facts import Facts
-from trainwright.core.finding import Advice, Edit, Evidence, Patch
-from trainwright.rules.reading import FLAT_ENDED, HEAVY, SILENCING, rate_of, rounded
+from trainwright.core.finding import Advice, Edit, Evidence, Finding, Patch
+from trainwright.rules.reading import BURSTING, FLAT_ENDED, HEAVY, SILENCING, rate_of, rounded
 
 Fix = Patch | Edit | Advice
 _RATES = {"sgd": 0.01, "adagrad": 0.01, "lion": 1e-4, "muon": 0.02}
@@ -15,6 +15,7 @@ _ADAPTIVE = 1e-3  # Adam and its kin: Kingma & Ba 2015
 _SHORT, _SHORT_RATE = 2000, 0.01  # steps of a budget that is short, and the rate at which it may suffice
 _FEW, _MANY = 8, 256  # samples of a step
 _BATCH = 32
+_HALF = 0.5  # of the units: dropouts above it
 _LARGE, _RATIO = 3.0, 5.0  # of inputs and targets: beyond, scaling them is worth a trial
 
 
@@ -50,6 +51,7 @@ def scaled_targets(facts: Facts) -> Edit:
     """Mean 0 and deviation 1 for what the network says."""
     shape = facts.target.values.shape
     repair = {"name": "standard_targets", "columns": max(1, shape[-1] if len(shape) == 1 else 1)}
+    repair |= {"power": 1} if facts.loss.name in ("mae", "huber") else {}
     return Edit("learn (y - mean) / deviation, and undo that when predicting", (repair,))
 
 
@@ -58,12 +60,20 @@ def other_activations(facts: Facts, by: str = "relu") -> Edit:
     old = (*sorted(SILENCING - {"threshold"}),) if by not in ("relu", "gelu") else (*sorted(FLAT_ENDED),)
     last = facts.layers[-1].name if facts.layers and facts.layers[-1].kind in (FLAT_ENDED | SILENCING) else ""
     names = {"relu": "ReLU", "gelu": "GELU", "leaky_relu": "leaky ReLU"}
-    instead = " and ".join(dict.fromkeys(x.kind for x in facts.layers if x.kind in old and x.name != last))
+    bursting = [] if by == "leaky_relu" else [x for x in facts.layers[:-1] if x.kind in BURSTING and "." in x.name]
+    kinds = (*(x.kind for x in facts.layers if x.kind in old and x.name != last), *(x.kind for x in bursting))
+    instead = " and ".join(dict.fromkeys(kinds))
     what = f"use {names.get(by, by)} in place of {instead or 'the activations there are'}"
-    repair = {"name": "activations", "of": list(old), "by": by, "last": last}
+    repair: dict[str, Any] = {"name": "activations", "of": list(old), "by": by, "last": last}
+    repair |= {"layers": [x.name.rpartition(".")[0] for x in bursting]} if bursting else {}
     if by == "leaky_relu":  # the weights that fit a ReLU fit it too
         return Edit(what, (repair,))
     return Edit(f"{what}, with weights that fit it", (repair,), {"init": {"name": "kaiming_normal"}})
+
+
+def less_dropout(most: float = 0.2) -> Edit:
+    """Dropouts that leave out no more than a share."""
+    return Edit("leave out no more than a fifth", ({"name": "dropout", "most": most},))
 
 
 def drawn_anew(rule: str = "kaiming_normal") -> Patch:
@@ -102,18 +112,80 @@ def general(evidence: Evidence) -> tuple[Fix, ...]:
     found += [inputs] if inputs and inputs.repairs else []
     targets = scaled_targets(facts) if _wide_targets(facts) else None
     found += [targets] if targets else []
-    if any(x.kind in FLAT_ENDED for x in facts.layers[:-1]):
+    if ill_bent(facts):
         found.append(other_activations(facts))
-    mends = [*(inputs.repairs if inputs else ()), *(targets.repairs if targets else ())]
-    scaled = " and scaled data" if mends else ""
-    found += [_usual(r, scaled, mends) for r in (_ADAPTIVE, *([_SHORT_RATE] if 0 < facts.steps < _SHORT else []))]
-    return tuple(found)
+    return (*found, *usual(facts))
 
 
-def _usual(rate: float, scaled: str, mends: Sequence[Mapping[str, Any]]) -> Edit:
-    """Everything at once, where it is several things that are wrong."""
-    keys = {"optimizer": {"name": "adam", "lr": rate}, "init": {"name": "kaiming_normal"}}
-    return Edit(f"the usual settings: Adam at {rate:g}, fresh weights{scaled}", tuple(mends), keys)
+def ill_bent(facts: Facts) -> bool:
+    """Whether activations between the layers are flat at their ends, or grow without bound."""
+    return any(x.kind in FLAT_ENDED | BURSTING for x in facts.layers[:-1])
+
+
+def usual(facts: Facts, more: Sequence[Edit | Patch] = ()) -> tuple[Edit, ...]:
+    """Everything at once, where it is several things that are wrong: an optimizer, weights and data as they usually do.
+
+    Args:
+        facts: what there is.
+        more: changes that are made with it.
+    """
+    edits = [fix for fix in more if isinstance(fix, Edit)]
+    known = {r["name"] for fix in edits for r in fix.repairs}
+    scaled = [scaled_inputs(facts)] if _wide_inputs(facts) else []
+    scaled += [scaled_targets(facts)] if _wide_targets(facts) else []
+    mends = [r for fix in scaled for r in fix.repairs if r["name"] not in known]
+    keys: dict[str, Any] = {"init": {"name": "kaiming_normal"}}
+    for fix in more:
+        keys |= fix.keys if isinstance(fix, Edit) else fix.changes
+    words = "".join(f"{_short(fix)}, " for fix in more)
+    repairs = (*(r for fix in edits for r in fix.repairs), *mends)
+    rates = (_ADAPTIVE, *([_SHORT_RATE] if 0 < facts.steps < _SHORT else []))
+    end = "fresh weights" + (" and scaled data" if mends else "")
+    return tuple(
+        Edit(
+            f"{words}{'and ' if words else ''}the usual settings: Adam at {rate:g}, {end}",
+            repairs,
+            {**keys, "optimizer": {"name": "adam", "lr": rate}},
+        )
+        for rate in rates
+    )
+
+
+def _short(fix: Edit | Patch) -> str:
+    if isinstance(fix, Edit):
+        return fix.what.removesuffix(", with weights that fit it")
+    return ", ".join(f"{key} = {value}" for key, value in fix.changes.items())
+
+
+def together(facts: Facts, findings: Iterable[Finding]) -> list[Edit | Patch]:
+    """What all findings propose for model, loss and budget, one fix of each, as far as they do not exclude each other.
+
+    Args:
+        facts: what there is.
+        findings: of a run, the most upstream first; notes count, where something is wrong.
+    """
+    chosen: list[Edit | Patch] = []
+    taken: set[str] = set()
+    for fix in _first_ones(facts, findings):
+        touched = {r["name"] for r in fix.repairs} | set(fix.keys) if isinstance(fix, Edit) else set(fix.changes)
+        if not touched & (taken - {"init"}):
+            chosen.append(fix)
+            taken |= touched
+    return chosen
+
+
+def _first_ones(facts: Facts, findings: Iterable[Finding]) -> Iterator[Edit | Patch]:
+    for finding in findings:
+        able = [fix for fix in finding.fixes if isinstance(fix, Edit) and (fix.repairs or fix.keys)]
+        able = [fix for fix in able if "optimizer" not in fix.keys]  # the usual settings come with it anyway
+        if able:
+            yield able[0]
+        if finding.rule == "stopped_early" and finding.severity != "note":
+            yield from (fix for fix in finding.fixes if isinstance(fix, Patch) and "budget" in fix.changes)
+    if any("dropout" in x.kind and x.option > _HALF for x in facts.layers):
+        yield less_dropout()
+    if ill_bent(facts):
+        yield other_activations(facts)
 
 
 def _wide_inputs(facts: Facts) -> bool:

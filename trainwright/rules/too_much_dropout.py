@@ -7,6 +7,7 @@ from trainwright.core.finding import Edit, Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
 from trainwright.rules.reading import gravity, wanting
+from trainwright.rules.remedies import less_dropout
 from trainwright.rules.upstream import BEFORE_BEGINNING
 
 _HIGH = 0.5
@@ -31,7 +32,7 @@ def check(evidence: Evidence) -> Finding | None:
         evidence={"dropouts": len(rates), "highest rate": max(rates), "share kept": kept, **bad.numbers},
         why="Dropout helps a network that learns too well. One that learns nothing cannot spare its units.",
         fixes=(
-            Edit("leave out no more than a fifth", ({"name": "dropout", "most": 0.2},)),
+            less_dropout(),
             Edit("leave dropout out until the training loss falls", ({"name": "dropout", "most": 0.0},)),
         ),
     )

@@ -44,7 +44,7 @@ from trainwright.runs.recipe import plain
 from trainwright.runs.recorded import rewrite
 from trainwright.runs.run import Run
 from trainwright.runs.scheduling import ScheduleSpec, schedule_of
-from trainwright.runs.workshop import Workshop
+from trainwright.runs.workshop import Workshop, over
 
 _ALL = ("optimizer_of_all", "learn_all")  # repairs after which the optimizer knows all weights
 
@@ -127,7 +127,7 @@ class OfCall(Workshop):
 
     def build(self, keys: Mapping[str, Any], *, seed: int | None = None) -> Pieces:
         """For a branch, over a copy of the module."""
-        config = self._config({**self.keys, **keys})
+        config = self._config(over(self.keys, keys))
         config = config if seed is None else config.model_copy(update={"seed": seed})
         with ExitStack() as held:
             if is_foreign(self.call.data):

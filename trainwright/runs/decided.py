@@ -23,6 +23,7 @@ class Record:
     keys: dict[str, Any] = field(default_factory=dict)  # set beside what the person wrote
     considered: list[str] = field(default_factory=list)  # rules whose fixes were tried since the last change
     taken: list[dict[str, Any]] = field(default_factory=list)  # repairs, each with what is needed to take it back
+    improved: int = 0  # times that a repaired run was tried to be improved
     pending: bool = False  # an attempt must begin anew with the keys, and has not yet
 
     @classmethod

@@ -29,8 +29,6 @@ from trainwright.core.events import (
 from trainwright.core.finding import Evidence, Finding
 from trainwright.engine import checkpoint
 from trainwright.rules.diagnosis import all_rules
-from trainwright.rules.reading import failing
-from trainwright.rules.remedies import general
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.attempt import Attempt, attempt, teller_of
 from trainwright.runs.decided import LEFT, Record, leave
@@ -38,15 +36,18 @@ from trainwright.runs.directory import CHECKPOINTS, EVENTS, owner, whole_events
 from trainwright.runs.doctoring import Doctor
 from trainwright.runs.lock import Lock
 from trainwright.runs.remedy import Remedy, remedies
+from trainwright.runs.rounds import Round, after_repair, in_doubt, rounds
 from trainwright.runs.signals import Interruption
-from trainwright.runs.trials import Outcome, Trial, length, tried
-from trainwright.runs.workshop import Workshop
+from trainwright.runs.trials import Outcome, Trial, length, means_another, tried
+from trainwright.runs.workshop import Workshop, over
 
 MOST = 6  # repairs of one run
 _SURE = ("not_finite_steps",)  # one of them that was skipped does no harm
-_WEAK = ("below_linear", "not_finite_steps")  # rules after which the usual settings are tried as well
-_USUAL = "usual settings"  # in the place of a rule: they were tried
-_LONGER = 2  # times, where the first trials decided nothing
+_IMPROVED, _LONGER = 2, 2  # times that a repaired run is tried to be improved; times as long as usual, for that
+_WORTH = 0.05  # of what is left of the loss: less is not worth another attempt
+_MANY = 8  # fixes that are tried then
+_UNHELPED = ("no_signal", "constant_target", "constant_input", "conflicting_targets")  # no settings help there
+_AGAIN = "; since that was repaired, other settings are tried once more"
 _LEARNED = 0.9  # of the loss of guessing: below it there is something to keep
 
 
@@ -91,6 +92,9 @@ def healing(a: Attempt, workshop: Workshop) -> Attempt:
         a = following
 
 
+_Chosen = tuple[Remedy, Outcome, Mapping[str, Any] | None]  # what is taken, how it was found, from which state
+
+
 @dataclass(slots=True)
 class _Case:
     """A run between two attempts."""
@@ -108,64 +112,65 @@ class _Case:
             told = view.ended  # with the verdict
             bad = told is None or told.outcome in ("healing", "failed") or told.verdict in ("SUSPECT", "FAILED")
             asked = treatable(self.workshop, self.record)
-            for step, finding in found if bad else ():
-                if not asked(finding):
+            treated = [(step, finding) for step, finding in found if asked(finding)]
+            for step, finding in (treated or self._resort(view, found)) if bad else ():
+                if not asked(finding) and treated:
                     continue
-                chosen = self._treated(view, step, finding, tell)
+                chosen = self._treated(view, step, finding, [f for _, f in found], tell)
                 if self.stopped:
                     return None
                 if chosen is not None:
                     return self._taken(view, finding, *chosen)
             back = self._taken_back(view, bad)
-        if back is not None:
-            return back
+            better = self._improved(view, [f for _, f in found], tell) if back is None else None
+        if back is not None or better is not None:
+            return back or better
+        if self.stopped:
+            return None
         if self.ended is not None and self.ended.outcome == "healing":  # nothing helped: as if nobody had looked
             return self._go_on([finding for _, finding in found])
         return None
 
+    def _resort(self, view: View, found: Sequence[tuple[int, Finding]]) -> list[tuple[int, Finding]]:
+        """The gravest finding, where none proposes anything that was not tried: the usual settings may help then."""
+        record = self.record
+        over = self.ended is not None and self.ended.outcome == "finished"
+        if not over or not in_doubt(view, record.considered) or len(record.taken) >= MOST:
+            return []
+        grave = [(step, f) for step, f in found if f.severity != "note" and f.rule not in _UNHELPED]
+        return sorted(grave, key=lambda pair: pair[1].severity != "error")[:1]
+
     def _treated(
-        self, view: View, step: int, finding: Finding, tell: Observer
-    ) -> tuple[Remedy, Outcome, Mapping[str, Any] | None] | None:
-        """The remedy that is taken, how it was found, and the state to go on from."""
-        config = self.workshop.config
-        fixes = remedies(finding, config)
+        self, view: View, step: int, finding: Finding, others: Sequence[Finding], tell: Observer
+    ) -> _Chosen | None:
+        """The remedy that is taken, how it was found, and the state to go on from; of those that learn nothing, the
+        best one, where no other is good enough.
+        """
+        before = [*self.record.considered]
         self.record.considered.append(finding.rule)
         facts = view.examined.facts if view.examined else None
         if facts is None:
             return None
         evidence = Evidence(view, facts, self.ended is None or self.ended.outcome != "healing")
         earlier: list[Outcome] = []
-        for chosen, longer in self._rounds(finding, fixes, evidence):
-            start, state = self._origin(view, chosen)
-            live = [r for r in chosen if not r.anew] if state is not None else chosen
-            outcome = self._tried(view, finding, live, start, state, step == 0, longer, earlier)
+        held: list[_Chosen] = []
+        for chosen in rounds(finding, others, evidence, self.workshop.config, self.record.considered):
+            start, state = self._origin(view, chosen.fixes)
+            live = [r for r in chosen.fixes if not r.anew] if state is not None else chosen.fixes
+            outcome = self._tried(view, finding, chosen._replace(fixes=live), start, state, step == 0, earlier)
             if outcome.stopped is not None:
+                self.record.considered = before
                 self._interrupted(outcome.stopped.reason, tell)
                 return None
             tell(outcome.event)
             remedy = self._agreed(finding, outcome, start, tell)
             if remedy is not None:
-                return remedy, outcome, state
+                held.append((remedy, outcome, state))
+                if outcome.learned(remedy):
+                    return held[-1]
             earlier.append(outcome)
         self.record.write(self.a.folder)
-        return None
-
-    def _rounds(self, finding: Finding, fixes: list[Remedy], evidence: Evidence) -> Iterator[tuple[list[Remedy], int]]:
-        """What is tried, and how many times as long as usual: first what the finding proposes.
-
-        Where nothing is learned and that does not help, what usually does; and once more for longer.
-        """
-        yield fixes, 1
-        weak = failing(evidence) is not None or finding.rule in _WEAK
-        if not weak or _USUAL in self.record.considered:
-            return
-        self.record.considered.append(_USUAL)
-        config = self.workshop.config
-        usual = remedies(Finding(finding.rule, "note", "", fixes=general(evidence)), config)
-        more = [r for r in usual if r.what not in {f.what for f in fixes}]
-        if more:
-            yield more, 1
-        yield [*more[-2:], *fixes, *more[:-2]], _LONGER
+        return min(held, key=lambda c: c[1].reached(c[0]), default=None)
 
     def _agreed(self, finding: Finding, outcome: Outcome, start: int, tell: Observer) -> Remedy | None:
         """The best that may be taken; what is better and needs a person's word is offered."""
@@ -180,16 +185,37 @@ class _Case:
                 tell(Repaired(start, finding.rule, finding.what, remedy.what, remedy.keys, "offered", why))
         return None
 
+    def _improved(self, view: View, others: Sequence[Finding], tell: Observer) -> Attempt | None:
+        """A run that was repaired and came to its end, with what makes it clearly better; at most twice."""
+        record, last = self.record, self.record.taken[-1] if self.record.taken else None
+        facts = view.examined.facts if view.examined else None
+        finished = self.ended is not None and self.ended.outcome == "finished"
+        if last is None or facts is None or not finished or record.improved >= _IMPROVED or len(record.taken) >= MOST:
+            return None
+        what = f"{str(last['trouble']).removesuffix(_AGAIN)}{_AGAIN}"
+        finding = Finding(str(last["rule"]), "note", what)
+        fixes = after_repair(others, Evidence(view, facts, True), self.workshop.config)
+        outcome = self._tried(view, finding, Round(fixes, _LONGER, _MANY), 0, None, False, None)
+        if outcome.stopped is not None:
+            self._interrupted(outcome.stopped.reason, tell)
+            return None
+        record.improved += 1
+        tell(outcome.event)
+        remedy = self._agreed(finding, outcome, 0, tell)
+        record.write(self.a.folder)
+        if remedy is None or not outcome.reached(remedy) < (1 - _WORTH) * outcome.reference:
+            return None
+        return self._taken(view, finding, remedy, outcome, None, reached(view))
+
     def _tried(
         self,
         view: View,
         finding: Finding,
-        fixes: Sequence[Remedy],
+        chosen: Round,
         start: int,
         state: Mapping[str, Any] | None,
         at_once: bool,
-        longer: int,
-        earlier: Sequence[Outcome],
+        earlier: Sequence[Outcome] | None,
     ) -> Outcome:
         begun, proof = view.attempts[-1], at_once and finding.severity == "error"
         assert view.examined is not None
@@ -205,7 +231,7 @@ class _Case:
                 asked=interruption.asked,
                 contradicted=_contradicts(finding.rule, begun.steps) if proof else None,
             )
-            return tried(trial, finding.rule, fixes, longer, earlier)
+            return tried(trial, finding.rule, chosen.fixes, chosen.longer, earlier, chosen.most)
 
     def _origin(self, view: View, fixes: Sequence[Remedy]) -> tuple[int, Mapping[str, Any] | None]:
         """(step, state) from which to go on: the start, unless something was learned that a fix can keep."""
@@ -226,12 +252,22 @@ class _Case:
         return 0, None
 
     def _taken(
-        self, view: View, finding: Finding, remedy: Remedy, outcome: Outcome, state: Mapping[str, Any] | None
+        self,
+        view: View,
+        finding: Finding,
+        remedy: Remedy,
+        outcome: Outcome,
+        state: Mapping[str, Any] | None,
+        before_it: float = math.nan,
     ) -> Attempt:
-        """The attempt with it, from the start or from a checkpoint; what is decided is written down first."""
+        """The attempt with it, from the start or from a checkpoint; what is decided is written down first.
+
+        It must reach what the attempt ``before_it`` did, where that is said, else what no change did in the trial.
+        """
         record, folder = self.record, self.a.folder
-        before, number, reference = dict(record.keys), view.attempts[-1].attempt, outcome.reference
-        changes_loss = any(k.startswith("task") for k in remedy.keys)
+        before, number = dict(record.keys), view.attempts[-1].attempt
+        reference = before_it if math.isfinite(before_it) else outcome.reference
+        changes_loss = means_another(remedy) or (outcome.by_answers and reference is not before_it)
         step = 0 if state is None else int(state["counters"]["step"])
         record.taken.append(
             {
@@ -245,7 +281,7 @@ class _Case:
                 "left": f"attempt-{number}",
             }
         )
-        record.keys, record.considered = {**record.keys, **remedy.keys}, []
+        record.keys, record.considered = over(record.keys, remedy.keys), []
         record.pending = state is None
         record.write(folder)
         if state is None:
@@ -266,14 +302,14 @@ class _Case:
             return None
         last = self.record.taken[-1]
         there = self.a.folder / LEFT / last["left"]
-        losses = [e.metrics["loss"] for e in view.evals if "loss" in e.metrics]
-        reached, reference = min(losses, default=math.nan), last["reference"]
-        if not there.is_dir() or reference is None or not reached > reference:
+        now, reference = reached(view), last["reference"]
+        if not there.is_dir() or reference is None or not now > reference:
             return None
-        why = f"the loss on the validation part is {reached:g}, and without it {reference:g} was reached in the trial"
+        why = f"the loss on the validation part is {now:g}, and without it {reference:g} was reached"
         number = int(last["attempt"])
         self.record.taken.pop()
         self.record.keys, self.record.pending = dict(last["before"]), False
+        self.record.improved = _IMPROVED if self.record.improved else 0  # what was tried after it is not tried again
         self.record.considered = [last["rule"]]
         shutil.rmtree(self.a.folder / CHECKPOINTS, ignore_errors=True)
         there.rename(self.a.folder / CHECKPOINTS)
@@ -293,7 +329,6 @@ class _Case:
     def _interrupted(self, reason: str, tell: Observer) -> None:
         """A person's wish, heard in a trial: the run ends as one that is resumed later."""
         self.stopped = True
-        self.record.considered.pop()
         step = self.a.pieces.state.counters.step
         tell(RunEnded(step, "interrupted", reason, 0.0))
 
@@ -329,6 +364,11 @@ def must_heal(config: Any, ranks: int, own: Sequence[str] = ()) -> bool:
         what = f"cannot try anything beside {', '.join(own)} of your own, of which there is only one"
         raise UserError("doctor.mode", what, 'write doctor = "advise"')
     return True
+
+
+def reached(view: View) -> float:
+    """The lowest loss of an attempt's evaluations; NaN where there were none."""
+    return min((e.metrics["loss"] for e in view.evals if "loss" in e.metrics), default=math.nan)
 
 
 def _latest(folder: Path) -> tuple[View, list[tuple[int, Finding]]]:

@@ -12,8 +12,9 @@ from trainwright.core.kinds import repairs
 from trainwright.core.redaction import redacted
 from trainwright.runs.causes import taken_away
 
-_MINE = ("task", "data", "model", "freeze", "unfreeze", "rates")  # what a person designed
-_COSTS = ("budget",)  # more of it is no repair
+_MINE = ("task", "data", "model", "freeze", "unfreeze", "rates", "budget")  # what a person designed
+_COSTS = ("budget",)  # more of it is no repair, unless it was so short that nothing can be learned
+_SHORT = "stopped_early"  # the rule that says so
 _LIVE = ("optimizer.lr", "optimizer.weight_decay", "schedule", "clip", "clip_value", "l1", "l2")  # weights stay useful
 
 
@@ -30,10 +31,11 @@ class Remedy:
 
 def remedies(finding: Finding, config: RunConfig) -> list[Remedy]:
     """Those of a finding that can be made and change something, the likeliest first; advice is a person's to follow."""
-    return list({str(sorted(r.keys.items(), key=str)): r for r in _each(finding.fixes, config)}.values())
+    longer = finding.rule == _SHORT and finding.severity != "note"
+    return list({str(sorted(r.keys.items(), key=str)): r for r in _each(finding.fixes, config, longer)}.values())
 
 
-def _each(fixes: tuple[Patch | Edit | Advice, ...], config: RunConfig) -> Iterator[Remedy]:
+def _each(fixes: tuple[Patch | Edit | Advice, ...], config: RunConfig, longer: bool) -> Iterator[Remedy]:
     now = config.model_dump()
     new: tuple[Mapping[str, Any], ...]
     for fix in fixes:
@@ -46,7 +48,7 @@ def _each(fixes: tuple[Patch | Edit | Advice, ...], config: RunConfig) -> Iterat
                 what = f"{fix.what} ({written(keys, config)})" if "task.loss" in keys else fix.what
             case _:
                 continue
-        if not (keys or new) or any(key in _COSTS for key in keys):
+        if not (keys or new) or (not longer and any(key in _COSTS for key in keys)):
             continue
         consent = _designed(keys) or any(bool(repairs.tags(r["name"]).get("consent", True)) for r in new)
         more: dict[str, Any] = {"repairs": [*config.repairs, *map(dict, new)]} if new else {}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainwright.core.batch import Batch
+from trainwright.core.config import Budget
 from trainwright.core.errors import NumericsError, TrainwrightError
 from trainwright.core.events import Branch, Event, Stop, Tried
 from trainwright.core.facts import Facts
@@ -19,6 +20,7 @@ from trainwright.engine.guard import Guard, Policy
 from trainwright.engine.loop import Cadence, fit
 from trainwright.engine.memory import ran_out
 from trainwright.engine.randomness import randomness_kept
+from trainwright.rules.reading import NO_BETTER
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.causes import corrected, said
 from trainwright.runs.figures import number
@@ -30,7 +32,8 @@ FLOOR, PART = 200, 0.5  # at least so many steps, or an epoch, but no more than 
 LEAST = 20  # in any case
 _SAMPLES = 2000  # that judge
 _SOME = 1000  # training samples, where nothing is held out
-_MOST = 6  # fixes that are tried at once
+MOST = 6  # fixes that are tried at once
+_ENDS = ("last_activation", "answers")  # repairs after which outputs are of another kind
 
 
 class Build(Protocol):
@@ -81,6 +84,16 @@ class Outcome:
     reference: float = math.nan  # what no change reached
     stopped: Stop | None = None
     fixes: tuple[Remedy, ...] = ()  # that were tried
+    by_answers: bool = False  # not by losses
+    guess: float = math.nan  # what one and the same answer reaches, where losses were compared
+
+    def reached(self, remedy: Remedy) -> float:
+        """What one of those that are good enough reached."""
+        return next((mean for fix, mean in self.sure if fix is remedy), math.nan)
+
+    def learned(self, remedy: Remedy) -> bool:
+        """Whether it learned anything; where answers were compared, what won for sure did."""
+        return not self.reached(remedy) > NO_BETTER * self.guess
 
 
 def length(plan: int, per_epoch: int) -> int:
@@ -95,7 +108,12 @@ class _StoppedError(Exception):
 
 
 def tried(
-    trial: Trial, rule: str, fixes: Sequence[Remedy], longer: int = 1, earlier: Sequence[Outcome] = ()
+    trial: Trial,
+    rule: str,
+    fixes: Sequence[Remedy],
+    longer: int = 1,
+    earlier: Sequence[Outcome] | None = (),
+    most: int = MOST,
 ) -> Outcome:
     """Run all branches and compare; the run's own state, randomness and log are not touched.
 
@@ -104,11 +122,12 @@ def tried(
         rule: that found what is wrong.
         fixes: that are tried, the first few.
         longer: times the usual length.
-        earlier: trials for the same finding.
+        earlier: trials for the same finding; None where the trial is to tell nothing of its cause.
+        most: fixes that are tried.
     """
-    fixes = fixes[:_MOST]
+    fixes = fixes[:most]
     steps = min(longer * length(trial.plan, trial.per_epoch), trial.plan - trial.step)
-    by_answers = any("task.loss" in f.keys for f in fixes)
+    by_answers = any(means_another(f) for f in fixes)
     judge = _Judge(trial.facts, by_answers)
     try:
         same, start = _control(trial, judge, steps)
@@ -136,10 +155,17 @@ def tried(
     name = "" if won is None else fixes[won].what
     text = _told(branches, name, None if won is None else weighed[won], f"{steps:,} steps from {place}", judge.words)
     best = tuple((fixes[i], means[i]) for i in sure)
-    cause = "" if first is None else _cause(rule, fixes, [f for f, _ in best], earlier)
+    cause = "" if first is None or earlier is None else _cause(rule, fixes, [f for f, _ in best], earlier)
     text += said(rule, cause)
     event = Tried(trial.step, rule, trial.step, steps, judge.words, branches, name, text, cause)
-    return Outcome(event, None if won is None else fixes[won], best, same.mean(), fixes=tuple(fixes))
+    return Outcome(
+        event, fixes[won] if won is not None else None, best, same.mean(), None, tuple(fixes), by_answers, guess
+    )
+
+
+def means_another(fix: Remedy) -> bool:
+    """Whether the loss means something else with it: it is another, or compares with outputs of another kind."""
+    return "task.loss" in fix.keys or any(r["name"] in _ENDS for r in fix.keys.get("repairs", ()))
 
 
 def _cause(rule: str, fixes: Sequence[Remedy], sure: Sequence[Remedy], earlier: Sequence[Outcome]) -> str:
@@ -165,7 +191,7 @@ def _control(trial: Trial, judge: _Judge, steps: int) -> tuple[Judged, float]:
             guess = trial.facts.loss.guess
             if not judge.by_answers and math.isfinite(guess):
                 start = max(start, guess) if math.isfinite(start) else guess
-            _steps(trial, pieces, steps)
+            _steps(trial, pieces, steps, trial.plan)
             return judge(pieces), start
     except _StoppedError:
         raise
@@ -187,7 +213,11 @@ def _ran(
             if trial.contradicted is not None and keys:
                 still = trial.contradicted(pieces)
             _begin(trial, pieces, seed)
-            _steps(trial, pieces, steps)
+            plan = trial.plan
+            if "budget" in keys:  # more steps are judged when they are taken
+                plan = Budget.read(keys["budget"]).steps(trial.per_epoch)
+                steps = max(steps, plan - trial.step)
+            _steps(trial, pieces, steps, plan)
             return judge(pieces), still
     except _StoppedError:
         raise
@@ -216,7 +246,7 @@ def _begin(trial: Trial, pieces: Pieces, seed: int | None = None) -> None:
             pieces.state.random.seed(seed)
 
 
-def _steps(trial: Trial, pieces: Pieces, steps: int) -> None:
+def _steps(trial: Trial, pieces: Pieces, steps: int, plan: int) -> None:
     config, state = pieces.config, pieces.state
 
     def observe(event: Event) -> Stop | None:
@@ -228,12 +258,12 @@ def _steps(trial: Trial, pieces: Pieces, steps: int) -> None:
         pieces.groups,
         pieces.runtime,
         observe,
-        cadence=Cadence(steps=trial.plan, until=trial.step + steps, log=max(1, steps)),
+        cadence=Cadence(steps=plan, until=trial.step + steps, log=max(1, steps)),
         schedule=pieces.schedule,
         clip=None if config.clip == "none" else config.clip,
         asked=trial.asked,
         step_fn=pieces.step,
-        guard=Guard(state, pieces.runtime, trial.plan, Policy("skip", max(3, steps // 4), 0)),
+        guard=Guard(state, pieces.runtime, plan, Policy("skip", max(3, steps // 4), 0)),
     )
     if stop is not None:
         raise _StoppedError(stop)

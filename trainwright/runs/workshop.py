@@ -44,6 +44,15 @@ class Workshop(ABC):
         """The next attempt, with these keys in the place of those that are set now."""
 
 
+def over(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys with later ones set over them: those come last, and a table takes the place of what was set in it.
+
+    They are set in their order: a rate that was set before an optimizer with a rate of its own would be lost else.
+    """
+    kept = {k: v for k, v in old.items() if k not in new and not any(k.startswith(f"{table}.") for table in new)}
+    return {**kept, **new}
+
+
 class OfRecipe(Workshop):
     """A run of a recipe.
 
@@ -65,7 +74,7 @@ class OfRecipe(Workshop):
 
     def build(self, keys: Mapping[str, Any], *, seed: int | None = None) -> Pieces:
         """For a branch."""
-        return self._pieces(self._read({**self.keys, **keys}, seed))
+        return self._pieces(self._read(over(self.keys, keys), seed))
 
     def again(self, a: Attempt, keys: Mapping[str, Any], *, resumed: bool) -> Attempt:
         """The next attempt."""

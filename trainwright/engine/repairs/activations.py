@@ -25,20 +25,34 @@ class Activations(Repair):
         of: kinds that are exchanged.
         by: what comes in their place.
         last: the module at the model's end, which stays.
+        layers: further modules that are exchanged, by name: activations of a class that is not known here.
     """
 
-    def __init__(self, *, of: tuple[str, ...] = ("sigmoid", "tanh"), by: Activation = "relu", last: str = "") -> None:
-        self.of, self.by, self.last = of, by, last
+    def __init__(
+        self,
+        *,
+        of: tuple[str, ...] = ("sigmoid", "tanh"),
+        by: Activation = "relu",
+        last: str = "",
+        layers: tuple[str, ...] = (),
+    ) -> None:
+        self.of, self.by, self.last, self.layers = of, by, last, layers
 
     def change(self, model: nn.Module) -> None:
         """Put other modules in their place; UserError where there are none."""
         named = dict(model.named_modules())
         chosen = [name for name, m in named.items() if kind_of(m) in self.of and name not in ("", self.last)]
+        chosen += [name for name in self.layers if name not in chosen and name in named and _weightless(named[name])]
         if not chosen:
             raise UserError("model", f"has no module that is {' or '.join(self.of)}", "change it in forward()")
         for name in chosen:
             above, _, last = name.rpartition(".")
             setattr(named[above], last, activation_of(self.by))
+
+
+def _weightless(module: nn.Module) -> bool:
+    """An activation has no weights and no parts: whatever has them does something else."""
+    return not any(module.children()) and not any(True for _ in (*module.parameters(), *module.buffers()))
 
 
 @repairs.add("activations_between", consent=True)

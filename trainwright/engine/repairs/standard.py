@@ -6,7 +6,8 @@ Letters in shapes: N samples, F numbers, C columns or channels.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, final
+from functools import partial
+from typing import Annotated, Any, Literal, final
 
 import torch
 from pydantic import Field
@@ -71,15 +72,16 @@ class StandardInputs(Repair):
 class StandardTargets(Repair):
     """The model says (target - mean) / deviation, and that is undone behind it, so that answers are in their old units.
 
-    The gradient is that of the squared error in the new units. Mean and deviation are measured once, on training
-    targets, and are then buffers of the model.
+    The gradient is that of the loss in the new units. Mean and deviation are measured once, on training targets, and
+    are then buffers of the model.
 
     Args:
         columns: numbers of an answer, each with a mean and deviation of its own; 1 shares them.
+        power: of the error in the loss: 2 of the squared error, 1 of the absolute error and of Huber's.
     """
 
-    def __init__(self, *, columns: Annotated[int, Field(ge=1)] = 1) -> None:
-        self.columns = columns
+    def __init__(self, *, columns: Annotated[int, Field(ge=1)] = 1, power: Literal[1, 2] = 2) -> None:
+        self.columns, self.power = columns, power
 
     def change(self, model: nn.Module) -> None:
         """Make the buffers, and use them."""
@@ -88,7 +90,7 @@ class StandardTargets(Repair):
             model.register_buffer(
                 f"answer_{name}", torch.full((self.columns,), value, device=weight.device, dtype=weight.dtype)
             )
-        model.register_forward_hook(_undone)
+        model.register_forward_hook(partial(_undone, self.power))
 
     def learn(self, model: nn.Module, run: Callable[[], object], targets: Tensor | None) -> None:
         """Measure the targets."""
@@ -99,25 +101,26 @@ class StandardTargets(Repair):
 
 
 class _Unscaled(torch.autograd.Function):
-    """y s + m, with the gradient of the squared error of y: dL/dy / s in the place of dL/dy · s."""
+    """y s + m, with the gradient of the loss in the new units: s^(1 - power) dL/dy in the place of s dL/dy."""
 
     @staticmethod
-    def forward(context: Any, said: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    def forward(context: Any, said: Tensor, mean: Tensor, deviation: Tensor, power: int) -> Tensor:
         context.save_for_backward(deviation)
+        context.power = power
         return said * deviation + mean
 
     @staticmethod
     def backward(context: Any, *slopes: Any) -> Any:
         (deviation,) = context.saved_tensors
-        return slopes[0] / deviation, None, None
+        return slopes[0] * deviation ** (1 - context.power), None, None, None
 
 
-def _undone(model: nn.Module, given: Any, made: Any) -> Any:
+def _undone(power: int, model: nn.Module, given: Any, made: Any) -> Any:
     if not isinstance(made, Tensor):
         raise UserError("model", f"gives a {type(made).__name__}, no tensor that could be scaled", "scale by hand")
     mean, deviation = getattr(model, f"answer_{_MEAN}"), getattr(model, f"answer_{_DEVIATION}")
     if made.requires_grad:
-        return _Unscaled.apply(made, mean, deviation)  # type: ignore[no-untyped-call]
+        return _Unscaled.apply(made, mean, deviation, power)  # type: ignore[no-untyped-call]
     return made * deviation + mean
 
 
