@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -84,7 +86,9 @@ def test_the_logistic_model_is_scikit_learns(classes: int) -> None:
     x, y = blobs(200, classes)
     reference = LogisticRegression(max_iter=1000).fit(x.numpy(), y.numpy())
     expected = torch.from_numpy(reference.predict_log_proba(x.numpy()))
-    torch.testing.assert_close(baselines.logistic(doubled, x, y, classes)(x), expected, rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(
+        baselines.logistic(doubled, x, y, classes)(x), expected, rtol=1e-2, atol=1e-2
+    )  # both stop early
 
 
 def test_a_class_that_the_subsample_misses_still_has_a_finite_loss() -> None:
@@ -122,6 +126,25 @@ def test_a_feature_without_variance_does_no_harm() -> None:
     x[:, 1] = 7.0
     assert bool(baselines.logistic(doubled, x, y, 3)(x).isfinite().all())
     assert bool(baselines.ridge(doubled, x, x[:, 0])(x).isfinite().all())
+
+
+def test_numbers_that_are_not_finite_are_not_fitted() -> None:
+    x, y = blobs(60)
+    x[3, 1] = torch.inf
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        baselines.logistic(doubled, x, y, 3)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        baselines.ridge(doubled, x, x[:, 0])
+
+
+def test_no_linear_model_loads_scikit_learn() -> None:
+    code = (
+        "import sys, torch\nfrom trainwright.metrics import baselines as b\n"
+        "x = torch.randn(40, 3)\nb.logistic(torch.Tensor.double, x, x.argmax(1), 3)\n"
+        "b.ridge(torch.Tensor.double, x, x[:, 0])\nprint('sklearn' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "False"
 
 
 def test_a_baseline_that_is_stopped_early_does_not_warn() -> None:

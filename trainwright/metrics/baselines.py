@@ -1,4 +1,4 @@
-"""Simple models that a network is held against: the constant, and the linear ones of scikit-learn.
+"""Simple models that a network is held against: the constant, and linear ones, as scikit-learn fits them.
 
 Each is a module that is called as the network is, so that it is judged in the same way, on the same batches.
 """
@@ -6,8 +6,8 @@ Each is a module that is called as the network is, so that it is judged in the s
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -127,12 +127,8 @@ def logistic(features: Callable[..., Tensor], x: Tensor, y: Tensor, classes: int
     The features should be of one scale, as the weights are held small together.
     A class that ``y`` (N,) misses gets half of one sample's share; of one class alone nothing is fitted.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
     used = strongest(x, torch.nn.functional.one_hot(y, classes))
-    z, there = x[:, used].double(), torch.unique(y)
+    z, there = _sound(x[:, used].double()), torch.unique(y)
 
     def said(scores: Tensor) -> Tensor:
         logs = scores.new_full((len(scores), classes), math.log(0.5 / len(y)))
@@ -141,27 +137,58 @@ def logistic(features: Callable[..., Tensor], x: Tensor, y: Tensor, classes: int
     if len(there) == 1:
         return Linear(features, used, z.new_zeros(z.shape[1], 1), z.new_zeros(1), said)
     rounds = max(20, min(200, int(1e9 / max(1, z.shape[0] * z.shape[1] * max(1, classes - 1)))))
-    model = LogisticRegression(max_iter=rounds)
-    # one thread: these matrices are small, and a team that spins beside the training's own took 100 times as long
-    with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # stopped early, it is still an honest baseline
-        model.fit(z.numpy(), y.numpy())
-    weight, bias = torch.from_numpy(model.coef_.T.copy()), torch.from_numpy(model.intercept_.copy())
-    if weight.shape[1] == 1:  # of two classes scikit-learn keeps the second's alone
+    weight, bias = _fitted(z, torch.searchsorted(there, y), len(there), rounds)
+    if weight.shape[1] == 1:  # of two classes the second's alone is there
         weight, bias = (torch.cat([torch.zeros_like(t), t], -1) for t in (weight, bias))
     return Linear(features, used, weight, bias, said)
 
 
+def _fitted(z: Tensor, y: Tensor, classes: int, rounds: int) -> tuple[Tensor, Tensor]:
+    """(K, C) weights and (C,) biases of the most likely classes (N,) from (N, K), their squares held small.
+
+    What scikit-learn's `LogisticRegression` minimizes, by the same steps of scipy; of two classes only the second's. To
+    load scikit-learn would take as long as the small trainings that are held against it.
+    """
+    from scipy.optimize import minimize
+
+    n, k = z.shape
+    columns = 1 if classes == 2 else classes
+    truth = y.double().unsqueeze(1) if classes == 2 else torch.nn.functional.one_hot(y, classes).double()
+
+    def slope(at: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
+        whole = torch.from_numpy(at).view(k + 1, columns)
+        weight, scores = whole[:k], torch.addmm(whole[k], z, whole[:k])
+        if columns == 1:
+            lost, off = torch.nn.functional.softplus(scores, threshold=1e3) - truth * scores, scores.sigmoid() - truth
+        else:
+            logs = scores.log_softmax(1)
+            lost, off = -truth * logs, logs.exp() - truth
+        slopes = torch.cat([torch.addmm(weight, z.T, off), off.sum(0, keepdim=True)]) / n
+        return (lost.sum() + weight.square().sum() / 2).item() / n, slopes.flatten().numpy()
+
+    options = {"maxiter": rounds, "maxls": 50, "gtol": 1e-4, "ftol": 64 * np.finfo(float).eps}
+    found = minimize(slope, np.zeros((k + 1) * columns), jac=True, method="L-BFGS-B", options=options)
+    whole = torch.from_numpy(found.x).view(k + 1, columns)  # stopped early, it is still an honest baseline
+    return whole[:k].clone(), whole[k].clone()
+
+
 def ridge(features: Callable[..., Tensor], x: Tensor, y: Tensor) -> Linear:
     """Ridge regression on the strongest of (N, F) features, for targets (N, …); it says numbers of their shape."""
-    from sklearn.linear_model import Ridge
-
     flat, shape = y.double().reshape(len(y), -1), y.shape[1:]
     used = strongest(x, flat)
-    model = Ridge(alpha=1.0).fit(x[:, used].double().numpy(), flat.numpy())
-    weight = torch.from_numpy(np.atleast_2d(model.coef_).T.copy())
-    bias = torch.from_numpy(np.atleast_1d(model.intercept_).copy())
+    z = _sound(x[:, used].double())
+    middle, level = z.mean(0), flat.mean(0)
+    away = z - middle
+    squares = away.T @ away + torch.eye(len(used), dtype=torch.float64)  # its smallest eigenvalue is 1 at least
+    weight = torch.cholesky_solve(away.T @ (flat - level), torch.linalg.cholesky(squares))
+    bias = level - middle @ weight
     return Linear(features, used, weight, bias, lambda scores: scores.reshape(len(scores), *shape))
+
+
+def _sound(x: Tensor) -> Tensor:
+    if not bool(x.isfinite().all()):
+        raise ValueError("some of its inputs are NaN or infinite")
+    return x
 
 
 def strongest(x: Tensor, y: Tensor, most: int = FEATURES) -> Tensor:
