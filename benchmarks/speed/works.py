@@ -25,12 +25,19 @@ class Work:
     loss: str = "cross_entropy"
 
 
+COLUMNS = 14  # as many as Adult has
+
+
 def images(side: int, channels: int) -> Callable[[int], tuple[Array, Array]]:
     return lambda samples: told((samples, channels, side, side))
 
 
 def rows(samples: int) -> tuple[Array, Array]:
     return told((samples, 784))
+
+
+def columns(samples: int) -> tuple[Array, Array]:
+    return told((samples, COLUMNS))
 
 
 def series(samples: int) -> tuple[Array, Array]:
@@ -179,6 +186,38 @@ def gpt() -> Any:
     return Small()
 
 
+def tabular() -> Any:
+    """The ResNet for tables of Gorishniy et al. 2021: blocks of a batch norm, two layers and what they were given."""
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.way = nn.Sequential(
+                nn.BatchNorm1d(192), nn.Linear(192, 384), nn.ReLU(), nn.Dropout(0.1), nn.Linear(384, 192)
+            )
+
+        def forward(self, x: Any) -> Any:
+            return x + self.way(x)
+
+    return nn.Sequential(
+        nn.Linear(COLUMNS, 192), Block(), Block(), nn.BatchNorm1d(192), nn.ReLU(), nn.Linear(192, 10)
+    )
+
+
+def tabular_keras() -> Any:
+    import keras
+    from keras import layers
+
+    given = keras.Input((COLUMNS,))
+    x = layers.Dense(192)(given)
+    for _ in range(2):
+        way = layers.Dense(384, "relu")(layers.BatchNormalization()(x))
+        x = layers.Add()([x, layers.Dense(192)(layers.Dropout(0.1)(way))])
+    x = layers.Activation("relu")(layers.BatchNormalization()(x))
+    return keras.Model(given, layers.Dense(10)(x))
+
+
 def absent() -> Any:
     return None
 
@@ -189,6 +228,7 @@ WORKS = (
     Work("CNN 28x28, batch 256", 256, 12_800, images(28, 1), cnn, cnn_keras),
     Work("ResNet 32x32, batch 128", 128, 2_560, images(32, 3), resnet, resnet_keras),
     Work("LSTM 28 steps of 128, batch 128", 128, 6_400, series, lstm, lstm_keras),
+    Work("tabular ResNet, 14 columns, batch 256", 256, 25_600, columns, tabular, tabular_keras),
     Work("GPT 2x128, 64 positions, batch 32", 32, 1_280, characters, gpt, absent),
 )
 BY_NAME = {work.name: work for work in WORKS}
