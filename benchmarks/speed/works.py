@@ -200,9 +200,7 @@ def tabular() -> Any:
         def forward(self, x: Any) -> Any:
             return x + self.way(x)
 
-    return nn.Sequential(
-        nn.Linear(COLUMNS, 192), Block(), Block(), nn.BatchNorm1d(192), nn.ReLU(), nn.Linear(192, 10)
-    )
+    return nn.Sequential(nn.Linear(COLUMNS, 192), Block(), Block(), nn.BatchNorm1d(192), nn.ReLU(), nn.Linear(192, 10))
 
 
 def tabular_keras() -> Any:
