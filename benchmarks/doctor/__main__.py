@@ -36,6 +36,7 @@ from benchmarks.doctor.report import as_json, control_shares, misses, page, peer
 from benchmarks.doctor.rivals import rivalled
 from benchmarks.doctor.zoo import healthy_programs
 
+WALKS = (0, 5)  # over the healthy programs, for what is to be repaired: fewer than half of their faults are cases
 LEFT = 75  # the exit code of a shard that stopped before its end: run it again
 
 
@@ -135,7 +136,7 @@ def _by_us(subject: Subject, seed: int, seconds: float) -> dict[str, Any]:
 def heal(given: argparse.Namespace) -> int:
     """Other people's buggy programs with a repaired twin, and planted faults beside what they were planted in."""
     built, skipped = programs(given.cases)
-    bases, broken = programs_and_faults()
+    bases, broken = programs_and_faults(*WALKS)
     known = {p.id: p for p in [*built, *bases]}
 
     def one(subject: Subject, seed: int, seconds: float) -> dict[str, Any]:
@@ -153,7 +154,7 @@ def rivals(given: argparse.Namespace) -> int:
     """The controls of `heal` with as many steps as healing took."""
     if given.json is None:
         raise SystemExit("rivals: name the file that heal wrote, --json OUT")
-    known = {p.id: p for p in [*programs(given.cases)[0], *programs_and_faults()[1]]}
+    known = {p.id: p for p in [*programs(given.cases)[0], *programs_and_faults(*WALKS)[1]]}
     left = rivalled(given.json, known, given.seconds, given.minutes)
     for line in shares(json.loads(given.json.read_text())["runs"]):
         print(line)

@@ -62,17 +62,21 @@ def planted(base: Facts, operator: Operator) -> Program | None:
     return replace(built, arrays=lru_cache(maxsize=1)(lambda: held), **known)  # type: ignore[arg-type]
 
 
-def pairs(every: int = 11) -> list[tuple[Facts, Operator]]:
+def pairs(start: int = 0, every: int = 11) -> list[tuple[Facts, Operator]]:
     """Healthy programs of the zoo, each with operators in turn: a fixed walk, not a choice by results."""
-    small = healthy_facts()[::every]
+    small = healthy_facts()[start::every]
     return [(facts, OPERATORS[(turn * 7 + k) % len(OPERATORS)]) for turn, facts in enumerate(small) for k in range(6)]
 
 
-def programs_and_faults() -> tuple[list[Program], list[Program]]:
-    """The healthy programs that are broken, and every broken form of them that the operators can make."""
+def programs_and_faults(*starts: int) -> tuple[list[Program], list[Program]]:
+    """The healthy programs that are broken, and every broken form of them that the operators can make.
+
+    Args:
+        starts: of the walks over the healthy programs; the first one unless given.
+    """
     bases: dict[str, Program] = {}
     broken: dict[str, Program] = {}
-    for facts, operator in pairs():
+    for facts, operator in [pair for start in starts or (0,) for pair in pairs(start)]:
         mutant = planted(facts, operator)
         if mutant is not None:
             broken[mutant.id] = mutant
@@ -321,7 +325,13 @@ OPERATORS: Sequence[Operator] = (
     Operator("TUD", "95 %", ("CLASS_IMBALANCE",), data=_rows(_unbalanced)),
     Operator("ACH", "softmax twice", ("WRONG_OUTPUT_ACTIVATION",), _softmax_into_logits),
     Operator("holes", "NaN in the rows", ("BAD_DATA", "NAN_INF"), data=_rows(_holes)),
-    Operator("TCO", "most frequent class", ("WRONG_LABELS", "LABEL_NOISE"), data=_rows(_overlap)),
+    Operator(
+        "TCO",
+        "most frequent class",
+        ("WRONG_LABELS", "LABEL_NOISE"),
+        data=_rows(_overlap),
+        lost="which of the two labels of a row is right is told nowhere",
+    ),
     Operator("HBS", "1", ("BATCH_SIZE", "OSCILLATING_LOSS"), _set(batch_size=1)),
     Operator("scale", "targets", ("UNNORMALISED_TARGET",), data=_far, units=True),
     Operator("detached", "loss", ("LOSS_DETACHED",), bug=Bug(detaches=True)),
@@ -332,7 +342,7 @@ OPERATORS: Sequence[Operator] = (
         _deeper("exponential", "he_uniform"),
     ),
     Operator("capacity", "one unit", ("UNDERFIT_CAPACITY",), _narrow),
-    Operator("TRD", "97 %", ("UNDERTRAINED", "OVERFITTING"), data=_fewer(0.97)),
+    Operator("TRD", "97 %", ("UNDERTRAINED", "OVERFITTING"), data=_fewer(0.97), lost="the rows are gone"),
     Operator("OCH", "sgd 1e-5", ("LEARNING_RATE_LOW", "WRONG_OPTIMIZER"), _set(optimizer={"name": "sgd", "lr": 1e-5})),
 )
 _WORDS: Mapping[str, str] = {

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import trainwright as tw
-from trainwright.core.errors import UserError
+from trainwright.core.errors import TrainwrightError, UserError
 from trainwright.core.events import Event, Probed, RunStarted, Tried
 from trainwright.engine import checkpoint
 from trainwright.runs import healed
@@ -257,6 +257,23 @@ def test_a_repair_that_does_not_hold_is_taken_back(
     assert run.view.losses == plain.view.losses  # as if nothing had been tried
     assert run.config["init"]["name"] == "zeros"
     assert verdict(run) == "FAILED"
+
+
+def test_records_that_hold_nan_are_left_out_with_a_word_and_told_of(tmp_path: Path) -> None:
+    torn = X.copy()
+    torn[[3, 70], 1] = np.nan
+    short: dict[str, Any] = {"valid": 0.0, "epochs": 2, "loss": "cross_entropy", "quiet": True, "lr": 0.02}
+    for doctor in ("heal", {"mode": "advise"}):
+        with pytest.raises(TrainwrightError, match="holds nan"):
+            tw.fit(net(), (torn, Y), out=tmp_path / str(doctor), doctor=doctor, **short)
+    run = tw.fit(net(), (torn, Y), out=tmp_path / "yes", doctor={"mode": "heal", "yes": True}, **short)
+    assert [(r.rule, r.state) for r in run.view.repairs] == [("not_finite_data", "taken")]
+    assert "2 of 300 records" in run.view.repairs[0].trouble
+    assert "record 3" in run.view.repairs[0].trouble
+    assert verdict(run) == "REPAIRED"
+    torn[:100] = np.nan  # so many are no accident
+    with pytest.raises(TrainwrightError, match="holds nan"):
+        tw.fit(net(), (torn, Y), out=tmp_path / "most", doctor={"mode": "heal", "yes": True}, **short)
 
 
 def test_a_word_without_a_doctor_that_heals_is_refused(sound: dict[str, Any]) -> None:

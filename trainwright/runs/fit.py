@@ -29,6 +29,7 @@ from trainwright.runs.decided import Record, decided
 from trainwright.runs.directory import CONFIG, PROCESSOR
 from trainwright.runs.gathered import same_data
 from trainwright.runs.healed import healing, must_heal
+from trainwright.runs.holes import whole
 from trainwright.runs.initial import InitSpec, remember, rule_of, written
 from trainwright.runs.keras import adapted, original
 from trainwright.runs.learned import read_learned
@@ -240,6 +241,10 @@ def fit(
     heals = must_heal(config, runtime.ranks.world, _own(parts, step_fn))
     learned = read_learned(folder / PROCESSOR) if folder else None
     console = speaker(quiet) if runtime.first else None
+    data, left_out = whole(data, "train", config)
+    if not isinstance(valid, float):
+        valid, more = whole(valid, "valid", config)
+        left_out += more
     call = Call(
         config, runtime, model, data, loss, valid, test, optimizer, schedule, init, measured, step_fn, parts, unpack,
         workers, console.progress if console else silent, learned,
@@ -257,6 +262,8 @@ def fit(
                 remember(pieces, open_run(folder).manifest)
             a = _attempt_of(pieces, call, workshop.loss, folder, (out, exist_ok), observers, console, begins)
             a.captures = captures
+            if folder is None:
+                a.opening = left_out
             if heals:
                 a = healing(a, workshop)
             else:
