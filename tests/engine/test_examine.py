@@ -177,6 +177,33 @@ def test_values_tell_where_a_number_is_not_finite_and_where_one_lies_apart() -> 
     assert values_of(torch.ones(5, 2)).constant == 2
 
 
+@pytest.mark.parametrize("huge", [900.0, 1e5, 1e9])
+@pytest.mark.parametrize("rows", [60, 200])
+def test_a_number_is_found_however_far_it_moves_the_deviation_of_its_column(rows: int, huge: float) -> None:
+    x = torch.randn(rows, 3, generator=torch.Generator().manual_seed(0))
+    x[40, 2] = huge
+    found = values_of(x)
+    assert found.outlier_at == "sample 40, column 2"
+    assert found.outlying == pytest.approx(huge, rel=0.5)
+
+
+def test_columns_of_two_kinds_of_numbers_have_none_that_lies_apart() -> None:
+    x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    x[:, 0] *= 1e-3
+    x[:20, 0] += 100  # a twentieth is of another kind
+    x[:, 1] = 0
+    x[:3, 1] = 1  # most say the same
+    assert values_of(x).outlying < 25
+
+
+def test_one_huge_sample_hides_no_bend(data: tuple[Tensor, Tensor]) -> None:
+    torch.manual_seed(0)
+    x, y = data[0].clone(), data[1]
+    x[7, 1] = 1e7
+    assert examined(nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3)), x, y).bent > 0.01
+    assert examined(nn.Sequential(nn.Linear(5, 8), nn.Linear(8, 3)), x, y).bent < 1e-4
+
+
 def test_the_share_of_targets_beyond_the_last_activation_is_counted() -> None:
     x, y = torch.randn(N, 5), torch.linspace(-1, 1, N).unsqueeze(1)
     facts = examined(nn.Sequential(nn.Linear(5, 1), nn.ReLU()), x, y, F.mse_loss)

@@ -192,9 +192,13 @@ def _by_column(told: Values, flat: Tensor, place: Callable[[int], str]) -> Value
     varying = middle > 1e-12 * (1 + flat.nanmean(0).abs().nan_to_num())
     if not bool(varying.any()):
         return replace(told, constant=flat.shape[1])
-    spread = 1.4826 * (flat - centre).abs().nanmedian(0).values
+    away = (flat - centre).abs()
+    spread = 1.4826 * away.nanmedian(0).values
     usual = torch.where(spread > 0.01 * middle, spread, middle)  # most numbers of a column may be the same
-    far = torch.nan_to_num((flat - centre).abs() / usual.clamp_min(1e-300)) * varying
+    torn = (spread > 0) & (usual != spread)  # or a few so large that they are all of its deviation
+    if bool(torn.any()):
+        usual[torn] = _without_the_largest(away[:, torn].nan_to_num(), spread[torn], middle[torn])
+    far = torch.nan_to_num(away / usual.clamp_min(1e-300)) * varying
     at = int(far.argmax())
     row, column = divmod(at, flat.shape[1])
     return replace(
@@ -205,6 +209,12 @@ def _by_column(told: Values, flat: Tensor, place: Callable[[int], str]) -> Value
         outlying=float(far.flatten()[at]),
         outlier_at=f"{place(row)}, column {column}" if flat.shape[1] > 1 else place(row),
     )
+
+
+def _without_the_largest(away: Tensor, spread: Tensor, middle: Tensor) -> Tensor:
+    """What is usual in columns, judged without the hundredth of their numbers (one at least) that is furthest away."""
+    kept = away.sort(0).values[: min(len(away) - 1, math.ceil(0.99 * len(away)))]
+    return torch.where(spread > 0.01 * kept.square().mean(0).sqrt(), spread, middle)
 
 
 def target_of(y: Tensor, place: Callable[[int], str] = lambda sample: f"sample {sample}") -> Target:
@@ -359,7 +369,7 @@ def _repeated(x: Tensor, half: int) -> Tensor:
 
 
 def _bent(subject: Subject, layers: Sequence[LayerFacts]) -> float:
-    """How far the last layer's result is from a linear map of the one input: relative residue of f(x + y)."""
+    """How far the last layer is from a linear map of the one input: the usual relative residue of f(x + y)."""
     heavy = [x for x in layers if x.weights and x.kind not in _BOTH]
     inputs = list(subject.inputs.values())
     if len(heavy) < 2 or len(inputs) != 1 or not inputs[0].is_floating_point() or len(inputs[0]) < 4:
@@ -381,6 +391,6 @@ def _bent(subject: Subject, layers: Sequence[LayerFacts]) -> float:
     finally:
         for module, training in modes.items():
             module.training = training
-    size = float((both - none).norm())
-    residue = float((fa + fb - both - none).norm())
-    return residue / size if size > 0 and math.isfinite(residue) else math.nan
+    size, residue = (v.reshape(len(v), -1).norm(dim=1) for v in (both - none, fa + fb - both - none))
+    share = float((residue / size)[size > 0].median()) if bool((size > 0).any()) else math.nan
+    return share if math.isfinite(share) else math.nan  # of the usual sample: one that is huge hides every bend
