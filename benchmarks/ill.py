@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 
 import trainwright as tw
+from benchmarks.ill_data import DATA, NotFound, Shown
+from benchmarks.ill_training import TRAINING
+from benchmarks.ill_trials import TRIALS
 from trainwright.core.errors import TrainwrightError
 from trainwright.core.events import View
 
@@ -136,8 +139,9 @@ ILL: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
     "stopped_early": (net, {"lr": 3e-3, "epochs": 20}),
     "not_learning": (lambda: net(deep=2), {"y": (X > 0).sum(1) % 2, "lr": 1e-4, "epochs": 60}),
     "noisy_labels": (net, {"x": _apart(), "y": np.where(WRONG, 1 - KIND, KIND), "epochs": 40}),
-    "noisy_steps": (net, {"batch_size": 1, "y": COIN, **SGD, "lr": 1.0, "epochs": 1}),
 }
+
+SHOWN: dict[str, Shown] = {**DATA, **TRAINING, **TRIALS}  # drawn in a way of their own
 
 
 def train(name: str, out: Path) -> tw.Run:
@@ -159,22 +163,30 @@ def said_at(view: View, name: str) -> int | None:
 def draw_all(folder: Path, names: Sequence[str] = ()) -> None:
     """A picture of each that is really found, or of these; the others are named, and their old pictures removed."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in names or ILL:
+    for name in names or (*ILL, *SHOWN):
+        target = folder / f"{name}.svg"
         with tempfile.TemporaryDirectory() as place:
             try:
-                view = train(name, Path(place) / "run").view
+                drawn = SHOWN[name].draw(Path(place)) if name in SHOWN else curve(name, Path(place) / "run")
+            except NotFound as error:
+                target.unlink(missing_ok=True)
+                print(f"{name}: {error}")
+                continue
             except Exception as error:
                 print(f"{name}: {type(error).__name__}: {error}")
                 continue
-        step = said_at(view, name)
-        target = folder / f"{name}.svg"
-        if step is None:
-            target.unlink(missing_ok=True)
-            print(f"{name}: not found; said were {sorted({f.finding.rule for f in view.findings})}")
-            continue
-        guess = view.examined.facts.loss.guess if view.examined else float("nan")
-        valid = [(e.step, e.metrics["loss"]) for e in view.evals if e.part == "valid" and "loss" in e.metrics]
-        target.write_text(picture(list(view.losses.items()), valid, guess, step), encoding="utf-8")
+        target.write_text(drawn, encoding="utf-8")
+
+
+def curve(name: str, place: Path) -> str:
+    """The loss of a run, and where it was found."""
+    view = train(name, place).view
+    step = said_at(view, name)
+    if step is None:
+        raise NotFound(f"not found; said were {sorted({f.finding.rule for f in view.findings})}")
+    guess = view.examined.facts.loss.guess if view.examined else float("nan")
+    valid = [(e.step, e.metrics["loss"]) for e in view.evals if e.part == "valid" and "loss" in e.metrics]
+    return picture(list(view.losses.items()), valid, guess, step)
 
 
 def picture(losses: Sequence[tuple[int, float]], valid: Sequence[tuple[int, float]], guess: float, said: int) -> str:
