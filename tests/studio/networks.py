@@ -33,6 +33,11 @@ APART = """() => {
   return found
 }"""
 
+WHOLE = """() => {
+  const { view, plan, canvas } = document.querySelector('.stage canvas').scene
+  const across = [view.x, view.x + plan.w * view.k], down = [view.y, view.y + plan.h * view.k]
+  return across[0] >= 0 && across[1] <= canvas.clientWidth && down[0] >= 0 && down[1] <= canvas.clientHeight
+}"""
 TEXTURE = """() => {
   const { painter, offsets } = document.querySelector('.stage canvas').scene, gl = painter.gl
   if (!gl.getExtension('EXT_color_buffer_float')) throw new Error('a texture of floats cannot be read back here')

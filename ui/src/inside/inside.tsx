@@ -179,7 +179,7 @@ function Stage({ id, step, numbers, at }: Seen) {
       return
     }
     scene.current.paint(COLORS[isDark.value ? 'dark' : 'light'])
-    const watch = new ResizeObserver(() => scene.current?.draw())
+    const watch = new ResizeObserver(() => scene.current?.resized())
     watch.observe(canvas.current!)
     return () => watch.disconnect()
   }, [])

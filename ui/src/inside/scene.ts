@@ -26,11 +26,14 @@ export class Scene {
   private numbers: Record<What, Numbers> = { value: new Map(), gradient: new Map(), change: new Map() }
   private shown = new Map<number, Shown>()
   private hot = -1
+  private phase = 'forward'
   private sources = new Set<number>()
   private colors!: Colors
   private asked = 0
   private moving = 0
   private boxesOf = new Map<number, Box[]>()
+  private aspect = 1 // for which the plan was made
+  private whole = true // nobody moved the camera since the whole was shown
   hover: Spot | null = null
   pinned: Spot | null = null
   lit: Spot[] = []
@@ -66,7 +69,24 @@ export class Scene {
       for (const [id, { cells: found }] of numbers[what]) this.painter.put(found, this.offsets.get(`${what} ${id}`)!)
     this.painter.upload()
     if (!fresh) return this.refresh()
-    this.plan = layout(nodes, aspect)
+    this.arrange(aspect)
+    this.fit(false)
+  }
+
+  /** The canvas has another size: what was shown whole still is, laid out anew where it became much wider or narrower. */
+  resized() {
+    if (!this.plan || !this.whole) return this.draw()
+    const aspect = this.canvas.clientWidth / Math.max(1, this.canvas.clientHeight)
+    if (Math.abs(Math.log(aspect / this.aspect)) > 0.3) {
+      this.arrange(aspect)
+      this.show(this.shown, this.hot, this.phase)
+    }
+    this.fit(false)
+  }
+
+  private arrange(aspect: number) {
+    this.aspect = aspect
+    this.plan = layout([...this.nodes.values()], aspect)
     this.boxesOf = new Map()
     for (const b of this.plan.boxes) this.boxesOf.set(b.node, [...(this.boxesOf.get(b.node) ?? []), b])
     this.wires.replaceChildren(
@@ -77,12 +97,12 @@ export class Scene {
         return path
       }),
     )
-    this.fit(false)
   }
 
   show(shown: Map<number, Shown>, hot: number, phase: string) {
     this.shown = shown
     this.hot = hot
+    this.phase = phase
     this.sources = new Set(this.nodes.get(hot)?.reads ?? [])
     this.plan.wires.forEach((w, i) => {
       const path = this.wires.children[i]!
@@ -134,20 +154,21 @@ export class Scene {
   }
 
   /** The whole, or some tensors, in the middle. */
-  fit(ease = true, frames: Iterable<Frame> = this.plan.frames.values(), most = 6) {
+  fit(ease = true, frames?: Iterable<Frame>, most = 6) {
+    this.whole = !frames
     const [w, h] = [this.canvas.clientWidth, this.canvas.clientHeight]
     const { turn, tip } = this.view
     const flat = { x: 0, y: 0, k: 1, turn, tip }
     const [us, vs]: [number[], number[]] = [[], []]
-    for (const f of frames)
+    for (const f of frames ?? this.plan.frames.values())
       for (const [x, y] of [[f.x, f.y], [f.x + f.w, f.y], [f.x, f.y + f.h], [f.x + f.w, f.y + f.h]]) {
         const [u, v] = onScreen(flat, x!, y!)
         us.push(u)
         vs.push(v)
       }
     const [left, right, top, bottom] = [Math.min(...us), Math.max(...us), Math.min(...vs), Math.max(...vs)]
-    const k = Math.min(most, (w - 56) / (right - left), (h - 66) / (bottom - top))
-    this.go({ x: w / 2 - (k * (left + right)) / 2, y: h / 2 + 14 - (k * (top + bottom)) / 2, k, turn, tip }, ease)
+    const k = Math.min(most, (w - 56) / (right - left), (h - 84) / (bottom - top)) // the legend stands below
+    this.go({ x: w / 2 - (k * (left + right)) / 2, y: h / 2 + 5 - (k * (top + bottom)) / 2, k, turn, tip }, ease)
   }
 
   /** A tensor with what it was made of. */
@@ -184,12 +205,14 @@ export class Scene {
   }
 
   pan(dx: number, dy: number) {
+    this.whole = false
     cancelAnimationFrame(this.moving)
     this.view = { ...this.view, x: this.view.x + dx, y: this.view.y + dy }
     this.draw()
   }
 
   zoom(factor: number, u: number, v: number) {
+    this.whole = false
     cancelAnimationFrame(this.moving)
     const k = Math.min(80, Math.max(0.03, this.view.k * factor))
     const f = k / this.view.k

@@ -48,6 +48,7 @@ export function Draw({ form, onDrawn, onEmpty }: Props) {
   }
   return (
     <div class="draw">
+      <p class="small mute">Draw here, with a mouse, a pen or a finger.</p>
       <canvas
         ref={canvas}
         width={SIDE}
