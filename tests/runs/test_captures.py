@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 import trainwright as tw
-from trainwright.engine import disk
+from trainwright.engine import checkpoint, disk
+from trainwright.inside.answers import Answers
 from trainwright.runs.directory import CAPTURES
 from trainwright.runs.inspect import capturing
 from trainwright.runs.inspect.captured import Stored
@@ -154,10 +155,71 @@ def test_a_disk_that_refuses_a_capture_ends_no_training(tmp_path: Path, monkeypa
     assert steps_of(run.path) == []
 
 
-def test_a_network_too_large_for_a_capture_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capturing, "BYTES", 1000)
-    run, _ = trained(tmp_path / "run", epochs=1)
-    assert "more than fit" in (run.path / CAPTURES / capturing.WHY).read_text()
+def test_a_step_too_large_for_a_capture_or_a_network_for_a_copy_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(capturing, "BYTES", 1000)
+        run, _ = trained(tmp_path / "step", epochs=1)
+    assert "one sample alone is more than" in (run.path / CAPTURES / capturing.WHY).read_text()
+    monkeypatch.setattr(capturing, "_COPIES", 10**9)
+    monkeypatch.setattr(capturing, "LIGHT", 10)
+    run, _ = trained(tmp_path / "network", epochs=1)
+    assert "its 62 weights are more than the 10" in (run.path / CAPTURES / capturing.WHY).read_text()
+
+
+class Tied(nn.Module):
+    """One weight under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 2)
+        self.middle.weight = self.first.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        said: Tensor = self.last(torch.tanh(self.middle(torch.tanh(self.first(x)))))
+        return said
+
+
+@pytest.mark.usefixtures("always")
+def test_of_a_large_network_the_weights_are_left_to_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capturing, "_COPIES", 10**9)
+    run, model = trained(tmp_path / "run", Tied(), optimizer="sgd")
+    kept = checkpoint.steps(run.path / "checkpoints")
+    assert steps_of(run.path)[-1] == 9
+    assert set(steps_of(run.path)) <= {*kept, 6}  # the one before the last was still there when that was written
+    stored = Stored(run.path / CAPTURES / name_of(9))
+    assert not [name for name in stored.tensors if name.startswith("weight.")]
+    taken = stored.read(1).taken
+    names = {n.name: n for n in taken.shown if n.kind == "weight"}
+    assert len(names) == 5
+    for name, node in names.items():
+        assert torch.equal(node.value, model.get_parameter(name).detach())
+        assert (node.gradient, node.change) == (None, None)
+    x = next(n.value for n in taken.shown if n.kind == "data" and n.value.numel() == 5)
+    bent = torch.tanh(model.middle(torch.tanh(model.first(x)))).detach().requires_grad_()  # type: ignore[operator]
+    said = model.last(bent)  # type: ignore[operator]
+    node = next(n for n in taken.shown if n.name == "last" and n.kind == "value")
+    assert torch.allclose(node.value, said, 1e-5, 1e-6)
+    losses = [nn.functional.cross_entropy(said, torch.tensor([k])) for k in (0, 1)]
+    loss = min(losses, key=lambda found: abs(found.item() - taken.loss))
+    assert loss.item() == pytest.approx(taken.loss, rel=1e-5)
+    loss.backward()
+    before = next(n for n in reversed(taken.shown) if n.op == "tanh")
+    assert before.gradient is not None
+    assert torch.allclose(before.gradient, bent.grad, 1e-5, 1e-7)
+    answers = Answers()
+    outline = answers.answer({"ask": "outline", "run": run.path})[0]
+    assert (outline["steps"][-1], outline["large"]) == (9, True)
+    assert set(outline["steps"]) <= set(kept)
+    cell = answers.answer({"ask": "cell", "run": run.path, "node": node.number, "cell": 1, "what": "value"})[0]
+    assert cell["agrees"]
+    assert cell["of"] == 6
+    shutil.rmtree(run.path / "checkpoints")
+    with pytest.raises(tw.UserError, match="gone with its checkpoints"):
+        Answers().answer({"ask": "outline", "run": run.path})
 
 
 def test_old_captures_give_way_the_crowded_ones_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

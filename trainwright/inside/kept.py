@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from trainwright.core.errors import UserError
+from trainwright.engine import checkpoint
 from trainwright.inside.again import revive
 from trainwright.inside.opened import OWN, must_hold_no_links
-from trainwright.runs.directory import CAPTURES, read_manifest
+from trainwright.runs.directory import CAPTURES, CHECKPOINTS, read_manifest
 from trainwright.runs.inspect.captured import Captured, Stored
 from trainwright.runs.inspect.capturing import WHY, name_of, steps_of
 from trainwright.runs.stored import stored_json
@@ -30,14 +31,18 @@ class Kept:
         self.folder = folder
         must_hold_no_links(folder)
         self.manifest = read_manifest(folder)
+        self._files: dict[tuple[int, int], Stored] = {}
         if not self.steps():
             told = OWN.format(self.manifest["model"].get("class", ""))
             raise UserError("inside", f"{told}; {why_none(folder)}")
-        self._files: dict[tuple[int, int], Stored] = {}
 
     def steps(self) -> list[int]:
-        """At which it was captured."""
-        return steps_of(self.folder)
+        """At which it was captured; of a large network those whose checkpoint, with its weights, is still there."""
+        found = steps_of(self.folder)
+        if found and self.stored(found[-1]).light:
+            kept = checkpoint.steps(self.folder / CHECKPOINTS)
+            return [s for s in found if s in kept]
+        return found
 
     def outline(self) -> dict[str, Any]:
         """What there is to see."""
@@ -49,7 +54,11 @@ class Kept:
             f"captured while it trained, of the first {len(last)} samples of the {part} part",
             "tw.fit(…, captures=8) captures more of them",
         ]
-        outline = {"steps": self.steps(), "parts": {part: len(last)}, "large": False, "writes": False}
+        if last.light:
+            notes.append(
+                "a network of this size is told by summaries, with the weights of its checkpoint; no weight moves"
+            )
+        outline = {"steps": self.steps(), "parts": {part: len(last)}, "large": last.light, "writes": False}
         return {**outline, "notes": notes, "captured": True}
 
     def stored(self, step: int) -> Stored:
@@ -92,6 +101,8 @@ class Kept:
 
 def why_none(folder: Path) -> str:
     """Why a run has no captures, and what makes some."""
+    if steps_of(folder):
+        return "it was captured, but the weights of so large a network are gone with its checkpoints"
     try:
         why = str(stored_json(folder / CAPTURES / WHY).get("why", ""))
     except (UserError, OSError):

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from trainwright.core.batch import Batch
 from trainwright.core.errors import UserError
-from trainwright.engine import tensorfile
-from trainwright.runs.directory import spelled
+from trainwright.engine import checkpoint, tensorfile
+from trainwright.runs.directory import CHECKPOINTS, owner, spelled
 from trainwright.runs.inspect.graph import Graph, Node, Operand
 from trainwright.runs.inspect.taken import Moved, Taken
 
@@ -59,6 +59,8 @@ class _Store:
 def written(captures: Sequence[Captured], facts: Mapping[str, Any]) -> list[bytes | memoryview]:
     """The content of a file with steps from one state: their weights, and what the optimizer remembers, lie there once.
 
+    Weights of a step that is `light` are left out: they lie in the run's checkpoint of that step.
+
     Args:
         captures: the steps.
         facts: JSON about all of them.
@@ -77,15 +79,16 @@ def _sample(capture: Captured, store: _Store) -> dict[str, Any]:
         "told": dict(capture.told),
         "loss": taken.loss, "after": taken.after, "norm": taken.norm, "finite": taken.finite, "light": taken.light,
         "difference": taken.difference, "optimizer": taken.optimizer,
-        "nodes": [_node(node, number, store) for node in taken.shown],
+        "nodes": [_node(node, number, store, taken.light) for node in taken.shown],
         "moved": {str(n): _moved(m, taken.shown[n], store) for n, m in moved.items()},
     }  # fmt: skip
 
 
-def _node(node: Node, number: Mapping[int, int], store: _Store) -> dict[str, Any]:
+def _node(node: Node, number: Mapping[int, int], store: _Store, light: bool) -> dict[str, Any]:
+    weight = node.kind == "weight"
     return {
         "kind": node.kind, "op": node.op, "name": node.name,
-        "value": store.keep(node.value, f"weight.{node.name}" if node.kind == "weight" else ""),
+        "value": None if light and weight else store.keep(node.value, f"weight.{node.name}" if weight else ""),
         "gradient": store.keep(node.gradient), "change": store.keep(node.change),
         "operands": [
             [number[o.node], list(o.shape), store.keep(o.cells), o.whole and str(o.whole).split(".")[1]]
@@ -149,6 +152,12 @@ class Stored:
         if version > FORMAT:
             raise UserError(path.name, f"is of format {version}, of a newer version of Trainwright")
         self.path, self.version = path, str(path.stat().st_mtime_ns)
+        self._weights: Mapping[str, Tensor] | None = None
+
+    @property
+    def light(self) -> bool:
+        """Whether the weights are those of the run's checkpoint, and were not moved."""
+        return any(sample["light"] for sample in self.facts["samples"])
 
     def __len__(self) -> int:
         return len(self.facts["samples"])
@@ -181,11 +190,18 @@ class Stored:
             for n, shape, cells, whole in told["operands"]
         ]
         options = {k: self._option(v) for k, v in told["options"].items()}
-        node = Node(
-            number, told["kind"], told["op"], told["name"], self.tensors[told["value"]], tuple(operands), options
-        )
+        value = self._weight(told["name"]) if told["value"] is None else self.tensors[told["value"]]
+        node = Node(number, told["kind"], told["op"], told["name"], value, tuple(operands), options)
         node.gradient, node.change = (self.tensors[told[k]] if told[k] else None for k in ("gradient", "change"))
         return node
+
+    def _weight(self, name: str) -> Tensor:
+        """A weight of the run's checkpoint of that step."""
+        if self._weights is None:
+            run = self.path.parent.parent
+            kept = checkpoint.at(run / CHECKPOINTS, int(self.facts["step"]))
+            self._weights = checkpoint.load_part(kept, "model", owner(run))
+        return self._weights[name].float()
 
     def _must_fit(self, node: Node, nodes: list[Node]) -> None:
         """Every operand lies within its node: what is read later must not reach beyond."""

@@ -19,10 +19,10 @@ from torch.optim import Optimizer
 from trainwright.core.batch import Batch
 from trainwright.core.task import Task
 from trainwright.data.part import Part
-from trainwright.engine import disk
-from trainwright.engine.state import TrainState
+from trainwright.engine import checkpoint, disk
+from trainwright.engine.state import Counters, TrainState, Weights
 from trainwright.runs.assemble import Pieces
-from trainwright.runs.directory import CAPTURES, write_json
+from trainwright.runs.directory import CAPTURES, CHECKPOINTS, write_json
 from trainwright.runs.inspect.captured import Captured, written
 from trainwright.runs.inspect.samples import caption, decisions
 from trainwright.runs.inspect.taken import Stand, take
@@ -33,6 +33,7 @@ FIRST = 0.2  # seconds that the first one is thought to take
 LONGEST = 1.0  # seconds of one, or the share of the training's time, where that is more
 BYTES, TOTAL = 24 << 20, 96 << 20  # of a file; of all files of a run
 WHY = "none.json"  # says why there are no captures
+LIGHT = 200_000_000  # weights, above which no copy is made while a network trains
 _COPIES = 7  # of a weight that a file of two samples holds: itself, two moments, and per sample gradient and change
 
 
@@ -61,7 +62,9 @@ class Captures:
 
     Everything is done on copies, on the CPU in float32; nothing of the training changes, its randomness neither.
     Before the end of a training captures take at most a hundredth of its time, and one is made in any case at the end.
-    What somebody's module cannot do, such as be copied, is written down as the reason why there are none.
+    What somebody's module cannot do, such as be copied, is written down as the reason why there are none. Of a module
+    whose weights are too many for that the step's values and gradients are kept, and its weights are left to the
+    checkpoint; they have no gradient and no change.
 
     Args:
         pieces: of the attempt, which has begun.
@@ -74,6 +77,8 @@ class Captures:
     def __init__(self, pieces: Pieces, folder: Path, steps: int, samples: int | None) -> None:
         self.pieces, self.folder, self.steps, self.samples = pieces, folder, steps, samples or 0
         self.part = "valid" if len(pieces.encoded.get("valid", ())) else "train"
+        self._weights = sum(p.numel() for p in pieces.state.model.parameters())
+        self._light = 4 * self._weights * _COPIES > BYTES
         self.why = self._unfit() if samples else "none are wanted"
         self._allowance = Allowance(time.perf_counter())
         self._batches: list[Batch] = []
@@ -112,11 +117,10 @@ class Captures:
 
     def _unfit(self) -> str:
         """Why nothing can be captured; empty otherwise."""
-        weights = sum(p.numel() for p in self.pieces.state.model.parameters())
         if self.pieces.runtime.ranks.world > 1:
             return "several processes trained it together"
-        if 4 * weights * _COPIES > BYTES:
-            return f"its {weights:,} weights are more than fit into a capture of {BYTES >> 20} MB"
+        if self._weights > LIGHT:
+            return f"its {self._weights:,} weights are more than the {LIGHT:,} that are copied while a network trains"
         return ""
 
     def _capture(self) -> None:
@@ -148,8 +152,8 @@ class Captures:
         raise MemoryError(f"one sample alone is more than {BYTES >> 20} MB")
 
     def _taken(self, batch: Batch, until: float, facts: dict[str, Any]) -> Captured:
-        model, task, optimizer = _copied(self.pieces)
-        state, config = TrainState.of(model, optimizer), self.pieces.config
+        state, task = _lightly(self.pieces) if self._light else _copied(self.pieces)
+        config = self.pieces.config
         mine = self.pieces.state.counters
         state.counters.step, state.counters.epoch = mine.step, mine.epoch
         told: dict[str, Any] = {}
@@ -162,7 +166,7 @@ class Captures:
                 facts["decisions"] = decisions(task, model, train) if plane else None
 
         taken = take(
-            task, batch, Stand(state, _rate(optimizer), self.steps, light=False),
+            task, batch, Stand(state, _rate(self.pieces.state.optimizer), self.steps, light=self._light),
             clip=None if config.clip == "none" else config.clip,
             clip_value=None if config.clip_value == "none" else config.clip_value,
             l1=config.l1, l2=config.l2, answered=answered, until=until,
@@ -190,6 +194,8 @@ class Captures:
                 disk.put(path, b"".join(content))
                 (path.parent / WHY).unlink(missing_ok=True)
                 _thin(path.parent)
+                if self._light:
+                    _forget_without_weights(path)
 
         self._thread = threading.Thread(target=write, name="capture", daemon=True)
         try:
@@ -222,7 +228,16 @@ def steps_of(folder: Path) -> list[int]:
     return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
-def _copied(pieces: Pieces) -> tuple[nn.Module, Task[Any], Optimizer]:
+def _lightly(pieces: Pieces) -> tuple[TrainState, Task[Any]]:
+    """Module and task alone, likewise, without gradients of weights, which would be as large as they are."""
+    memo: dict[int, Any] = {}
+    model: nn.Module = copy.deepcopy(pieces.runtime.ranks.bare(pieces.state.model), memo)
+    task = copy.deepcopy(pieces.task, memo)
+    model.requires_grad_(False).to(torch.device("cpu"), torch.float32)
+    return TrainState({"model": Weights(model), "counters": Counters()}), task
+
+
+def _copied(pieces: Pieces) -> tuple[TrainState, Task[Any]]:
     """Module, task and optimizer on the CPU in float32, with nothing in common with those that train.
 
     One memory for all three: what they share, such as weights within the loss, is shared by the copies.
@@ -238,7 +253,7 @@ def _copied(pieces: Pieces) -> tuple[nn.Module, Task[Any], Optimizer]:
         for name, x in entry.items():
             if isinstance(x, Tensor):
                 entry[name] = x.cpu().float()
-    return model, task, optimizer
+    return TrainState.of(model, optimizer), task
 
 
 def _rate(optimizer: Optimizer) -> float:
@@ -253,6 +268,14 @@ def _one(task: Task[Any], several: Batch, index: int) -> Batch:
     inputs, targets = ({k: v[index : index + 1] for k, v in part.items()} for part in (several.inputs, several.targets))
     weight = task.weigh(targets) if targets and isinstance(task, Supervised) else torch.tensor(1.0)
     return replace(several, inputs=inputs, targets=targets, weight=weight, ids=several.ids[index : index + 1], size=1)
+
+
+def _forget_without_weights(path: Path) -> None:
+    """Remove captures before this one whose weights are gone with their checkpoint."""
+    run, mine = path.parent.parent, int(path.stem.removeprefix("step-"))
+    kept = checkpoint.steps(run / CHECKPOINTS)
+    for step in [s for s in steps_of(run) if s < mine and s not in kept]:
+        (path.parent / name_of(step)).unlink()
 
 
 def _thin(folder: Path) -> None:
