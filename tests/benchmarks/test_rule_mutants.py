@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.rule_mutants import disabled, inverted, mutants_of, noticed, ours
+from benchmarks.rule_edges import EDGES
+from benchmarks.rule_mutants import disabled, inverted, mutants_of, noticed, ours, wrong_at_edges
 
 RULES = ours()
 
@@ -14,6 +15,11 @@ def test_a_rule_that_says_nothing_or_the_contrary_is_noticed_by_its_patients(nam
     assert not noticed(RULES[name])
     assert noticed(disabled(RULES[name]))
     assert noticed(inverted(RULES[name]))
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_at_the_edges_of_its_clauses_a_rule_says_what_it_must(name: str) -> None:
+    assert wrong_at_edges(RULES[name]) == []
 
 
 def test_small_changes_of_a_rule_are_made_and_mostly_noticed() -> None:
