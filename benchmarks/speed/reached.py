@@ -213,11 +213,12 @@ def once(system: str, seed: int, asked: argparse.Namespace) -> dict[str, Any]:
     """Seconds of a process, and what it reached."""
     threads = {"OMP_NUM_THREADS": str(asked.threads), "TF_NUM_INTRAOP_THREADS": str(asked.threads)}
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+    whole = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # as an installed one has it
     began = time.perf_counter()
     ended = subprocess.run(
         [sys.executable if system == "Trainwright" else asked.python, "-m", "benchmarks.speed.reached", "--one", system,
          str(seed)],
-        env={**os.environ, **threads, **quiet}, capture_output=True, text=True, check=False,
+        env={**whole, **threads, **quiet}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     seconds = time.perf_counter() - began
     if ended.returncode:

@@ -117,6 +117,17 @@ class Processor(ABC):
         Raises `DataError` for a record that cannot be used.
         """
 
+    def fit_blocks(self, blocks: Iterable[Mapping[str, Any]]) -> bool:
+        """The same as `fit` of records that lie in arrays, many at a time; False where `fit` must look at each.
+
+        Nothing is then learned. Unless overridden, that is always so.
+        """
+        return False
+
+    def encode_block(self, records: Mapping[str, Any]) -> Mapping[str, Tensor] | None:
+        """What `encode` gives of each of many records, stacked, where they lie in arrays; None where it must say it."""
+        return None
+
     def served(self, record: Record) -> Record:
         """What a prediction reads of a record: all but its targets, which may then be missing, or anything."""
         return record

@@ -16,6 +16,8 @@ from trainwright.data.fingerprint import digest
 from trainwright.data.source import Source
 
 T = TypeVar("T")
+_FLOATS = (torch.float16, torch.float32, torch.float64)
+_WHOLE = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.bool)
 Plain: TypeAlias = "np.ndarray[Any, Any] | Tensor | list[Any]"
 
 
@@ -41,6 +43,7 @@ class Arrays(Source):
         self._length = next(iter(lengths.values()))
         if not self._length:
             raise DataError("data", "the arrays are empty", "give one record at least")
+        self._digest = ""  # once it was asked for
 
     def __len__(self) -> int:
         return self._length
@@ -52,11 +55,19 @@ class Arrays(Source):
 
     def fingerprint(self) -> str:
         """Of every value."""
-        return digest("arrays", self._columns)
+        self._digest = self._digest or digest("arrays", self._columns)
+        return self._digest
 
     def fields(self) -> Sequence[str]:
         """The names of the arrays."""
         return list(self._columns)
+
+    def block(self, ids: Sequence[int]) -> Mapping[str, np.ndarray[Any, Any]] | None:
+        """Rows of every array; None where one of them is a list, or holds no numbers."""
+        found = {name: _numbers(column) for name, column in self._columns.items()}
+        rows = slice(ids.start, ids.stop) if isinstance(ids, range) and ids.step == 1 else np.asarray(ids, np.int64)
+        there = {name: column[rows] for name, column in found.items() if column is not None}
+        return there if len(there) == len(found) else None
 
     def values(self, field: str) -> Sequence[Any]:
         """The rows of one array."""
@@ -194,6 +205,17 @@ def _plain(name: str, column: object) -> Plain:
     if rows.ndim == 0:
         raise DataError(f"data '{name}'", "a single number has no rows", "give one row per record")
     return rows
+
+
+def _numbers(column: Plain) -> np.ndarray[Any, Any] | None:
+    """A view of an array of numbers; None for anything else, and for kinds of arrays that have rows of their own."""
+    if isinstance(column, Tensor):
+        column = column.float() if column.dtype == torch.bfloat16 else column
+        plain = type(column) is Tensor and column.dtype in (*_FLOATS, *_WHOLE)
+        return column.resolve_neg().numpy() if plain else None
+    if isinstance(column, list) or type(column) not in (np.ndarray, np.memmap):
+        return None
+    return column if column.dtype.kind in "fiub" else None
 
 
 def _row(column: Plain, index: int) -> Any:

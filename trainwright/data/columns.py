@@ -54,6 +54,18 @@ def pack(samples: Sequence[Sample], columns: Mapping[str, Column], windowed: boo
     return packed
 
 
+def stacked(samples: Mapping[str, Tensor], columns: Mapping[str, Column]) -> dict[str, Packed]:
+    """Dense columns of many samples that are one tensor each already, (records, *shape) on the CPU."""
+    packed: dict[str, Packed] = {}
+    for name, column in columns.items():
+        if name in samples:
+            tensor = samples[name]
+            assert tensor.dtype == column.dtype
+            assert tuple(tensor.shape[1:]) == column.shape
+            packed[name] = Packed(tensor.contiguous().reshape(-1).view(torch.uint8).numpy(), None)
+    return packed
+
+
 def spread(packed: Packed, column: Column, there: NDArray[np.bool_]) -> Packed:
     """A column of the records that are there (R,), with places for those that are not: no rows, or one of zeros."""
     if packed.lengths is not None:

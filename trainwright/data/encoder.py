@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from trainwright.core.errors import DataError
 from trainwright.core.rows import Column
 from trainwright.core.task import Processor, Record, Sample
 from trainwright.data.bad import Bad, Skipped
-from trainwright.data.columns import MisfitError, Packed, absence, empty, pack, spread
+from trainwright.data.columns import MisfitError, Packed, absence, empty, pack, spread, stacked
 from trainwright.data.source import Source
 
 Chunk = dict[str, Packed]
@@ -47,6 +47,8 @@ class Encoder:
         Gives the first record that is not done, the columns, and the records passed over: each of those has no row in
         a ragged column, and a row without meaning in a dense one. With more of them than are allowed, no columns.
         """
+        if (whole := self._at_once(start, stop)) is not None:
+            return stop, whole, []
         until = time.perf_counter() + seconds
         samples: dict[int, Sample] = {}
         bad: list[Bad] = []
@@ -63,6 +65,21 @@ class Encoder:
             chunk = {name: spread(p, self.columns[name], there) for name, p in chunk.items()}
         return last + 1, chunk, bad
 
+    def _at_once(self, start: int, stop: int) -> Chunk | None:
+        """The same of records that lie in arrays, where none of them needs a word; else None."""
+        if self.windowed or not isinstance(self.source, Source):
+            return None
+        if (records := self.source.block(range(start, stop))) is None:
+            return None
+        samples = self.processor.encode_block(records)
+        if samples is None or any(c.target and (n in samples) != (n in self.expected) for n, c in self._promised()):
+            return None
+        return stacked(samples, self.columns)
+
+    def _promised(self) -> Iterable[tuple[str, Column]]:
+        """Columns that every record must have, or none of them, by name; nothing where that is not known yet."""
+        return self.columns.items() if self.expected else ()
+
     def one(self, index: int) -> Sample:
         """One record; `DataError` naming its place for one that cannot be used."""
         record = read_record(self.source, index)
@@ -75,7 +92,7 @@ class Encoder:
             raise DataError(place, error.what, error.instead) from error
         except Exception as error:
             raise DataError(self.where(index), f"cannot be encoded: {type(error).__name__}: {error}") from error
-        for name, column in self.columns.items() if self.expected else ():
+        for name, column in self._promised():
             if column.target and (name in sample) != (name in self.expected):
                 raise DataError(self.where(index), absence(name, name in sample))
         return sample

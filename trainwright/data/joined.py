@@ -77,6 +77,20 @@ class Joined(Source):
             out += source.values(field)
         return out
 
+    def block(self, ids: Sequence[int]) -> Mapping[str, Any] | None:
+        """Records of one part, as its source has them; None where they are of several."""
+        if not len(ids):
+            return None
+        low, high = (ids[0], ids[-1]) if isinstance(ids, range) else (min(ids), max(ids))
+        (source, first), (other, _) = self._at(low), self._at(high)
+        if source is not other:
+            return None
+        start = low - first
+        near = (
+            range(ids.start - start, ids.stop - start, ids.step) if isinstance(ids, range) else [i - start for i in ids]
+        )
+        return source.block(near)
+
     def where(self, index: int) -> str:
         """The place within the part's own source."""
         source, at = self._at(index)

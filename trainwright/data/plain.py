@@ -58,6 +58,51 @@ class Fields(Processor):
         self._fit(records)
         self._criterion.learn(self.counts)
 
+    def fit_blocks(self, blocks: Iterable[Mapping[str, Array]]) -> bool:
+        """Shapes, types and classes of arrays; False where one holds what `fit` may have a word about."""
+        columns = {name: Learning(name) for name in (*self.inputs, *self.targets)}
+        truth, classes, counts, n = (*self.targets, *self.inputs)[0], 0, np.zeros(0, np.int64), 0
+        total: Array | None = None
+        for block in blocks:
+            if not (columns.keys() <= block.keys() and all(c.meet_all(block[name]) for name, c in columns.items())):
+                return False
+            y = block[truth]
+            n += len(y)
+            if self.targets and not self._sound(y):
+                return False
+            if self.targets and self.meaning == "classes":
+                if y.dtype.kind == "f" and math.prod(y.shape[1:]) > 1:  # shares of the classes, added one by one
+                    return False
+                more = np.bincount(y.astype(np.int64).ravel())
+                counts = np.pad(counts, (0, max(0, len(more) - len(counts))))
+                counts[: len(more)] += more
+                classes = len(counts)
+            if self.meaning == "numbers" and math.prod(y.shape[1:]) <= FEW:
+                before = y[:0].astype(np.float64) if total is None else total[None]
+                total = np.cumsum(np.concatenate([before, y.astype(np.float64)]), 0)[-1]  # in the order of `fit`
+        if not n:
+            return False
+        self.classes, self.counts = classes, counts.astype(float).tolist()
+        self._learned(columns, truth, np.zeros(()) if total is None else total / n)
+        self._criterion.learn(self.counts)
+        return True
+
+    def encode_block(self, records: Mapping[str, Array]) -> dict[str, Tensor] | None:
+        """Every field of many records, as `encode` gives them; None where one holds what that may have a word about."""
+        sample = {}
+        for name, plain in self.plain.items():
+            if name not in records:
+                if name in self.targets:
+                    continue
+                return None
+            rows = records[name]
+            if name in self.targets and not self._sound(rows, known=True):
+                return None
+            if (tensor := tensor_of_all(rows, plain)) is None:
+                return None
+            sample[name] = tensor
+        return sample
+
     def learn(self, inputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> None:
         """What `fit` learns, from one batch of a foreign loader: shapes and types; labels are not all known yet."""
         n = next(iter(inputs.values())).shape[0]
@@ -140,9 +185,12 @@ class Fields(Processor):
             total = total + (y.astype(np.float64) if y.size <= FEW else 0.0)
         if not n:
             raise DataError("data", "the training part has no records", "give it a larger share")
+        self._learned(columns, truth, total / n)
+
+    def _learned(self, columns: Mapping[str, Learning], truth: str, mean: Array) -> None:
         self.plain = {name: self._kept(name, column.plain()) for name, column in columns.items()}
         few = self.meaning == "numbers" and math.prod(self.plain[truth].shape) <= FEW
-        self.centre = np.ravel(total / n).tolist() if few else []
+        self.centre = np.ravel(mean).tolist() if few else []
 
     def _kept(self, name: str, plain: Plain) -> Plain:
         """The type a target is compared in; class numbers that stand in an array of one are taken out of it."""
@@ -169,6 +217,17 @@ class Fields(Processor):
         if known and self._largest(y) >= self.classes:
             what = f"the class '{name}' is {self._largest(y)}, the training records have 0 to {self.classes - 1}"
             raise DataError(where, what, "correct it, or see that training has every class")
+
+    def _sound(self, y: Array, known: bool = False) -> bool:
+        """Whether `_check` surely says nothing of any row."""
+        if not len(y):
+            return False
+        if self.meaning in ("binary", "probability"):
+            return bool(((y >= 0) & (y <= 1)).all())
+        if self.meaning != "classes" or (y.dtype.kind == "f" and math.prod(y.shape[1:]) > 1):
+            return True
+        whole = y.dtype.kind != "f" or bool((y == np.round(y)).all())
+        return whole and y.size > 0 and y.min() >= 0 and not (known and y.max() >= self.classes)
 
     def _tally(self, y: Array) -> None:
         """Count the classes of a target, or add up their probabilities."""
@@ -217,6 +276,16 @@ class Learning:
         check_shape(array, self.shape, self.name, where, "the first record")
         self.type = max(self.type, type_of(array), key=_ORDER.index)
         return array
+
+    def meet_all(self, rows: Array) -> bool:
+        """The parts of many records; False where one of them must be looked at by itself."""
+        if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+            return False
+        if self.shape not in (None, rows.shape[1:]):
+            return False
+        self.shape = rows.shape[1:]
+        self.type = max(self.type, type_of(rows), key=_ORDER.index)
+        return True
 
     def plain(self) -> Plain:
         """What was learned."""
@@ -275,6 +344,19 @@ def tensor_of(array: Array, plain: Plain, name: str, where: str) -> Tensor:
     if plain.type == "float32" and not np.isfinite(array).all():
         raise DataError(where, f"'{name}' holds a number beyond the range of float32", "rescale it")
     return torch.from_numpy(array)
+
+
+def tensor_of_all(rows: Array, plain: Plain) -> Tensor | None:
+    """Many records' arrays in the column's type, a copy; None where `tensor_of` may have a word about one of them."""
+    if math.prod(rows.shape[1:]) == 1 == math.prod(plain.shape):
+        rows = rows.reshape(len(rows), *plain.shape)
+    beyond = rows.dtype.kind == "u" and rows.dtype.itemsize == 8
+    if rows.shape[1:] != plain.shape or beyond or _ORDER.index(type_of(rows)) > _ORDER.index(plain.type):
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows = np.array(rows, dtype=plain.type)
+    sound = plain.type != "float32" or bool(np.isfinite(rows).all())
+    return torch.from_numpy(rows) if sound else None
 
 
 def _single(x: Tensor) -> Tensor:

@@ -39,6 +39,10 @@ class Source(ABC):
         """One field of every record, in order."""
         return [self[i][field] for i in range(len(self))]
 
+    def block(self, ids: Sequence[int]) -> Mapping[str, Any] | None:
+        """Some records as NumPy arrays of numbers whose dim 0 is the record, where they lie so in memory; else None."""
+        return None
+
     def where(self, index: int) -> str:
         """The place of a record, for messages: ``adult.csv, line 17``."""
         return f"record {index}"

@@ -35,6 +35,7 @@ from trainwright.runs.learned import put_back
 from trainwright.runs.private import must_be_given
 from trainwright.runs.recipe import Recipe
 
+_BLOCK = 4096  # records that are looked at together
 _FEW = 50  # records, from which on classes must repeat
 
 Report = Callable[[str, int, int], None]  # (what, done, of how many)
@@ -201,9 +202,18 @@ def _by_part(division: Split, source: Source, skipped: Skipped | None) -> dict[s
 
 def learn(task: Task[Any], source: Source, ids: Tensor, skipped: Skipped | None = None) -> None:
     """Fit the processor on the training records; a bad one is told by its place in the source, or passed over."""
+    if skipped is None and task.processor.fit_blocks(_blocks(source, ids)):
+        return
     bad = _learned(task, source, ids.tolist(), skipped)
     while bad is not None:  # a processor that has met a bad record must begin again
         bad = _learned(task, source, ids.tolist(), skipped)
+
+
+def _blocks(source: Source, ids: Tensor) -> Iterator[Mapping[str, Any]]:
+    """Records that lie in arrays, some thousands at a time; an empty one where they do not."""
+    for some in ids.split(_BLOCK):
+        block = source.block(some.tolist())
+        yield {} if block is None else block
 
 
 def _learned(task: Task[Any], source: Source, ids: Sequence[int], skipped: Skipped | None) -> Bad | None:
@@ -279,7 +289,10 @@ def _strata(source: Source, field: str) -> list[Any] | None:
 
     The task then says so of its target: that classes cannot be drawn in proportion would be beside the point.
     """
-    values = [v.tolist() if isinstance(v, np.ndarray | Tensor) else v for v in source.values(field)]
+    values: Sequence[Any] = source.values(field)
+    if set(map(type, values)) <= {int, bool, str}:  # as almost always: nothing to be unpacked, nothing between classes
+        return None if len(values) >= _FEW and len(set(values)) > len(values) / 2 else list(values)
+    values = [v.tolist() if isinstance(v, np.ndarray | Tensor) else v for v in values]
     single = [v[0] if isinstance(v, list) and len(v) == 1 else v for v in values]
     if any(isinstance(v, list) or (isinstance(v, float) and v % 1 > 0) for v in single):
         return None
