@@ -155,6 +155,8 @@ def targets_of_graph(loss: Tensor) -> Tensor | None:
 def _target_of(node: Any) -> Tensor | None:
     with suppress(Exception):
         target: Tensor = node._saved_target.detach()
+        while target.ndim > 1 and len(target) > 1 and target.stride(0) == 0:
+            target = target[0]  # as it was before it was spread over the outputs
         return target
     return None
 
