@@ -17,7 +17,7 @@ def check(evidence: Evidence) -> Finding | None:
     if len(seen) < _TIMES or any(share < 1.0 for _, share in seen[-_TIMES:]):
         return None
     awake = [step for step, share in seen if share < 1.0]
-    since = f"since a step behind {awake[-1]:,}" if awake else "since the first step"
+    since = f"since a step after step {awake[-1]:,}" if awake else "since the first step"
     return Finding(
         rule="asleep_while_training",
         severity="error" if awake else "warning",

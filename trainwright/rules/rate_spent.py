@@ -28,7 +28,7 @@ def check(evidence: Evidence) -> Finding | None:
     what = (
         f"the learning rate is {number(now.lr)}"
         if negative
-        else f"{place} the learning rate is {number(now.lr)}, a thousandth of its highest ({number(highest)}) or less"
+        else f"{place} the learning rate is {number(now.lr)}, a thousandth or less of what it was ({number(highest)})"
     )
     return Finding(
         rule="rate_spent",

@@ -235,13 +235,15 @@ def number(x: float) -> str:
     """As it reads in a sentence."""
     if not math.isfinite(x):
         return str(x)
-    if x == round(x) and abs(x) < 1e6:
+    if abs(x) < 1e6 and (x == round(x) or abs(x) >= 999.5):
         return f"{x:,.0f}"
     return f"{x:.3g}"
 
 
 def percent(share: float) -> str:
-    """``38 %``."""
+    """``38 %``; nearly all is not all."""
+    if 0.995 <= share < 1:
+        return "over 99 %"
     return f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else f"{100 * share:.2g} %"
 
 

@@ -218,7 +218,7 @@ def skipped_line(event: StepSkipped) -> str:
 
 def _counted(x: float) -> str:
     """Evidence is often a count."""
-    return f"{x:,.0f}" if float(x).is_integer() else number(x)
+    return f"{x:,.0f}" if float(x).is_integer() and abs(x) < 1e12 else number(x)
 
 
 def closing(run: Run, out: Surface) -> None:
