@@ -249,6 +249,15 @@ def test_a_gradient_that_is_clipped_to_nothing_is_said_to_be() -> None:
     assert found.where == "optimizer.lr"
 
 
+def test_half_way_a_loss_that_will_be_below_guessing_in_time_is_let_be() -> None:
+    facts = Facts(loss=LossFacts("cross_entropy", "chances", start=2.35, guess=2.3), steps=800)
+    slowly, in_time = ([2.35 - fall * i for i in range(400)] for fall in (1e-4, 4e-4))
+    rule = all_rules()["rate_too_low"]
+    assert isinstance(rule.check(patient(facts, slowly)), Finding)
+    assert rule.check(patient(facts, in_time)) is None
+    assert isinstance(rule.check(patient(facts, in_time, over=True)), Finding)
+
+
 def test_minus_a_loss_is_said_to_be_that() -> None:
     found = all_rules()["loss_misfits_target"].check(patient(Facts(loss=LossFacts("cross_entropy", minus=True))))
     assert isinstance(found, Finding)

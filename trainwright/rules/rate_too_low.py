@@ -21,24 +21,26 @@ from trainwright.rules.reading import (
     rate_of,
     rounded,
     standing,
+    window,
 )
 from trainwright.rules.remedies import other_rates
 from trainwright.rules.upstream import BEFORE_SLOW
 
+_BETTER = 0.95  # of the loss of guessing: something is learned
 _UPDATE = 1e-4  # of a weight, each step
 _SLOW = 0.25  # of the way from the start to guessing
 _LEFT = 1000.0  # times what clipping leaves of the median gradient
 
 
 def check(evidence: Evidence) -> Finding | None:
-    """At the end, or half way: no better than guessing, and the loss still falls or the weights hardly moved."""
+    """At the end, or half way without a prospect: no better than guessing; the loss still falls, or weights rest."""
     now = standing(evidence)
     facts = evidence.facts
     if now is None or not math.isfinite(now.guess) or now.guess <= 0 or now.steps < 20:
         return None
-    if now.loss <= 0.95 * now.guess and failing(evidence) is None:
+    if now.loss <= _BETTER * now.guess and failing(evidence) is None:
         return None
-    if not evidence.over and now.steps < max(200, facts.steps // 2):
+    if not evidence.over and (now.steps < max(200, facts.steps // 2) or _will_do(evidence, now)):
         return None
     moves = [u for probe in probes(evidence, 5) for _, u in everywhere(probe, "update")]
     move = median(moves) if moves else math.nan
@@ -73,6 +75,12 @@ def check(evidence: Evidence) -> Finding | None:
     )
 
 
+def _will_do(evidence: Evidence, now: Standing) -> bool:
+    """If the loss falls on as it does now, it is below guessing when the budget ends: then the end shall tell."""
+    left, size = max(0, evidence.facts.steps - now.steps), window(evidence, now.steps)
+    return now.falling and now.loss - left * (now.before - now.loss) / size <= _BETTER * now.guess
+
+
 def _cut(evidence: Evidence) -> float:
     """The median norm of the gradient before it is clipped, where next to nothing is left of it; else 0."""
     seen = norms(evidence)
@@ -100,7 +108,8 @@ def rate_too_low() -> Rule:
     """The learning rate is too low, or the budget too small.
 
     No better than guessing, and the loss still falls beyond its noise, or the median step moves weights by less than
-    0.01 % of their size. Where clipping leaves less than a thousandth of the median gradient, that is said.
+    0.01 % of their size. Half way only where, falling on as it does, the loss would not come below guessing. Where
+    clipping leaves less than a thousandth of the median gradient, that is said.
     """
     facts = Facts(loss=LossFacts("mse", "numbers", 100.0, 1.0), steps=300)
     return Rule(
