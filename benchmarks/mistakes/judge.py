@@ -16,6 +16,7 @@ from benchmarks.mistakes.plan import Array, Plan
 AS_GOOD, HARMED = 0.9, 0.8
 _HARM = 100.0  # times the largest of the first weights
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*([eE][-+]?\d+)?|\bnan\b|\binf\b|\bNaN\b)")
+_BAR = re.compile(r"[█━╸╺-]{2,}|\b\d+(\.\d+)?% \[.*\]")
 _TRACE = re.compile(r'^ *File "[^"]*", line \d+.*\n(?: +.*\n)*', re.MULTILINE)  # words of code, not of a system
 _WORDLESS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # What is said of the installation, of speed or of the future, and not of a training.
@@ -62,8 +63,9 @@ def lines(record: Mapping[str, Any]) -> list[str]:
 
 
 def form(line: str) -> str:
-    """A line without its numbers, so that two of a table are the same."""
-    return re.sub(r"#m?s\b", "#s", re.sub(r"[\s|]+", " ", _NUMBER.sub("#", line))).strip()
+    """A line without its numbers and bars, so that two of a table are the same, however far a bar has come."""
+    plain = _NUMBER.sub("#", _BAR.sub("", line))
+    return re.sub(r"#m?s\b", "#s", re.sub(r"[\s|]+", " ", plain)).strip()
 
 
 def alarms(record: Mapping[str, Any]) -> tuple[str, ...]:

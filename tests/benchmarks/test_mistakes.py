@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.mistakes.__main__ import judgements, told
 from benchmarks.mistakes.child import SYSTEMS
-from benchmarks.mistakes.judge import Judged, alarms, constant, judged, metric
+from benchmarks.mistakes.judge import Judged, alarms, constant, form, judged, metric
 from benchmarks.mistakes.planted import BASES, MISTAKES, Mistake
 
 HEALTHY = {"said": "epoch 1 loss 0.53\nepoch 2 loss 0.41\n", "error": "", "metric": 0.8}
@@ -25,6 +25,12 @@ def seen(**record: Any) -> Judged:
 
 def test_what_is_said_of_a_healthy_twin_too_does_not_count() -> None:
     assert not seen(said="epoch 1 loss 9.1\nepoch 2 loss 8.4").detected
+
+
+def test_how_far_a_bar_has_come_is_no_word() -> None:
+    bars = [f"Epoch 2/15 : |{'█' * n}{'-' * (40 - n)}| {2.5 * n:.2f}% [{n}/40 00:00<00:0{n}... 1.{n}]" for n in (3, 9)]
+    assert form(bars[0]) == form(bars[1])
+    assert form(bars[0]) != form(bars[0] + " UserWarning: shapes differ")
 
 
 def test_a_word_beyond_it_counts_whatever_it_is() -> None:
