@@ -41,7 +41,7 @@ def check(evidence: Evidence) -> Finding | None:
         evidence={
             "steps": len(skipped),
             "first": first.step,
-            "loss before": losses[-1] if losses else float("nan"),
+            **({"loss before": losses[-1]} if losses else {}),
             "learning rate": rate,
         },
         why=(

@@ -6,7 +6,7 @@ from trainwright.core.facts import Facts, LayerFacts, LossFacts
 from trainwright.core.finding import Edit, Evidence, Finding, Rule
 from trainwright.core.kinds import rules
 from trainwright.rules.patients import patient
-from trainwright.rules.reading import gravity, wanting
+from trainwright.rules.reading import gravity, percent, wanting
 from trainwright.rules.remedies import less_dropout
 from trainwright.rules.upstream import BEFORE_BEGINNING
 
@@ -26,8 +26,8 @@ def check(evidence: Evidence) -> Finding | None:
     return Finding(
         rule="too_much_dropout",
         severity=gravity(evidence),
-        what=f"{len(rates)} dropouts of up to {max(rates):g} leave {kept:.1%} of the ways through the network, and "
-        f"{bad.outcome}",
+        what=f"{len(rates)} dropouts of up to {max(rates):g} leave {percent(kept)} of the ways through the network, "
+        f"and {bad.outcome}",
         where=next(x.name for x in evidence.facts.layers if x.option == max(rates)),
         evidence={"dropouts": len(rates), "highest rate": max(rates), "share kept": kept, **bad.numbers},
         why="Dropout helps a network that learns too well. One that learns nothing cannot spare its units.",

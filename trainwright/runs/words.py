@@ -113,8 +113,10 @@ def tell_trial(event: Tried, out: Surface) -> None:
     """What was tried, one branch a line, the one that won marked."""
     place = "the start" if event.start == 0 else f"step {event.start:,}"
     out.line(f"tried for {event.rule}: {event.steps:,} steps from {place}, by {event.judge}", "head")
+    lowest = min((b.loss for b in event.branches[2:] if not b.trouble), default=0.0)
     for branch in event.branches:
-        mark = "  << best" if event.won and branch.what == event.won else ""
+        told = "best" if branch.loss <= lowest else "chosen; what is lower may be so by chance"
+        mark = f"  << {told}" if event.won and branch.what == event.won else ""
         field(out, "", f"{'-' if branch.trouble else number(branch.loss):>10}  {branch.what}{mark}")
         if branch.trouble:
             field(out, "", f"{'':>10}  could not be tried: {branch.trouble}")
