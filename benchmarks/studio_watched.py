@@ -3,12 +3,13 @@
 script/bench studio_watched                            20 viewers, 60 turns of 4 blocks of 3 seconds
 script/bench studio_watched --viewers 20 --turns 100 --json watched.json
 
-One training, one studio, and one process of viewers, each of whom listens to the news and at each of them asks for the
-list of runs, the run and four of its curves, as a page does. The viewers come and go in blocks (without, with, with,
-without; the other way round in every other turn) while the same training goes on, so that a machine that grows slower
-favours none. Counted is what the training's own process computed, in all threads, between two of its events; what
-server and viewers compute is told apart. Steps during which viewers came or went do not count. Each turn gives one
-ratio, that of its median steps; the interval is that of the median turn, by 10,000 resamples of the turns.
+One training, one studio, and one process of viewers, each of whom hears the news and asks at most once a second for
+the list of runs, the run and four of its curves, as a page does. The viewers come and go in blocks (without, with,
+with, without; the other way round in every other turn) while the same training goes on, so that a machine that grows
+slower favours none. Counted is what the training's own process computed, in all threads, between two of its events;
+what server and viewers compute is told apart, and so is how often the training had to let another process in, which is
+the way in which viewers who share its processor can slow it. Steps during which viewers came or went do not count. Each
+turn gives one ratio, that of its median steps; the interval is that of the median turn, by 10,000 resamples.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import resource
 import signal
 import statistics
 import subprocess
@@ -34,6 +36,7 @@ from tests.open_studio import Visitor, opened
 
 RECIPE = {"budget": "100000 epochs", "eval_every": "50 epochs", "pace": "plain"}  # of the embedded digits
 SETTLE = 0.4  # seconds after viewers came or went that count for neither
+PAUSE = 1.0  # seconds between two questions of a page (ui/src/loaded.ts)
 LIMIT = 0.02
 CURVES = "series?name=train/loss&name=train/norm&name=valid/loss&name=valid/accuracy&room=900"
 
@@ -44,6 +47,7 @@ class Mark(NamedTuple):
     at: float  # seconds of the machine's clock
     step: int
     used: float  # seconds of processor of the process so far
+    switches: int = 0  # how often another process was let in before it, so far
 
 
 class Block(NamedTuple):
@@ -65,6 +69,13 @@ def costs_of(block: Block, marks: Sequence[Mark]) -> list[float]:
     """Processor seconds of a step, between each two events within a block."""
     within = [m for m in marks if block.begin + SETTLE <= m.at <= block.end]
     return [(b.used - a.used) / (b.step - a.step) for a, b in pairwise(within)]
+
+
+def switches_of(blocks: Sequence[Block], marks: Sequence[Mark], watched: bool) -> float:
+    """How often another process was let in, for each second that the training computed."""
+    within = [[m for m in marks if b.begin + SETTLE <= m.at <= b.end] for b in blocks if b.watched == watched]
+    seconds = sum(part[-1].used - part[0].used for part in within if part)
+    return sum(part[-1].switches - part[0].switches for part in within if part) / seconds if seconds else 0.0
 
 
 def ratios(blocks: Sequence[Block], marks: Sequence[Mark]) -> list[float]:
@@ -92,7 +103,7 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
 def marks_of(file: Path) -> list[Mark]:
     """What the training wrote; a line that is not whole is left out."""
     lines = [line.split() for line in file.read_text().split("\n")[:-1]]
-    return [Mark(float(a), int(b), float(c)) for a, b, c in lines]
+    return [Mark(float(a), int(b), float(c), int(d)) for a, b, c, d in lines]
 
 
 def train(folder: Path, out: Path) -> None:
@@ -104,7 +115,8 @@ def train(folder: Path, out: Path) -> None:
 
         def observe(event: Event) -> None:
             if isinstance(event, StepDone):
-                file.write(f"{time.perf_counter()} {event.step} {time.process_time()}\n")
+                told = resource.getrusage(resource.RUSAGE_SELF)
+                file.write(f"{time.perf_counter()} {event.step} {told.ru_utime + told.ru_stime} {told.ru_nivcsw}\n")
 
         tw.train("digits", RECIPE, out=folder, quiet=True, observers=[observe])
 
@@ -136,20 +148,33 @@ async def _watching(port: int, cookie: str, key: str, count: int) -> None:
 
 
 async def _viewer(port: int, cookie: str, key: str) -> None:
+    """Hears the news, and asks once a second at most, as a page does."""
     paths = ("/api/runs?since=0", f"/api/runs/{key}", f"/api/runs/{key}/{CURVES}")
     news, told = await _get(port, cookie, "/api/stream")
     asks, answers = await asyncio.open_connection("127.0.0.1", port)
+    fresh = asyncio.Event()
+    hearing = asyncio.create_task(_heard(news, fresh))
     try:
-        while line := await news.readline():
-            for path in paths if line.startswith(b"event: changed") else ():
+        while not hearing.done():
+            await fresh.wait()
+            fresh.clear()
+            for path in paths:
                 answers.write(_question(port, cookie, path))
                 head = (await asks.readuntil(b"\r\n\r\n")).decode().lower()
                 if not head.startswith("http/1.1 200"):
                     raise RuntimeError(f"{path}: {head.splitlines()[0]}")
                 await asks.readexactly(int(head.split("content-length: ")[1].split("\r\n")[0]))
+            await asyncio.sleep(PAUSE)
     finally:
+        hearing.cancel()
         told.close()
         answers.close()
+
+
+async def _heard(news: asyncio.StreamReader, fresh: asyncio.Event) -> None:
+    while line := await news.readline():
+        if line.startswith(b"event: changed"):
+            fresh.set()
 
 
 async def _get(port: int, cookie: str, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -190,6 +215,7 @@ def measured(viewers: int, count: int, seconds: float) -> dict[str, Any]:
         "alone": statistics.median(alone), "watched": statistics.median(with_them),
         "more": statistics.median(found), "low": low, "high": high,
         "mean": statistics.fmean(with_them) / statistics.fmean(alone) - 1,
+        "switches": [switches_of(blocks, marks, watched) for watched in (False, True)],
         "server": server / looked, "ratios": found,
     }  # fmt: skip
 
@@ -240,6 +266,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"viewers     {found['viewers']}, in {found['turns']} turns of 4 blocks of {found['seconds']:g} s",
         f"more        {more:.2f} % (95 % interval {least:.2f} to {most:.2f})",
         f"            middle half of the turns {low:.1f} to {high:.1f} %; mean of all steps {mean:.2f} % more",
+        "let in      another process {:.0f} times a second of it alone, {:.0f} with viewers".format(*found["switches"]),
         f"server      {found['server']:.3f} s of processor for each second that is watched",
         f"limit       {100 * LIMIT:.0f} % {holds}",
     ]

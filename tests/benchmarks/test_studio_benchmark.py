@@ -44,5 +44,6 @@ def test_steps_beside_a_change_and_turns_without_steps_do_not_count() -> None:
 @pytest.mark.parametrize(("low", "high", "said"), [(-1, 1, "holds"), (1, 3, "is not decided"), (3, 5, "does not hold")])
 def test_the_limit_is_called_held_only_where_the_whole_interval_is_below_it(low: int, high: int, said: str) -> None:
     found = {"alone": 0.005, "watched": 0.005, "viewers": 20, "turns": 3, "seconds": 3.0, "more": 0.01, "mean": 0.01,
-             "low": low / 100, "high": high / 100, "server": 0.1, "ratios": [0.0, 0.01, 0.02]}  # fmt: skip
+             "low": low / 100, "high": high / 100, "server": 0.1, "switches": [3.0, 4.0],
+             "ratios": [0.0, 0.01, 0.02]}  # fmt: skip
     assert lines(found)[-1].endswith(f"limit       2 % {said}".removeprefix("limit       "))
