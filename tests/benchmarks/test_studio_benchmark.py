@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.studio_watched import SETTLE, Block, Mark, costs_of, interval, lines, ratios, turns
+from benchmarks.studio_watched import SETTLE, Block, Mark, costs_of, interval, lines, ratios, switches_of, turns
 
 
 def played(share: float, drift: float) -> tuple[list[Block], list[Mark]]:
@@ -39,6 +39,9 @@ def test_steps_beside_a_change_and_turns_without_steps_do_not_count() -> None:
     marks = [Mark(SETTLE / 2, 0, 0.0), Mark(1.0, 10, 9.0), Mark(2.0, 20, 9.2), Mark(3.0, 30, 9.3), Mark(4.5, 40, 20.0)]
     assert costs_of(block, marks) == pytest.approx([0.02, 0.01])
     assert ratios([block, block._replace(watched=False)], marks) == []
+    told = [m._replace(switches=2 * m.step) for m in marks]
+    assert switches_of([block], told, True) == pytest.approx(40 / 0.3)
+    assert switches_of([block], told, False) == 0
 
 
 @pytest.mark.parametrize(("low", "high", "said"), [(-1, 1, "holds"), (1, 3, "is not decided"), (3, 5, "does not hold")])
