@@ -45,6 +45,7 @@ MOST = 6  # repairs of one run
 _SURE = ("not_finite_steps",)  # one of them that was skipped does no harm
 _IMPROVED, _LONGER = 2, 2  # times that a repaired run is tried to be improved; times as long as usual, for that
 _WORTH = 0.05  # of what is left of the loss: less is not worth another attempt
+_GOOD = 0.03  # of the loss of guessing: what is left below it is not worth a trial
 _MANY = 8  # fixes that are tried then
 _UNHELPED = ("no_signal", "constant_target", "constant_input", "conflicting_targets")  # no settings help there
 _AGAIN = "; since that was repaired, other settings are tried once more"
@@ -112,7 +113,7 @@ class _Case:
             told = view.ended  # with the verdict
             bad = told is None or told.outcome in ("healing", "failed") or told.verdict in ("SUSPECT", "FAILED")
             asked = treatable(self.workshop, self.record)
-            treated = [(step, finding) for step, finding in found if asked(finding)]
+            treated = [pair for pair in found if asked(pair[1])]
             for step, finding in (treated or self._resort(view, found)) if bad else ():
                 if not asked(finding) and treated:
                     continue
@@ -122,11 +123,9 @@ class _Case:
                 if chosen is not None:
                     return self._taken(view, finding, *chosen)
             back = self._taken_back(view, bad)
-            better = self._improved(view, [f for _, f in found], tell) if back is None else None
-        if back is not None or better is not None:
-            return back or better
-        if self.stopped:
-            return None
+            back = back or self._improved(view, [f for _, f in found], tell)
+        if back is not None or self.stopped:
+            return back
         if self.ended is not None and self.ended.outcome == "healing":  # nothing helped: as if nobody had looked
             return self._go_on([finding for _, finding in found])
         return None
@@ -190,7 +189,8 @@ class _Case:
         record, last = self.record, self.record.taken[-1] if self.record.taken else None
         facts = view.examined.facts if view.examined else None
         finished = self.ended is not None and self.ended.outcome == "finished"
-        if last is None or facts is None or not finished or record.improved >= _IMPROVED or len(record.taken) >= MOST:
+        spent = record.improved >= _IMPROVED or len(record.taken) >= MOST
+        if last is None or facts is None or not finished or spent or reached(view) < _GOOD * facts.loss.guess:
             return None
         what = f"{str(last['trouble']).removesuffix(_AGAIN)}{_AGAIN}"
         finding = Finding(str(last["rule"]), "note", what)
