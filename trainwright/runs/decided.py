@@ -13,6 +13,7 @@ from trainwright.runs.directory import CHECKPOINTS, read_view, write_json
 from trainwright.runs.stored import stored_json
 
 RECORD = "healing.json"
+MOST = 6  # repairs of one run, also those that were taken back
 LEFT = "left"  # folder with the checkpoints of attempts that were left
 
 
@@ -23,6 +24,7 @@ class Record:
     keys: dict[str, Any] = field(default_factory=dict)  # set beside what the person wrote
     considered: list[str] = field(default_factory=list)  # rules whose fixes were tried since the last change
     taken: list[dict[str, Any]] = field(default_factory=list)  # repairs, each with what is needed to take it back
+    undone: list[str] = field(default_factory=list)  # what was taken back, in words: it is not tried again
     improved: int = 0  # times that a repaired run was tried to be improved
     pending: bool = False  # an attempt must begin anew with the keys, and has not yet
 
@@ -34,6 +36,11 @@ class Record:
             return cls()
         known = {k: v for k, v in stored_json(path).items() if k in cls.__slots__}
         return cls(**known)
+
+    @property
+    def spent(self) -> bool:
+        """Whether as much was done as may be."""
+        return len(self.taken) + len(self.undone) >= MOST
 
     def write(self, folder: Path) -> None:
         """In one piece."""

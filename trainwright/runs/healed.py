@@ -10,7 +10,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,6 @@ from trainwright.runs.signals import Interruption
 from trainwright.runs.trials import Outcome, Trial, length, means_another, tried
 from trainwright.runs.workshop import Workshop, over
 
-MOST = 6  # repairs of one run
 _SURE = ("not_finite_steps",)  # one of them that was skipped does no harm
 _IMPROVED, _LONGER = 2, 2  # times that a repaired run is tried to be improved; times as long as usual, for that
 _WORTH = 0.05  # of what is left of the loss: less is not worth another attempt
@@ -58,7 +57,7 @@ def treatable(workshop: Workshop, record: Record) -> Callable[[Finding], bool]:
     def asked(finding: Finding) -> bool:
         if finding.severity == "note" or (finding.rule in _SURE and finding.severity != "error"):
             return False
-        if finding.rule in record.considered or len(record.taken) >= MOST:
+        if finding.rule in record.considered or record.spent:
             return False
         return bool(remedies(finding, workshop.config))
 
@@ -134,10 +133,11 @@ class _Case:
         """The gravest finding, where none proposes anything that was not tried: the usual settings may help then."""
         record = self.record
         over = self.ended is not None and self.ended.outcome == "finished"
-        if not over or not in_doubt(view, record.considered) or len(record.taken) >= MOST:
+        if not over or record.undone or record.spent or not in_doubt(view, record.considered):
             return []
         grave = [(step, f) for step, f in found if f.severity != "note" and f.rule not in _UNHELPED]
-        return sorted(grave, key=lambda pair: pair[1].severity != "error")[:1]
+        first = sorted(grave, key=lambda pair: pair[1].severity != "error")[:1]
+        return [(step, replace(f, fixes=())) for step, f in first]
 
     def _treated(
         self, view: View, step: int, finding: Finding, others: Sequence[Finding], tell: Observer
@@ -154,8 +154,9 @@ class _Case:
         earlier: list[Outcome] = []
         held: list[_Chosen] = []
         for chosen in rounds(finding, others, evidence, self.workshop.config, self.record.considered):
-            start, state = self._origin(view, chosen.fixes)
-            live = [r for r in chosen.fixes if not r.anew] if state is not None else chosen.fixes
+            fixes = [r for r in chosen.fixes if r.what not in self.record.undone]
+            start, state = self._origin(view, fixes)
+            live = [r for r in fixes if not r.anew] if state is not None else fixes
             outcome = self._tried(view, finding, chosen._replace(fixes=live), start, state, step == 0, earlier)
             if outcome.stopped is not None:
                 self.record.considered = before
@@ -189,7 +190,7 @@ class _Case:
         record, last = self.record, self.record.taken[-1] if self.record.taken else None
         facts = view.examined.facts if view.examined else None
         finished = self.ended is not None and self.ended.outcome == "finished"
-        spent = record.improved >= _IMPROVED or len(record.taken) >= MOST
+        spent = record.improved >= _IMPROVED or record.spent
         if last is None or facts is None or not finished or spent or reached(view) < _GOOD * facts.loss.guess:
             return None
         what = f"{str(last['trouble']).removesuffix(_AGAIN)}{_AGAIN}"
@@ -307,7 +308,7 @@ class _Case:
             return None
         why = f"the loss on the validation part is {now:g}, and without it {reference:g} was reached"
         number = int(last["attempt"])
-        self.record.taken.pop()
+        self.record.undone.append(self.record.taken.pop()["what"])
         self.record.keys, self.record.pending = dict(last["before"]), False
         self.record.improved = _IMPROVED if self.record.improved else 0  # what was tried after it is not tried again
         self.record.considered = [last["rule"]]
