@@ -39,7 +39,7 @@ def code_for_missing() -> Rule:
     """A number such as 999 or -9999 that repeats at one end of a column of a table, far from all others.
 
     It occurs three times and in a thousandth of the records at least, and lies further from the others than these
-    reach. A note; a warning where nothing is learned.
+    reach. A note; where nothing is learned a warning, and at the end of 200 steps and more an error.
     """
     loss = LossFacts("mse", "numbers", 1.0, 1.0)
     sick = DataFacts(code=Code("age", -999.0, 14, 1000, 0.0, 92.0))

@@ -70,8 +70,8 @@ def inputs_not_scaled() -> Rule:
     """Columns a hundred times as wide as others, or numbers beyond 50.
 
     Measured on up to 4,096 training samples before the first step, where the first layer multiplies them by weights.
-    A note where that layer gives numbers of a deviation above 10, a warning where nothing is learned, an error where
-    steps are then not finite.
+    A note where that layer gives numbers of a deviation above 10; a warning where nothing is learned, and at the end of
+    200 steps and more an error, as where steps are not finite.
     """
     facts = Facts(
         inputs={"x": Values((2,), low=0.0, high=255.0)},

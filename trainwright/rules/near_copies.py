@@ -49,8 +49,9 @@ def near_copies() -> Rule:
     """Samples of a held-out part that lie much nearer to a training sample than samples of these data do.
 
     Up to 500 held-out samples beside up to 10,000 training samples: near is what lies within a share of the distance to
-    the tenth neighbour that one sample in a thousand reaches by chance, at most 0.3. Exact copies are told apart
-    (copies_across_parts). Tables with few different numbers, texts and files that are unpacked are not compared.
+    the tenth neighbour that one sample in a thousand reaches by chance, at most 0.3. Said where five and more than
+    2 % of them have the target of such a neighbour, and more than a standard error of the score. Exact copies are told
+    apart (copies_across_parts). Tables with few different numbers, texts and files that are unpacked are not compared.
     """
     sick = Twins("test", 200, 40, 38, 0.3, (("record 7", "record 912"),))
     return Rule(

@@ -37,7 +37,8 @@ def check(evidence: Evidence) -> Finding | None:
 def not_in_optimizer() -> Rule:
     """Weights that ask for a gradient and are in no group of the optimizer.
 
-    Exact. Weights that rest on purpose (``requires_grad = False``, or ``freeze``) do not count.
+    Exact. A warning; an error where they are more than a twentieth. Weights that rest on purpose
+    (``requires_grad = False``, or ``freeze``) do not count.
     """
     return Rule(
         "not_in_optimizer",

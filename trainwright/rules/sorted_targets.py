@@ -43,7 +43,8 @@ def sorted_targets() -> Rule:
     """Training samples that follow each other have the same target, and are not shuffled.
 
     Measured where ``shuffle = false``, and in a loop of your own in the order in which samples come: neighbours agree
-    (or correlate) by half of what is possible beyond chance, and by five standard errors.
+    (or correlate) by half of what is possible beyond chance, and by five standard errors. An error where more than a
+    fifth of the batches hold one class alone.
     """
     return Rule(
         "sorted_targets",

@@ -53,7 +53,7 @@ def check(evidence: Evidence) -> Finding | None:
 def target_out_of_reach() -> Rule:
     """Targets beyond the range of the last activation, or of the loss.
 
-    Measured on up to 4,096 training samples before the first step.
+    More than one in a hundred of up to 4,096 training samples, before the first step.
     """
     relu = Output(Values((1,)), "relu", 1, 1.0, (0.0, 1e30), 0.5)
     return Rule(

@@ -35,8 +35,9 @@ def check(evidence: Evidence) -> Finding | None:
 def times_across_parts() -> Rule:
     """A field of times that the split ignores though the target changes slowly with it.
 
-    A field is known by its name (date, timestamp, …_at) and by values that are times. Neighbours in time must agree (or
-    correlate) by half of what is possible beyond chance. Nothing is said where ``data.time`` or another manner than a
+    A field is known by its name (date, timestamp, …_at) and by values that are times. More than half of
+    the held-out records lie between training records, and neighbours in time agree (or correlate) by half of what is
+    possible beyond chance. Nothing is said where ``data.time`` or another manner than a
     random split is chosen.
     """
     return Rule(
