@@ -43,7 +43,8 @@ def groups_across_parts() -> Rule:
 
     A field is known by its name (patient, user, speaker, session, …), ten values at least, each for two records and
     more. More than a fifth of the held-out records are of a group that is trained on, and neighbours within a group
-    agree (or correlate) by 0.1 and by five standard errors more than chance. Nothing is said where ``data.group`` or another manner than a random split is chosen.
+    agree (or correlate) by 0.1 and by five standard errors more than chance. Nothing is said where ``data.group`` or
+    another manner than a random split is chosen.
     """
     return Rule(
         "groups_across_parts",
