@@ -18,6 +18,7 @@ from trainwright.core.finding import Finding
 from trainwright.runs.directory import EVENTS, read_view
 from trainwright.studio.files import Place, UnreadableError
 from trainwright.studio.followed import LOSS, MEMORY, NORM, RATE, SPEED, Followed
+from trainwright.studio.told import state
 
 
 def followed(folder: Path) -> Followed:
@@ -78,6 +79,16 @@ def test_a_look_that_finds_nothing_new_says_so_and_reads_nothing(tmp_path: Path)
     version = run.version
     assert not run.catch_up()
     assert run.version == version
+
+
+def test_how_a_run_ended_is_not_told_before_its_log_was_read(tmp_path: Path) -> None:
+    write(tmp_path / "ended", training())
+    write(tmp_path / "killed", training()[:-1])
+    for name, outcome in (("ended", "finished"), ("killed", "interrupted")):
+        run = Followed(Place(tmp_path, (name,)))
+        assert state(run) == "reading"
+        run.catch_up()
+        assert state(run) == outcome
 
 
 def test_a_log_that_was_cut_or_replaced_is_read_anew(tmp_path: Path) -> None:
