@@ -1,7 +1,8 @@
 """Healthy programs in the words of the files of cases: data × network × loss × optimizer, none of them odd.
 
 Each combination is what a careful person could write. The list is a fixed walk over the grid, not a choice by results:
-which of them learn is found by plain runs, and those that do not are left out, whatever a doctor says of them.
+which of them learn is found by plain runs, and those that do not are left out, whatever a doctor says of them. Budgets
+are such that the loss is nearly flat when they end: who stops a network half way to a linear model has not trained it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ DATA: Sequence[Data] = (
     Data("friedman", _sk("make_friedman1", "standardise x and y", n_samples=800, noise=0.5), (10,), "number", 1, 40),
     Data("plane", _sk("make_regression", "standardise x and y", n_samples=600, n_features=8), (8,), "number", 1, 40),
     Data("diabetes", _sk("load_diabetes", "standardise x and y"), (10,), "number", 1, 40),
-    Data("faces of digits", _sk("load_digits", "/16", target="input itself"), (64,), "itself", 64, 25),
+    Data("faces of digits", _sk("load_digits", "/16", target="input itself"), (64,), "itself", 64, 100),
 )
 
 
@@ -116,6 +117,8 @@ def healthy_facts() -> list[Facts]:
     for turn, (data, (name, layers)) in enumerate(product(DATA, NETWORKS.items())):
         if data.kind == "itself" and name in ("linear", "one sigmoid"):
             continue
+        if name == "linear" and data.name in ("circles", "quantiles"):
+            continue  # no line parts them
         output, loss = LOSSES[data.kind][turn % len(LOSSES[data.kind])]
         optimizer = OPTIMIZERS[turn % len(OPTIMIZERS)]
         batch = BATCHES[(turn // 2) % len(BATCHES)]
@@ -167,7 +170,8 @@ def _others() -> list[Facts]:
     made = []
     for turn, ((name, (data, layers)), optimizer) in enumerate(product(nets.items(), OPTIMIZERS[:4])):
         output, loss = LOSSES[data.kind][turn % (1 if data.kind == "number" else 4)]
-        made.append(_facts(f"{name}, {optimizer['name']}", data, layers, output, loss, optimizer, 32))
+        facts = _facts(f"{name}, {optimizer['name']}", data, layers, output, loss, optimizer, 32)
+        made.append({**facts, "epochs": 4 * data.epochs} if name == "conv, mean" else facts)  # a mean hides much
     return made
 
 
