@@ -23,11 +23,16 @@ pytestmark = pytest.mark.ranks
 
 ENDS = 'import os, sys, time; rank = os.environ["RANK"]; time.sleep(0.3 * (rank != "{first}")); {end}'
 SAYS = """
-import os, sys
+import os, sys, time
+from pathlib import Path
 from trainwright.engine.ranks.failure import tell
+said = Path(sys.argv[1])
 if os.environ["RANK"] == "1":
     tell("data.path: is not there", ("data.path", "is not there", "name another"))
+    said.touch()
     sys.exit(2)
+while not said.exists():
+    time.sleep(0.01)
 tell("another process is gone")
 sys.exit(71)
 """
@@ -50,8 +55,8 @@ def test_what_the_rank_that_failed_first_wrote_is_told_where_the_first_only_miss
     assert (found.code, found.message, found.curable) == (1, "rank 1 failed:\nthe cause", False)
 
 
-def test_a_mistake_of_a_rank_is_raised_as_what_it_is() -> None:
-    found = run_ranks(2, [sys.executable, "-c", SAYS], lost=lambda ended, times: True)
+def test_a_mistake_of_a_rank_is_raised_as_what_it_is(tmp_path: Path) -> None:
+    found = run_ranks(2, [sys.executable, "-c", SAYS, str(tmp_path / "said")], lost=lambda ended, times: True)
     with pytest.raises(UserError, match=r"^data\.path: is not there; name another$"):
         raise found.raised()
 
