@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +25,13 @@ from trainwright.engine.signal import reached
 from trainwright.engine.trace import first_tensor_of
 from trainwright.rules.diagnosis import Diagnosis
 from trainwright.runs.assemble import Pieces
+from trainwright.runs.one_batch import OneBatch
 from trainwright.runs.second_look import Samples, second_look
 from trainwright.runs.surveyed import survey
 
 _LOOKED, _READ = 256, 4096  # samples that go through the model, and whose targets are read
 _FEWEST, _SEEN = 32, 256  # samples that a probe looks at, and of how many that the training computes
+_ANSWERS, _TEXTS = 512, 4  # where a sample has many answers, so many of these suffice, of so many samples
 _BYTES = 2**25  # of inputs
 _SECONDS = 0.5  # that one pass of the samples may take
 
@@ -237,7 +238,7 @@ class Doctor:
         model = runtime.ranks.bare(state.model)
         wide, batch = _samples(pieces, most)
         self._batch = wide or batch
-        view = _View(pieces, model, batch)
+        view = OneBatch(pieces, model, batch)
         subject = Subject(
             model=model,
             say=view.say,
@@ -254,7 +255,7 @@ class Doctor:
         facts = examine(subject)
         self._looked = batch, view.say
         few = self._fewer(batch)
-        look = partial(_View(pieces, model, few).say, few.inputs)
+        look = partial(OneBatch(pieces, model, few).say, few.inputs)
         self._probe = Probe(model, state.optimizer, look, state.aside)
         return facts
 
@@ -263,54 +264,9 @@ class Doctor:
         size = self.pieces.config.batch_size
         if not isinstance(size, int) or self.pieces.unpacked:  # a loader of somebody's own would have to begin again
             return batch
-        most = max(_FEWEST, self.steps * size // _SEEN)
+        fewest = min(_FEWEST, max(_TEXTS, _ANSWERS // _answers(batch)))
+        most = max(fewest, self.steps * size // _SEEN)
         return batch if most >= batch.size else self.pieces.runtime.take(self.pieces.some(most))
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """The model and the loss on one batch, as the task runs them."""
-
-    pieces: Pieces
-    model: nn.Module
-    batch: Batch
-    said: list[Tensor] = field(default_factory=list)
-
-    def lose(self) -> Tensor:
-        """The mean loss."""
-        return self._mean(self.model, self.batch)
-
-    def say(self, inputs: Mapping[str, Tensor]) -> object:
-        """What the model, called as a whole, gives; nothing where the task calls it in parts."""
-        found: list[Any] = []
-        hook = self.model.register_forward_hook(lambda _m, _i, made: found.append(made))
-        try:
-            self._mean(self.model, replace(self.batch, inputs=dict(inputs)))
-        finally:
-            hook.remove()
-        return found[-1] if len(found) == 1 else None
-
-    def loss(self, output: Tensor) -> Tensor:
-        """The mean loss, had the model said this."""
-        return self._mean(_Said(output), self.batch)
-
-    def _mean(self, model: nn.Module, batch: Batch) -> Tensor:
-        with self.pieces.runtime.autocast():
-            found = self.pieces.task.loss(model, batch, Progress())
-        weight = float(batch.weight)
-        return found.sum / weight if weight else found.sum
-
-
-class _Said(nn.Module):
-    """Says what it was told to."""
-
-    def __init__(self, output: Tensor) -> None:
-        super().__init__()
-        self.output = output
-
-    def forward(self, *inputs: Any, **named: Any) -> Tensor:
-        """The same, whatever it is given."""
-        return self.output
 
 
 def _samples(pieces: Pieces, most: int) -> tuple[Batch | None, Batch]:
@@ -341,11 +297,18 @@ def _target(batch: Batch) -> Tensor | None:
     return next(iter(batch.targets.values())) if len(batch.targets) == 1 else None
 
 
+def _answers(batch: Batch) -> int:
+    """Classes that a sample is to be told: one at each position of a text, one at each pixel; else 1."""
+    target = _target(batch)
+    classes = target is not None and target.ndim > 1 and not target.is_floating_point()
+    return max(1, target[0].numel()) if target is not None and classes and len(target) else 1
+
+
 def _wide(pieces: Pieces, model: nn.Module, wide: Batch | None) -> tuple[Tensor, Measure] | None:
     target = None if wide is None else _target(wide)
     if wide is None or target is None:
         return None
-    return target, _View(pieces, model, wide).loss
+    return target, OneBatch(pieces, model, wide).loss
 
 
 def _guess(pieces: Pieces, batch: Batch) -> float | None:
