@@ -7,6 +7,7 @@ from torch import Tensor
 
 _LOST = 0.01  # share of pairs that may fall together: of a column drawn from a normal distribution 0.15 % do
 _FEWEST = 32  # rows, of which something can be said
+_OFTEN = 0.05  # of the rows: a value that is there so often may stand for "none"
 
 
 def blurred(rows: Tensor) -> list[int]:
@@ -14,7 +15,7 @@ def blurred(rows: Tensor) -> list[int]:
 
     A latitude of 37.88 becomes 38, and a year of 2013 becomes 2016; levels of grey, flags, counts up to 256 and
     whatever was scaled to its own spread stay. The most frequent value is not among the pairs, for often it stands for
-    "none": how many values fall upon it is asked apart.
+    "none": how many values fall upon it is asked apart, where it is frequent.
 
     Args:
         rows: (N, columns) float; of fewer than 32 rows every column counts as blurred.
@@ -27,11 +28,12 @@ def blurred(rows: Tensor) -> list[int]:
     other = exact != usual
     count = other.sum(1)
     upon = ((coarse == usual.bfloat16().float()) & other).sum(1)
+    often = exact.shape[1] - count > _OFTEN * exact.shape[1]  # else any value is as good as that
     # what is left out is made one value more, in both alike
     alike, together = (_same(values.where(other, torch.inf)) for values in (exact, coarse))
     out = exact.shape[1] - count
     different = count * (count - 1) // 2 - (alike - out * (out - 1) // 2)
-    lost = (upon > _LOST * count) | (together - alike > _LOST * different)
+    lost = (often & (upon > _LOST * count)) | (together - alike > _LOST * different)
     return lost.nonzero().flatten().tolist()
 
 
