@@ -38,6 +38,19 @@ def test_tensors_lose_their_gradient() -> None:
     assert not source[0]["x"].requires_grad
 
 
+def test_an_array_of_which_nothing_is_masked_is_an_array() -> None:
+    rows: Any = np.ma.masked_less([1.0, 2.0], 0)
+    block = Arrays({"x": rows}).block(range(2))
+    assert block is not None
+    assert block["x"].tolist() == [1.0, 2.0]
+
+
+def test_a_tensor_that_is_negated_when_it_is_read_is_read() -> None:
+    turned = torch.tensor([1 + 2j, 3 - 4j]).conj().imag
+    assert turned.is_neg()
+    assert [r["x"] for r in Arrays({"x": turned.reshape(2, 1)})] == [-2.0, 4.0]
+
+
 def test_dates_become_iso_text() -> None:
     source = Arrays({"t": np.array(["2020-01-02", "2020-01-03"], dtype="datetime64[D]")})
     assert source.values("t") == ["2020-01-02", "2020-01-03"]
@@ -61,6 +74,7 @@ def test_lengths_that_differ_are_told() -> None:
         ({"x": torch.eye(3).to_sparse()}, "data 'x': a torch.sparse_coo tensor"),
         ({"x": pd.Series([1, 2])}, "data 'x': Series is neither.*to_numpy"),
         ({"x": "text"}, "data 'x': str is neither"),
+        ({"x": np.ma.masked_less([1.0, -1.0, 2.0], 0)}, "data 'x': 1 of its 3 values is masked; fill them in"),
     ],
 )
 def test_what_is_no_array_is_refused(columns: dict[str, Any], message: str) -> None:

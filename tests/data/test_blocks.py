@@ -99,6 +99,8 @@ ODD: dict[str, tuple[Meaning, dict[str, Any]]] = {
     "a negative class": ("classes", broken(y=np.where(LABELS == 3, -1, LABELS))),
     "half a class": ("classes", broken(y=LABELS + 0.5)),
     "neither yes nor no": ("binary", broken(y=LABELS)),
+    "a number of somebody": ("classes", broken(y=np.where(LABELS == 3, 2**40, LABELS))),
+    "a huge number": ("classes", broken(y=np.where(LABELS == 3, 1e300, LABELS))),
 }
 
 
@@ -137,5 +139,3 @@ def test_lists_and_texts_lie_in_no_arrays() -> None:
     assert Arrays({"x": X, "y": LABELS.tolist()}).block(range(3)) is None
     assert Arrays({"x": X, "y": LABELS.astype(str)}).block(range(3)) is None
     assert OneByOne(Arrays({"x": X})).block(range(3)) is None
-    masked: Any = np.ma.masked_less(X, 0)
-    assert Arrays({"x": masked}).block(range(3)) is None

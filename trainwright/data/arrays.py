@@ -192,7 +192,12 @@ def _plain(name: str, column: object) -> Plain:
     if isinstance(column, Tensor):
         if column.layout != torch.strided:
             raise DataError(f"data '{name}'", f"a {column.layout} tensor has no rows", "call .to_dense() first")
-        rows: np.ndarray[Any, Any] | Tensor = column.detach().cpu()
+        rows: np.ndarray[Any, Any] | Tensor = column.detach().cpu().resolve_neg()
+    elif isinstance(column, np.ma.MaskedArray):
+        if count := int(np.ma.getmaskarray(column).sum()):
+            what = f"{count} of its {column.size} values {'is' if count == 1 else 'are'} masked"
+            raise DataError(f"data '{name}'", what, "fill them in with .filled(…), or leave those records out")
+        return _plain(name, np.asarray(column))
     elif isinstance(column, np.ndarray):
         rows = np.datetime_as_string(column) if column.dtype.kind == "M" else column
         if rows.dtype.kind not in "biufcUS":

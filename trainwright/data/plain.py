@@ -22,6 +22,7 @@ Array: TypeAlias = NDArray[Any]
 Type: TypeAlias = Literal["float32", "int64", "bool"]
 Meaning: TypeAlias = Literal["classes", "binary", "probability", "numbers", "own"]  # of a model's output
 
+_CLASSES = 2**24  # more of them are no classes but numbers of something else
 FEW = 64  # numbers compared with in each sample, up to which their means are kept
 
 _ORDER: tuple[Type, ...] = ("bool", "int64", "float32")  # each holds what stands before it
@@ -214,6 +215,9 @@ class Fields(Processor):
         for label in {int(v) for v in y[y < 0].flat} if bool((y < 0).any()) else ():
             if float(self._criterion.weight(torch.tensor([label]))) != 0:
                 raise DataError(where, f"the class '{name}' is {label}", "number the classes from 0")
+        if bool((y >= _CLASSES).any()):
+            what = f"the class '{name}' is {y.max()}, and no network tells so many apart"
+            raise DataError(where, what, "number the classes from 0, without gaps")
         if known and self._largest(y) >= self.classes:
             what = f"the class '{name}' is {self._largest(y)}, the training records have 0 to {self.classes - 1}"
             raise DataError(where, what, "correct it, or see that training has every class")
@@ -227,7 +231,8 @@ class Fields(Processor):
         if self.meaning != "classes" or (y.dtype.kind == "f" and math.prod(y.shape[1:]) > 1):
             return True
         whole = y.dtype.kind != "f" or bool((y == np.round(y)).all())
-        return whole and y.size > 0 and y.min() >= 0 and not (known and y.max() >= self.classes)
+        most = self.classes if known else _CLASSES
+        return whole and y.size > 0 and y.min() >= 0 and y.max() < min(most, _CLASSES)
 
     def _tally(self, y: Array) -> None:
         """Count the classes of a target, or add up their probabilities."""
