@@ -110,6 +110,15 @@ def test_ridge_is_scikit_learns_and_keeps_the_shape_of_the_target(shape: tuple[i
     torch.testing.assert_close(said, torch.from_numpy(reference.predict(x[:7].numpy())).reshape(7, *shape))
 
 
+def test_ridge_of_huge_features_that_say_the_same_is_scikit_learns() -> None:
+    x, _ = blobs(60)
+    huge = torch.cat([x, x], 1) * 1e10
+    y = x[:, 0] + torch.randn(60, generator=torch.Generator().manual_seed(1)).double()
+    said = baselines.ridge(doubled, huge, y)(huge)
+    reference = Ridge(alpha=1.0, solver="svd").fit(huge.numpy(), y.numpy())
+    torch.testing.assert_close(said, torch.from_numpy(reference.predict(huge.numpy())), rtol=1e-6, atol=1e-6)
+
+
 def test_of_many_features_the_strongest_are_used() -> None:
     g = torch.Generator().manual_seed(0)
     x = torch.randn(300, 1000, generator=g).double()

@@ -180,7 +180,12 @@ def ridge(features: Callable[..., Tensor], x: Tensor, y: Tensor) -> Linear:
     middle, level = z.mean(0), flat.mean(0)
     away = z - middle
     squares = away.T @ away + torch.eye(len(used), dtype=torch.float64)  # its smallest eigenvalue is 1 at least
-    weight = torch.cholesky_solve(away.T @ (flat - level), torch.linalg.cholesky(squares))
+    root, lost = torch.linalg.cholesky_ex(squares)
+    if int(lost):  # but beside huge numbers a 1 is rounded away
+        left, sizes, right = torch.linalg.svd(away, full_matrices=False)
+        weight = right.T @ ((sizes / (sizes.square() + 1)).unsqueeze(1) * (left.T @ (flat - level)))
+    else:
+        weight = torch.cholesky_solve(away.T @ (flat - level), root)
     bias = level - middle @ weight
     return Linear(features, used, weight, bias, lambda scores: scores.reshape(len(scores), *shape))
 
