@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from trainwright.core.errors import TrainwrightError, UserError
 from trainwright.core.events import Event, Probed, RunStarted, Tried
 from trainwright.engine import checkpoint
 from trainwright.runs import healed
+from trainwright.runs.holes import whole
 from trainwright.tools.checkup import checkup
 
 RNG = np.random.default_rng(0)
@@ -289,6 +291,10 @@ def test_what_is_repaired_is_improved_once_and_the_improvement_is_measured_by_wh
 def test_records_that_hold_nan_are_left_out_with_a_word_and_told_of(tmp_path: Path) -> None:
     torn = X.copy()
     torn[[3, 70], 1] = np.nan
+    config: Any = SimpleNamespace(doctor={"mode": "heal", "yes": True})
+    (told,) = whole((torn[:41], Y[:41]), "train", config)[1]
+    assert told.trouble.startswith("1 of 41 records of train holds NaN")
+    assert told.what == "leave out 1 record of train"
     short: dict[str, Any] = {"valid": 0.0, "epochs": 2, "loss": "cross_entropy", "quiet": True, "lr": 0.02}
     for doctor in ("heal", {"mode": "advise"}):
         with pytest.raises(TrainwrightError, match="holds nan"):

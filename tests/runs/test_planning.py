@@ -168,6 +168,10 @@ def test_rows_are_halved_where_rounding_blurs_none_of_their_columns(tmp_path: Pa
     assert years.manifest["plan"]["why"][0] == (
         "bfloat16: not tried, it would blur different values of column 2 of 'x'"
     )
+    few = tw.fit(net(), (x[:20], x[:20].argmax(1) % 3), out=tmp_path / "few", valid=0.0, **asked)
+    assert few.manifest["plan"]["why"][0] == (
+        "bfloat16: not tried, 20 records do not tell whether it would blur their values"
+    )
 
 
 def test_plain_measures_nothing_and_keeps_nothing(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 _LOST = 0.01  # share of pairs that may fall together: of a column drawn from a normal distribution 0.15 % do
-_FEWEST = 32  # rows, of which something can be said
+FEWEST = 32  # rows, of which something can be said
 _OFTEN = 0.05  # of the rows: a value that is there so often may stand for "none"
 
 
@@ -20,7 +20,7 @@ def blurred(rows: Tensor) -> list[int]:
     Args:
         rows: (N, columns) float; of fewer than 32 rows every column counts as blurred.
     """
-    if len(rows) < _FEWEST:
+    if len(rows) < FEWEST:
         return list(range(rows.shape[1]))
     exact = rows.detach().float().T.contiguous()
     coarse = exact.bfloat16().float()

@@ -31,9 +31,10 @@ def whole(data: Any, part: str, config: RunConfig) -> tuple[Any, list[Repaired]]
         return data, []
     kept = np.flatnonzero(good)
     first = int(np.flatnonzero(~good)[0])
-    trouble = f"{bad} of {len(good):,} records of {part} hold NaN or infinity, the first is record {first}"
+    records, hold = ("record", "holds") if bad == 1 else ("records", "hold")
+    trouble = f"{bad} of {len(good):,} records of {part} {hold} NaN or infinity, the first is record {first}"
     why = "after one step on such a record all weights are NaN; what is left out says nothing of their other numbers"
-    told = Repaired(0, "not_finite_data", trouble, f"leave out {bad} records of {part}", {}, "taken", why)
+    told = Repaired(0, "not_finite_data", trouble, f"leave out {bad} {records} of {part}", {}, "taken", why)
     return tuple(array[torch.from_numpy(kept)] if isinstance(array, Tensor) else array[kept] for array in data), [told]
 
 

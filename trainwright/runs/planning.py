@@ -23,7 +23,7 @@ from trainwright.core.config import Budget, Plan, RunConfig
 from trainwright.core.task import Progress
 from trainwright.data.loader import Loader
 from trainwright.engine.allocator import memory_kept
-from trainwright.engine.grain import blurred
+from trainwright.engine.grain import FEWEST, blurred
 from trainwright.engine.layout import channels_last, has_pictures
 from trainwright.engine.reorder import has_pool_last, pool_first
 from trainwright.runs.assemble import Pieces
@@ -184,6 +184,8 @@ def _digits_needed(pieces: Pieces) -> str:
     if not wide:
         return ""
     batch = pieces.some(min(2048, max(128, _LOOKED // sum(wide.values()))))
+    if batch.size < FEWEST:
+        return f"{batch.size} records do not tell whether it would blur their values"
     for name in wide:
         rows = batch.inputs[name]
         if found := blurred(rows.reshape(len(rows), -1)):
