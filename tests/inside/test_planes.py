@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 import trainwright as tw
 from tests.inside.test_captured import through_a_file
 from tests.inside.test_inside_equals_torch import CASES, Case, classes, looked, made, optimizer_of, squares, warmed
+from trainwright.core.batch import Batch
 from trainwright.core.kinds import models
 from trainwright.inside.again import revive
 from trainwright.inside.answers import Answers
 from trainwright.inside.planes import COARSE, FINE, MOST, maps
-from trainwright.runs.inspect.samples import points
+from trainwright.runs.inspect.samples import plane_of, points
 from trainwright.runs.inspect.taken import Taken
 
 LOW, HIGH = [-1.0, -2.0], [1.5, 2.0]
@@ -160,3 +162,33 @@ def test_yes_or_no_is_a_choice_of_two_on_the_plane(tmp_path: Path) -> None:
     assert set(plane["grid"]) <= {0.0, 1.0}
     assert plane["classes"] == ["0", "1"]
     assert min(plane["sure"]) >= 0.5
+
+
+class Given:
+    """A part of samples of two numbers."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def positions(self) -> Tensor:
+        return torch.arange(len(self.x))
+
+    def gather(self, rows: Tensor) -> Tensor:
+        return self.x[rows]
+
+
+@pytest.mark.parametrize("always", [0.0, 5.0, -4e6])
+def test_the_plane_of_a_number_that_is_always_the_same_has_two_sides(always: float) -> None:
+    part: Any = Given(torch.stack([torch.full((4,), always), torch.arange(4.0) * 1e-3], 1))
+    task: Any = SimpleNamespace(
+        processor=SimpleNamespace(batch=lambda x, _: Batch({"x": x}, {"y": x}, torch.tensor(4.0), torch.arange(4), 4))
+    )
+    plane = plane_of(task, part)
+    assert plane is not None
+    across = points(plane.low, plane.high, FINE)[:FINE, 0]
+    assert len(across.unique()) == FINE
+    assert plane.low[0] < always < plane.high[0]
+    assert plane.high[1] - plane.low[1] == pytest.approx(3.6e-3)

@@ -124,7 +124,9 @@ def plane_of(task: Task[Any], part: Part) -> Plane | None:
     if len(batch.inputs) != 1 or x is None or x.shape[1:] != (2,) or not x.is_floating_point() or not batch.targets:
         return None
     low, high = x.min(0).values, x.max(0).values
-    margin = 0.1 * (high - low).clamp_min(1e-6)
+    size = torch.maximum(low.abs(), high.abs())
+    # of a number that is always the same its own size, or nothing would lie between the corners
+    margin = 0.1 * torch.where(high - low > 1e-6 * size, high - low, size.clamp_min(1.0))
     return Plane((low - margin).tolist(), (high + margin).tolist(), batch)
 
 
