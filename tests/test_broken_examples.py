@@ -14,6 +14,7 @@ from trainwright.cli import main
 BROKEN = Path(__file__).resolve().parent.parent / "examples" / "broken"
 RECIPES = sorted(BROKEN.glob("*.toml"))
 QUICK = ("weights_alike", "decay")
+OF_WINE = (*QUICK, "rate_spent")
 LOOPS = {
     "loop_without_clearing": ("gradients_not_cleared", "zero_grad()"),
     "loop_left_asleep": ("asleep_while_training", "model.train()"),
@@ -37,7 +38,10 @@ def healed(recipe: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     apart = run.differences["constant"][monitor["name"]]
     assert (apart.low if monitor["better"] == "higher" else -apart.high) > 0
     linear = run.differences["linear"][monitor["name"]]
-    assert (linear.high if monitor["better"] == "higher" else -linear.low) >= 0  # no worse than it, but for chance
+    if recipe.stem in OF_WINE:
+        assert linear.high >= 0  # no worse than it, but for chance: 36 wines tell no more
+    else:
+        assert -linear.high > 0  # of the error: better than a line beyond doubt
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -47,7 +51,11 @@ def test_a_broken_recipe_is_healed(name: str, tmp_path: Path, capsys: pytest.Cap
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.stem)
-def test_every_broken_recipe_is_healed(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_broken_recipe_is_healed(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> None:
+    if recipe.stem not in OF_WINE:
+        request.getfixturevalue("real_data")
     healed(recipe, tmp_path / "run", capsys)
 
 
