@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,6 +44,34 @@ def two() -> dict[str, Tensor]:
     return {"x": torch.tensor([[0.3, -0.7]])}
 
 
+def branching(hidden: Tensor) -> Tensor:
+    return hidden * 2 if hidden.sum() > 0 else hidden
+
+
+def masking(hidden: Tensor) -> Tensor:
+    return hidden * (hidden > 0)
+
+
+def choosing(hidden: Tensor) -> Tensor:
+    return hidden + torch.where(hidden > 0, 1.0, -1.0)
+
+
+def ordering(hidden: Tensor) -> Tensor:
+    return hidden.gather(1, hidden.argsort(1))
+
+
+class Deciding(nn.Module):
+    """Looks at the numbers it computes, in a way of its own."""
+
+    def __init__(self, way: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.last, self.way = nn.Linear(2, 5), nn.Linear(5, 3), way
+
+    def forward(self, x: Tensor) -> Tensor:
+        said: Tensor = self.last(self.way(self.first(x)))
+        return said
+
+
 NETWORKS = {
     "classes": Case(lambda: models["mlp"](inputs=2, outputs=3, width=8, activation="tanh"), two, classes),
     "a number": Case(lambda: models["mlp"](inputs=2, outputs=1, width=70), two, squares),
@@ -62,6 +91,22 @@ def told(taken: Taken, number: int) -> tuple[dict[str, Any], np.ndarray[Any, Any
     head, cells = maps(taken, number, LOW, HIGH)
     assert head is not None
     return head, np.frombuffer(cells, "<f4").reshape(head["count"], head["side"] ** 2)
+
+
+@pytest.mark.parametrize("way", [branching, masking, choosing, ordering])
+def test_nothing_is_told_behind_a_look_at_the_samples_own_numbers(
+    way: Callable[[Tensor], Tensor], tmp_path: Path
+) -> None:
+    taken = looked(Case(lambda: Deciding(way), two, classes))
+    again = through_a_file(taken, tmp_path / "capture")
+    revive(again.graph)
+    number = {node.number: i for i, node in enumerate(taken.shown)}
+    values = [node for node in taken.shown if node.kind == "value"]
+    first = next(node for node in values if node.name == "first")
+    last = next(node for node in values if node.name == "last")
+    for step, of in ((taken, lambda n: n), (again, number.__getitem__)):
+        assert maps(step, of(first.number), LOW, HIGH)[0] is not None
+        assert maps(step, of(last.number), LOW, HIGH) == (None, b"")
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -24,7 +24,8 @@ def maps(taken: Taken, number: int, low: Sequence[float], high: Sequence[float])
     """The maps of a tensor's numbers as a head and float32 (numbers, side, side), rows from the bottom.
 
     The operations of the step are done again for every place, and for the sample itself: where that does not come to
-    the numbers of the step, or something cannot be done again, nothing is told (None).
+    the numbers of the step, or something cannot be done again, nothing is told (None). Nor is it where the network
+    looked at the sample's numbers to decide what it does: elsewhere it may do something else.
 
     Args:
         taken: the step.
@@ -46,7 +47,10 @@ def _everywhere(taken: Taken, node: Node, places: Tensor) -> Tensor | None:
     """(P, cells) the tensor at each place."""
     needed = _before(taken, node)
     given = [n for n in needed if n.kind == "data"]
+    branches = taken.graph.branches
     if node.kind != "value" or len(given) != 1 or given[0].value.numel() != 2:
+        return None
+    if branches is not None and node.number >= branches:
         return None
     sample = given[0].value.reshape(1, 2)
     known = {given[0].number: torch.cat([places, sample]).reshape(-1, *given[0].value.shape)}

@@ -33,7 +33,7 @@ from trainwright.runs.stored import stored_config
 _SHARE = 0.02  # of the training that is foreseen
 _BLOCK = 4  # steps; the first of each is not timed
 _WHOLE = 2**31  # samples
-_LOOKED = 2**17  # numbers of the rows that are looked at: 20 ms
+_LOOKED = 2**17  # numbers of the rows that are looked at: 20 ms; more where a row of its own has a thousand and more
 _LEAST = 1.05  # times as fast, or it is not worth a word
 # Of the thread that trains, so that others on the machine do not decide; while it waits for torch's threads it spins,
 # which counts. A system that counts in ticks of many milliseconds is not asked.

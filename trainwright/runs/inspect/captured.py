@@ -75,7 +75,9 @@ def _sample(capture: Captured, store: _Store) -> dict[str, Any]:
     taken = capture.taken
     number = {node.number: i for i, node in enumerate(taken.shown)}
     moved = {number[n]: m for n, m in taken.moved.items() if n in number}
+    branches = taken.graph.branches
     return {
+        "branches": None if branches is None else sum(n < branches for n in number),
         "told": dict(capture.told),
         "loss": taken.loss, "after": taken.after, "norm": taken.norm, "finite": taken.finite, "light": taken.light,
         "difference": taken.difference, "optimizer": taken.optimizer,
@@ -177,8 +179,10 @@ class Stored:
         nodes = [self._node(i, n) for i, n in enumerate(found["nodes"])]
         for node in nodes:
             self._must_fit(node, nodes)
+        branches = found.get("branches")
         return Taken(
-            Graph(nodes), nodes, Batch({}, {}, torch.tensor(1.0), torch.zeros(1, dtype=torch.int64), 1),
+            Graph(nodes, None if branches is None else int(branches)), nodes,
+            Batch({}, {}, torch.tensor(1.0), torch.zeros(1, dtype=torch.int64), 1),
             float(found["loss"]), float(found["norm"]), bool(found["finite"]), str(found["optimizer"]),
             {int(n): self._moved(m) for n, m in found["moved"].items()}, bool(found["light"]),
             float(found["difference"]), float(found["after"]),

@@ -65,6 +65,7 @@ class Graph:
     """All nodes, in the order in which they came; the last one is the loss."""
 
     nodes: list[Node] = field(default_factory=list)
+    branches: int | None = None  # the first node that other data may make in another way; None where all go one way
 
     def readers(self, number: int) -> list[Node]:
         """The nodes that read a node."""

@@ -17,6 +17,8 @@ from trainwright.runs.inspect import decomposed, moves
 from trainwright.runs.inspect.calls import call_of
 from trainwright.runs.inspect.graph import Graph, Kind, Node, Operand
 
+_READ = ("item", "tolist", "numpy", "equal", "allclose", "__bool__", "__int__", "__float__", "__index__", "__array__")
+
 
 class Recorder(TorchFunctionMode):
     """Watches the functions of torch while a model computes.
@@ -42,6 +44,7 @@ class Recorder(TorchFunctionMode):
         self._named |= {id(p): ("weight", name) for name, p in model.named_parameters()}
         self._named |= {id(t): ("data", name) for name, t in given.items()}
         self._known: dict[int, tuple[Tensor, int, Tensor | None]] = {}  # by identity: node and cells; kept alive so
+        self._of_data: set[int] = set()  # nodes that depend on numbers of the batch
         self._stack: list[str] = [""]
 
     @contextmanager
@@ -78,6 +81,8 @@ class Recorder(TorchFunctionMode):
             kwargs = {**kwargs, "inplace": False}
         before = self._about_to_change(name, args)
         made = func(*args, **kwargs)
+        if self.graph.branches is None and self._decides(name, args, kwargs, made):
+            self.graph.branches = len(self.graph.nodes)
         if before is not None and isinstance(made, Tensor):
             self._changed(name, args, kwargs, made, before)
         elif isinstance(made, tuple) and made and isinstance(made[0], Tensor) and name == "max":
@@ -132,6 +137,8 @@ class Recorder(TorchFunctionMode):
         kept = (made if shown is None else shown).detach().float().clone()
         number = len(self.graph.nodes)
         found = Node(number, "value", op, self._stack[-1], kept, tuple(operands), options or {}, run)
+        if any(o.node in self._of_data for o in operands):
+            self._of_data.add(number)
         for tensor in list(live) or [made]:
             if tensor.requires_grad:
                 found.slopes.append(None)
@@ -154,8 +161,19 @@ class Recorder(TorchFunctionMode):
             number = len(self.graph.nodes)
             value = x.detach().float() if self.light else x.detach().float().clone()
             self.graph.nodes.append(Node(number, kind, kind, name, value))
+            if kind == "data":
+                self._of_data.add(number)
             self.is_cells(x, number, None)
         return self._known[id(x)]
+
+    def _decides(self, name: str, args: Any, kwargs: Any, made: Any) -> bool:
+        """Whether numbers of the batch become what is not followed: a number of Python's, a mask, a place, an order."""
+        hidden = any(not t.is_floating_point() for t in moves.tensors(made))
+        if not hidden and name not in _READ:
+            return False
+        given = [t for t in moves.tensors((args, kwargs)) if t.is_floating_point()]
+        known = [self._known[id(t)][1] in self._of_data for t in given if id(t) in self._known]
+        return any(known) or any(self._named.get(id(t), ("constant", ""))[0] == "data" for t in given)
 
     def _moved(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         made = func(*args, **kwargs)
