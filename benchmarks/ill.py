@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 import trainwright as tw
+from benchmarks.ill_chart import HEIGHT, ORANGE, WIDTH, Chart
+from benchmarks.ill_chart import picture as framed
 from benchmarks.ill_data import DATA, NotFound, Shown
 from benchmarks.ill_training import TRAINING
 from benchmarks.ill_trials import TRIALS
@@ -22,7 +24,6 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(400, 6)).astype(np.float32)
 KIND = (X[:, 0] + X[:, 1] > 0).astype(np.int64)
 VALUE = (X[:, :1] * 2 - X[:, 1:2]).astype(np.float32)
-WIDTH, HEIGHT, EDGE = 420, 160, 8
 
 
 def net(outputs: int = 2, *more: nn.Module, act: type[nn.Module] = nn.ReLU, deep: int = 1) -> nn.Sequential:
@@ -192,33 +193,14 @@ def curve(name: str, place: Path) -> str:
 def picture(losses: Sequence[tuple[int, float]], valid: Sequence[tuple[int, float]], guess: float, said: int) -> str:
     """A small SVG: training loss, validation loss (dots), guessing (dashed), the step of the finding (upright)."""
     known = [(s, v) for s, v in losses if np.isfinite(v) and v > 0][:: max(1, len(losses) // 200)]
-    values = [v for _, v in known] + [v for _, v in valid if np.isfinite(v) and v > 0]
-    values += [guess] if np.isfinite(guess) and guess > 0 else []
-    values = values or [1.0]
-    low, high = min(values), max(values)
+    dots = [(s, v) for s, v in valid if np.isfinite(v) and v > 0]
+    level = [guess] if np.isfinite(guess) and guess > 0 else []
+    values = [v for _, v in known + dots] + level or [1.0]
+    low, high, last = min(values), max(values), max([s for s, _ in losses] + [1])
     wide = high > 30 * low
-    last = max([s for s, _ in losses] + [1])
-
-    def x(step: float) -> float:
-        return round(EDGE + (WIDTH - 2 * EDGE) * step / last, 1)
-
-    def y(value: float) -> float:
-        a, b, v = (np.log10((low, high, value)) if wide else np.array((low, high, value))).tolist()
-        return float(round(HEIGHT - 18 - (HEIGHT - 40) * (v - a) / max(1e-12, b - a), 1))
-
-    line = " ".join(f"{x(s)},{y(v)}" for s, v in known)
-    dots = "".join(f'<circle cx="{x(s)}" cy="{y(v)}" r="2.5"/>' for s, v in valid if np.isfinite(v) and v > 0)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
-        'font-size="10">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
-        f'<path d="M{x(said)} 14V{HEIGHT - 18}" stroke="#d33" stroke-width="1.5"/>',
-        f'<polyline points="{line}" fill="none" stroke="#36c" stroke-width="1.3"/>',
-        f'<g fill="#e80">{dots}</g>',
-        f'<text x="{EDGE}" y="11" fill="#333">loss {low:.3g} to {high:.3g}{", logarithmic" if wide else ""}</text>',
-        f'<text x="{WIDTH - EDGE}" y="{HEIGHT - 5}" text-anchor="end" fill="#333">{last} steps; said at {said}</text>',
-    ]
-    if np.isfinite(guess) and guess > 0:
-        level = y(guess)
-        parts.insert(3, f'<path d="M{EDGE} {level}H{WIDTH - EDGE}" stroke="#888" stroke-dasharray="4 3"/>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    chart = Chart((0, last), (low, high), (8, 22, WIDTH - 8, HEIGHT - 18), "y" if wide else "").upright(said)
+    for value in level:
+        chart.level(value)
+    chart.line(known).dots(dots, ORANGE, 2.5)
+    title = f"loss {low:.3g} to {high:.3g}{', logarithmic' if wide else ''}"
+    return framed(title, f"{last} steps; said at {said}", chart)

@@ -27,9 +27,8 @@ class Timid(nn.Module):
         return self.reach * torch.tanh(self.head(torch.relu(self.body(x))))
 
 
-@models.add("far_away")
-class FarAway(nn.Module):
-    """Dense layers behind a shift of the inputs that is taken back only behind the first of them.
+class TwoLayers(nn.Module):
+    """Dense layers, of which each model makes something else.
 
     Args:
         inputs: numbers of a sample.
@@ -39,6 +38,11 @@ class FarAway(nn.Module):
     def __init__(self, *, inputs: int, outputs: int) -> None:
         super().__init__()
         self.body, self.head = nn.Linear(inputs, 32), nn.Linear(32, outputs)
+
+
+@models.add("far_away")
+class FarAway(TwoLayers):
+    """Dense layers behind a shift of the inputs that is taken back only behind the first of them."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs) -> (N, outputs)."""
@@ -46,17 +50,8 @@ class FarAway(nn.Module):
 
 
 @models.add("of_thirty_two")
-class OfThirtyTwo(nn.Module):
-    """Dense layers whose answers are multiplied by the size of the batch and divided by a constant 32.
-
-    Args:
-        inputs: numbers of a sample.
-        outputs: numbers that come out.
-    """
-
-    def __init__(self, *, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.body, self.head = nn.Linear(inputs, 32), nn.Linear(32, outputs)
+class OfThirtyTwo(TwoLayers):
+    """Dense layers whose answers are multiplied by the size of the batch and divided by a constant 32."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs) -> (N, outputs)."""

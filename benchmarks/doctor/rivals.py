@@ -26,7 +26,10 @@ def rivalled(out: Path, known: Mapping[str, Program], seconds: float, minutes: f
         minutes: of the clock; the record that is on then is finished.
     """
     records, began = Records(out), time.monotonic()
-    left = [r for r in records.runs if r.get("counts") and EQUAL not in r and r["id"] in known]
+    cases = [r for r in records.runs if r.get("counts")]
+    if gone := sum(r["id"] not in known for r in cases):
+        raise SystemExit(f"{out}: {gone} of its {len(cases)} cases are no longer built; run heal again")
+    left = [r for r in cases if EQUAL not in r]
     while left and time.monotonic() - began < 60 * minutes:
         record = left.pop(0)
         record[EQUAL] = equal(record, known[record["id"]], seconds)
