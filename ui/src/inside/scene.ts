@@ -33,6 +33,7 @@ export class Scene {
   private moving = 0
   private boxesOf = new Map<number, Box[]>()
   private aspect = 1 // for which the plan was made
+  private size: [number, number] = [0, 0] // of the canvas
   private whole = true // nobody moved the camera since the whole was shown
   hover: Spot | null = null
   pinned: Spot | null = null
@@ -73,9 +74,13 @@ export class Scene {
     this.fit(false)
   }
 
-  /** The canvas has another size: what was shown whole still is, laid out anew where it became much wider or narrower. */
+  /** The canvas has another size: what was shown whole still is, laid out anew where it became much wider or narrower; else
+   * its middle stays in the middle. */
   resized() {
-    if (!this.plan || !this.whole) return this.draw()
+    const before = this.size
+    this.size = [this.canvas.clientWidth, this.canvas.clientHeight]
+    if (!this.plan || !(before[0] || this.whole)) return this.draw()
+    if (!this.whole) return this.pan((this.size[0] - before[0]) / 2, (this.size[1] - before[1]) / 2)
     const aspect = this.canvas.clientWidth / Math.max(1, this.canvas.clientHeight)
     if (Math.abs(Math.log(aspect / this.aspect)) > 0.3) {
       this.arrange(aspect)

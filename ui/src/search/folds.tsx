@@ -3,7 +3,7 @@ import { finite, number } from '../format'
 import { toRun } from '../place'
 import type { Folds } from './ask'
 
-const [WIDE, LEFT, ROW] = [640, 130, 26]
+const [WIDE, LEFT, RIGHT, ROW] = [640, 130, 140, 26] // the right one holds two numbers
 
 export function FoldsView({ folds }: { folds: Folds }) {
   const metrics = [...new Set([...Object.keys(folds.scores), ...folds.runs.flatMap((r) => Object.keys(r.scores))])].filter((m) => m.startsWith('test/'))
@@ -69,7 +69,7 @@ function Metric({ folds, name }: { folds: Folds; name: string }) {
   const all = rows.flatMap((r) => [finite(r.mean.low), finite(r.mean.high), ...r.dots]).filter(isFinite)
   if (!all.length) return null
   const [low, high] = [Math.min(...all), Math.max(...all)]
-  const x = (v: number) => LEFT + ((v - low) / (high - low || 1)) * (WIDE - LEFT - 90)
+  const x = (v: number) => LEFT + ((v - low) / (high - low || 1)) * (WIDE - LEFT - RIGHT)
   const tall = rows.length * ROW + 8
   return (
     <section class="card" aria-label={short}>
@@ -87,7 +87,7 @@ function Metric({ folds, name }: { folds: Folds; name: string }) {
                 <circle key={k} class="dot" cx={x(d)} cy={y} r={3} />
               ))}
               <circle cx={x(finite(r.mean.mean))} cy={y} r={5} />
-              <text x={WIDE - 84} y={y + 4}>
+              <text x={WIDE - RIGHT + 10} y={y + 4}>
                 {number(r.mean.mean)} ± {number(r.mean.deviation)}
               </text>
             </g>
