@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 import trainwright as tw
 from trainwright.core.errors import UserError
-from trainwright.core.events import Event, Examined, Probed
+from trainwright.core.events import Event, Examined, Probed, StepDone, Stop
 from trainwright.runs import doctoring
 from trainwright.tools.checkup import checkup
 
@@ -228,3 +229,20 @@ def test_a_network_that_learns_far_less_than_simple_models_is_told_why_where_a_s
         assert [f.rule for f in told] == (["inputs_not_scaled"] if name == "wide" else [])
         assert all(f.evidence["simple models"] > f.evidence["the network"] + 0.25 for f in told)
         assert checkup(run.path).verdict == verdict
+
+
+def test_a_sound_training_that_somebody_stops_early_is_not_doubted(tmp_path: Path) -> None:
+    """A fifth of the labels is chance, so that the loss stays high, and it is asked how much was learned."""
+    noisy = np.where(np.random.default_rng(1).random(400) < 0.2, 1 - Y, Y)
+
+    def stops(event: Event) -> Stop | None:
+        return Stop("enough") if isinstance(event, StepDone) and event.step >= 300 else None
+
+    given: dict[str, Any] = {"epochs": 400, "save_every": "400 epochs", "valid": 0.0, "observers": [stops]}
+    run = fit(net(), tmp_path, noisy, **given, lr=1e-3)
+    examined = run.view.examined
+    assert run.state == "stopped"
+    assert run.view.ended is not None
+    assert run.view.ended.verdict == "HEALTHY"
+    assert examined is not None
+    assert math.isnan(examined.facts.reached) or examined.facts.reached > 0.2

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 import trainwright as tw
 from trainwright.cli import main
 from trainwright.core.errors import NumericsError
-from trainwright.core.events import EvalDone, Event
+from trainwright.core.events import EvalDone, Event, StepDone, Stop
 from trainwright.engine import checkpoint
+from trainwright.runs import doctoring
 
 QUICK: dict[str, Any] = {
     "task": "tabular_classification",
@@ -256,3 +257,49 @@ def test_every_command_ends_with_77_on_a_broken_model(broken: Path, capsys: pyte
     assert evaluated["scores"]["test/loss"] == "NaN"
     assert "nan" in evaluated["trouble"]
     assert load_file(checkpoint.newest(Path(folder) / "checkpoints")[0] / "model.safetensors")  # type: ignore[index]
+
+
+@pytest.mark.parametrize("outcome", ["stopped", "interrupted"])
+def test_what_ends_before_anything_was_evaluated_serves_its_newest_weights(outcome: str, tmp_path: Path) -> None:
+    """The state in which it began is kept as well then, to go back to: it is not the best there was."""
+    x, y = xy()
+    net, then = nn.Linear(3, 2), {}
+
+    def stops(event: Event) -> Stop | None:
+        if not isinstance(event, StepDone):
+            return None
+        then.update({name: value.clone() for name, value in net.state_dict().items()})
+        return Stop("enough", outcome)
+
+    given: dict[str, Any] = {"loss": "cross_entropy", "epochs": 9, "save_every": "9 epochs", "quiet": True}
+    run = tw.fit(net, (x, y), valid=0.0, **given, observers=[stops], out=tmp_path / "run")
+    assert run.state == outcome
+    assert 0 in checkpoint.steps(run.path / "checkpoints")
+    for served in (net, tw.open(run.path, model=nn.Linear(3, 2)).model):
+        assert all(torch.equal(value, then[name]) for name, value in served.state_dict().items())
+
+
+def test_the_doctor_asks_the_weights_that_are_served_what_they_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the best average is not the newest."""
+    x, y = xy()
+    net, asked = nn.Linear(3, 2), []
+
+    def look(diagnosis: Any, facts: Any, over: bool, samples: Any, reach: Any) -> None:
+        if over:
+            reach()
+
+    def reached(output: Tensor, target: Tensor, wants: str) -> float:
+        asked.append(output)
+        return 0.0
+
+    monkeypatch.setattr(doctoring, "second_look", look)
+    monkeypatch.setattr(doctoring, "reached", reached)
+    given: dict[str, Any] = {"loss": "cross_entropy", "epochs": 6, "ema": 0.9, "lr": 0.1, "quiet": True}
+    run = tw.fit(net, (x, y), valid=(x, 1 - y), **given, out=tmp_path / "run")  # the longer the worse
+    best, *later = (event.step for event in run.view.evals)
+    assert next(e.step for e in reversed(run.view.evals) if e.best) == best < later[-1]
+    said = net(torch.from_numpy(x)).detach()
+    assert len(asked) == 1
+    assert torch.allclose(asked[0].sort(0).values, said.sort(0).values, atol=1e-6)

@@ -72,7 +72,7 @@ class Best:
 
     value: float | None = None
     loss: float = math.inf
-    step: int = 0
+    step: int = 0  # 0 is none: nothing was evaluated yet, or nothing that is a number
     mark: float | None = None  # what the next evaluation has to beat by some change for the wait to end
     waited: int = 0  # evaluations since the mark was set
 

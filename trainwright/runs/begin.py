@@ -124,7 +124,7 @@ def served(folder: Path) -> Path:
     path, state, _ = found
     best = state["best"]["step"]
     kept = checkpoint.steps(folder / CHECKPOINTS)
-    return checkpoint.at(folder / CHECKPOINTS, best) if best in kept else path
+    return checkpoint.at(folder / CHECKPOINTS, best) if best and best in kept else path  # 0 is where the run began
 
 
 def freeze(model: nn.Module, config: RunConfig) -> None:

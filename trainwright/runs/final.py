@@ -35,10 +35,13 @@ def final_scores(pieces: Pieces, folder: Path, shortage: Callable[[Shortage], No
     ranks.barrier()
     trouble = broken_weights(state.model, ranks)
     best = state.best.step
-    if best in checkpoint.steps(folder / CHECKPOINTS) and best != state.counters.step:
+    kept = checkpoint.steps(folder / CHECKPOINTS)  # also where the run began, which nothing found to be the best
+    if best and best in kept and best != state.counters.step:
         state.parts["model"].load_state_dict(served_weights(checkpoint.at(folder / CHECKPOINTS, best), owner(folder)))
     elif state.ema:
         state.parts["model"].load_state_dict(averaged_weights(state.ema.state_dict()))
+    if state.ema:
+        state.ema.restart()  # else who asks for what is served gets the newest average, which is not the best
     asked = ("valid", "test") if pieces.config.score == "all" else ("valid",)
     parts = [p for p in asked if p in pieces.evaluations]
     memory = Memory(state, pieces.groups, pieces.runtime, tell=shortage)
