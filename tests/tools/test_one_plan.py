@@ -21,7 +21,7 @@ QUICK: dict[str, Any] = {
     "budget": "1 epoch",
     "doctor": "off",
 }
-FUSED = {"pool_first": False, "channels_last": False, "fused": True, "bfloat16": False}
+FUSED = Plan(fused=True).model_dump()
 
 
 @pytest.fixture

@@ -66,6 +66,9 @@ class Plan(BaseModel):
         bool, Field(description="weights of convolutions over pictures lie with the channels last; one process only")
     ] = False
     fused: Annotated[bool, Field(description="the optimizer updates each tensor in one pass over memory")] = False
+    quick_dropout: Annotated[
+        bool, Field(description="the masks of dropout are drawn as sixteen bits a number, so they are other masks")
+    ] = False
     bfloat16: Annotated[
         bool, Field(description="forward and backward pass in bfloat16, where `precision` leaves that open")
     ] = False

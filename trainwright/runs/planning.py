@@ -25,6 +25,7 @@ from trainwright.data.loader import Loader
 from trainwright.engine.allocator import memory_kept
 from trainwright.engine.grain import FEWEST, blurred
 from trainwright.engine.layout import channels_last, has_pictures
+from trainwright.engine.quick_dropout import has_dropout, quick_dropout
 from trainwright.engine.reorder import has_pool_last, pool_first
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.directory import CONFIG
@@ -34,7 +35,8 @@ _SHARE = 0.02  # of the training that is foreseen
 _BLOCK = 4  # steps; the first of each is not timed
 _WHOLE = 2**31  # samples
 _LOOKED = 2**17  # numbers of the rows that are looked at: 20 ms; more where a row of its own has a thousand and more
-_LEAST = 1.05  # times as fast, or it is not worth a word
+_LEAST = 1.05  # times as fast, or it is not worth other numbers
+_SAME = 1.01  # the same for what changes no number, or only its last bits
 # Of the thread that trains, so that others on the machine do not decide; while it waits for torch's threads it spins,
 # which counts. A system that counts in ticks of many milliseconds is not asked.
 _clock = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-4 else time.perf_counter
@@ -51,6 +53,7 @@ class Candidate:
     gradient: float  # the same, of its norm
     fits: Callable[[Pieces], bool]
     against: Callable[[Pieces], str] = lambda pieces: ""  # what of the data speaks against it
+    least: float = _LEAST
 
 
 @dataclass(slots=True)
@@ -143,6 +146,8 @@ def _arranged(pieces: Pieces, plan: Plan) -> Callable[[], None]:
     """Have model and optimizer work as a plan says; returns what puts the model back."""
     _fused(pieces.state.optimizer, plan.fused)
     with ExitStack() as backs:
+        if plan.quick_dropout:
+            backs.callback(quick_dropout(_bare(pieces)))
         if plan.pool_first:
             backs.callback(pool_first(_bare(pieces)))
         if plan.channels_last and pieces.runtime.ranks.mode == "single":
@@ -197,8 +202,12 @@ def _digits_needed(pieces: Pieces) -> str:
 
 CANDIDATES = (
     Candidate("channels last", {"channels_last": True}, 1e-4, 1e-3, lambda pieces: has_pictures(_bare(pieces))),
-    Candidate("max-pool before ReLU", {"pool_first": True}, 0.0, 0.0, lambda pieces: has_pool_last(_bare(pieces))),
-    Candidate("fused optimizer", {"fused": True}, 1e-4, 1e-3, _can_fuse),
+    Candidate(
+        "max-pool before ReLU", {"pool_first": True}, 0.0, 0.0, lambda pieces: has_pool_last(_bare(pieces)), least=_SAME
+    ),
+    Candidate("fused optimizer", {"fused": True}, 1e-4, 1e-3, _can_fuse, least=_SAME),
+    # other masks: a single loss may be a tenth off, as it would be with another seed
+    Candidate("quick dropout", {"quick_dropout": True}, 0.1, 0.5, lambda pieces: has_dropout(_bare(pieces))),
     Candidate("bfloat16", {"bfloat16": True}, 2e-2, 1e-1, _can_halve, _digits_needed),
 )
 
@@ -260,7 +269,7 @@ class _Rehearsal:
         times = f"{then.typical * 1e3:.3g} ms a step instead of {now.typical * 1e3:.3g}"
         if not (off <= candidate.loss and turned <= candidate.gradient):
             return None, f"not taken, its losses are {off:.2g} off (gradients {turned:.2g}); {times}"
-        if not _faster(now.seconds, then.seconds):
+        if not _faster(now.seconds, then.seconds, candidate.least):
             return False, f"not taken, not faster beyond doubt; {times}"
         return True, f"taken, {times}; losses {off:.1g} off"
 
@@ -306,12 +315,12 @@ def _apart(a: float, b: float) -> float:
     return abs(a - b) / max(abs(a), abs(b), 1e-12) if math.isfinite(a) and math.isfinite(b) else math.inf
 
 
-def _faster(now: Sequence[float], then: Sequence[float]) -> bool:
-    """Whether it is by a twentieth, and in the first half of the blocks as well as in the second."""
+def _faster(now: Sequence[float], then: Sequence[float], least: float) -> bool:
+    """Whether it is so many times as fast, and faster in the first half of the blocks as well as in the second."""
     half = len(now) // 2
     pairs = [(now, then), (now[:half], then[:half]), (now[half:], then[half:])]
     ratios = [_median(a) / _median(b) for a, b in pairs]
-    return ratios[0] >= _LEAST and min(ratios) > 1
+    return ratios[0] >= least and min(ratios) > 1
 
 
 def _median(seconds: Sequence[float]) -> float:
