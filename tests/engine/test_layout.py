@@ -102,3 +102,32 @@ def test_only_a_tensor_of_the_weight_s_shape_is_laid_anew() -> None:
     assert laid(weight, weight) is weight
     assert torch.equal(laid(moment, weight), moment)
     assert laid(moment, weight).stride() == weight.stride()
+
+
+def test_a_gradient_comes_back_through_a_flatten_as_the_pictures_lay() -> None:
+    """Else every layer before it, up to the last convolution, reads one layout and writes another."""
+    net, seen = network(), list[Tensor]()
+    before = repr(net)
+    back = channels_last(net, MAKERS["adam"](net.parameters()))
+    assert repr(net) == before
+    pictures = net[:4](X)
+    pictures.register_hook(seen.append)
+    out = net[5](net[4](pictures))
+    assert torch.equal(out, net[5](torch.flatten(pictures, 1)))
+    out.square().sum().backward()
+    assert seen[0].stride() == pictures.stride()
+    (plain,) = torch.autograd.grad(net[5](torch.flatten(pictures.detach().requires_grad_(), 1)).square().sum(),
+                                   net[5].weight)  # fmt: skip
+    assert torch.equal(net[5].weight.grad, plain)
+    back()
+    assert type(net[4]) is nn.Flatten
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (6, 4, 1, 1), (6, 4, 3, 3)])
+def test_what_lies_otherwise_is_flattened_as_usual(shape: tuple[int, ...]) -> None:
+    ends = nn.Sequential(nn.Flatten())
+    channels_last(ends, MAKERS["adam"]([torch.zeros(1, requires_grad=True)]))
+    x = torch.randn(shape, requires_grad=True)
+    out = ends(x)
+    assert "Laid" not in str(out.grad_fn.next_functions)
+    assert torch.equal(out, x.flatten(1))
