@@ -59,7 +59,7 @@ def test_what_is_found_is_written_down_and_followed_bit_for_bit(
 ) -> None:
     first = train(tmp_path / "first")
     everything = ("pool_first", "channels_last", "fused", "quick_dropout", "bfloat16")
-    assert first.config["pace"] == dict.fromkeys(everything, True)
+    assert first.config["pace"] == {**dict.fromkeys(everything, True), "threads": 0}
     assert first.config["precision"] == "bfloat16"
     told = first.manifest["plan"]
     assert told["precision"] == "bfloat16"
@@ -249,6 +249,39 @@ def test_an_optimizer_that_was_given_is_left_as_it_was_made(tmp_path: Path) -> N
                  out=tmp_path / "run", quiet=True)  # fmt: skip
     assert not run.config["pace"]["fused"]
     assert mine.param_groups[0]["fused"] is None
+
+
+@pytest.fixture
+def eight_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(8)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_fewer_threads_are_tried_where_nobody_chose_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eight_threads: None
+) -> None:
+    for name in planning._CHOSEN:
+        monkeypatch.delenv(name, raising=False)
+    used = list[int]()
+    monkeypatch.setattr(planning, "CANDIDATES", ())
+    run, _ = fitted(tmp_path / "run", observers=[lambda event: used.append(torch.get_num_threads())])
+    assert run.config["pace"]["threads"] == 2
+    assert [line.partition(":")[0] for line in run.manifest["plan"]["why"]] == ["4 threads", "2 threads"]
+    assert set(used[1:]) == {2}
+    assert torch.get_num_threads() == 8
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    chosen, _ = fitted(tmp_path / "chosen")
+    assert (chosen.config["pace"]["threads"], chosen.manifest["plan"]["why"]) == (0, [])
+
+
+def test_two_threads_or_three_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in planning._CHOSEN:
+        monkeypatch.delenv(name, raising=False)
+    for threads, tried in ((1, []), (3, []), (4, [2]), (6, [3]), (16, [8, 4])):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert [c.changes["threads"] for c in planning._fewer_threads()] == tried
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,9 @@ class Plan(BaseModel):
     bfloat16: Annotated[
         bool, Field(description="forward and backward pass in bfloat16, where `precision` leaves that open")
     ] = False
+    threads: Annotated[
+        int, Field(ge=0, description="of a CPU that compute one operation together, where there are more; 0 takes all")
+    ] = 0
 
 
 class RunConfig(BaseModel):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,6 +41,7 @@ _SAME = 1.01  # the same for what changes no number, or only its last bits
 # Of the thread that trains, so that others on the machine do not decide; while it waits for torch's threads it spins,
 # which counts. A system that counts in ticks of many milliseconds is not asked.
 _clock = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-4 else time.perf_counter
+_CHOSEN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_THREAD_LIMIT")  # how a person says it
 _FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad)
 
 
@@ -146,6 +148,9 @@ def _arranged(pieces: Pieces, plan: Plan) -> Callable[[], None]:
     """Have model and optimizer work as a plan says; returns what puts the model back."""
     _fused(pieces.state.optimizer, plan.fused)
     with ExitStack() as backs:
+        if 0 < plan.threads < (all_of_them := torch.get_num_threads()):
+            torch.set_num_threads(plan.threads)
+            backs.callback(torch.set_num_threads, all_of_them)
         if plan.quick_dropout:
             backs.callback(quick_dropout(_bare(pieces)))
         if plan.pool_first:
@@ -200,6 +205,10 @@ def _digits_needed(pieces: Pieces) -> str:
     return ""
 
 
+def _any(pieces: Pieces) -> bool:
+    return True
+
+
 CANDIDATES = (
     Candidate("channels last", {"channels_last": True}, 1e-4, 1e-3, lambda pieces: has_pictures(_bare(pieces))),
     Candidate(
@@ -210,6 +219,20 @@ CANDIDATES = (
     Candidate("quick dropout", {"quick_dropout": True}, 0.1, 0.5, lambda pieces: has_dropout(_bare(pieces))),
     Candidate("bfloat16", {"bfloat16": True}, 2e-2, 1e-1, _can_halve, _digits_needed),
 )
+
+
+def _fewer_threads() -> Iterator[Candidate]:
+    """Half of torch's threads, and a quarter, down to two, where nobody chose their number.
+
+    Sums are then added in another order. Below two threads one that other programs hold up would decide.
+    """
+    threads = torch.get_num_threads()
+    if not any(name in os.environ for name in _CHOSEN):
+        for share in (2, 4):
+            if threads >= 2 * share:
+                yield Candidate(
+                    f"{threads // share} threads", {"threads": threads // share}, 1e-4, 1e-3, _any, least=_LEAST
+                )
 
 
 class _Rehearsal:
@@ -230,10 +253,12 @@ class _Rehearsal:
         """The fastest plan that is right, and what was found out, a line for each candidate."""
         best, told = Plan(), dict[str, str]()
         try:
+            began = self.clock()
             first = self._block(best, Tried(), 2)
             once = _median(first.walls if self.clock is time.perf_counter else first.seconds)
+            block = self.clock() - began + (_BLOCK - 2) * once  # to put the state back takes its time as well
             left = list[Candidate]()
-            for candidate in (c for c in CANDIDATES if c.fits(self.pieces)):
+            for candidate in (c for c in (*CANDIDATES, *_fewer_threads()) if c.fits(self.pieces)):
                 if against := candidate.against(self.pieces):
                     told[candidate.name] = f"not tried, {against}"
                 else:
@@ -242,7 +267,7 @@ class _Rehearsal:
             while left and before != best:  # what gained nothing may gain beside what was taken after it
                 before, again = best, list[Candidate]()
                 for candidate in left:
-                    if self.clock() - self.began + 4 * _BLOCK * once > self._limit(once):
+                    if self.clock() - self.began + 4 * block > self._limit(once):
                         told.setdefault(candidate.name, "not tried, the training is too short for it to pay")
                         continue
                     faster, told[candidate.name] = self._against(best, candidate)
