@@ -75,6 +75,10 @@ class Plan(BaseModel):
     threads: Annotated[
         int, Field(ge=0, description="of a CPU that compute one operation together, where there are more; 0 takes all")
     ] = 0
+    compiled: Annotated[
+        bool,
+        Field(description="the model's repeated blocks, or all of it, run through torch's compiler in training steps"),
+    ] = False
 
 
 class RunConfig(BaseModel):

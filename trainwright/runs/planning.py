@@ -29,6 +29,7 @@ from trainwright.engine.layout import channels_last, has_pictures
 from trainwright.engine.quick_dropout import has_dropout, quick_dropout
 from trainwright.engine.reorder import has_pool_last, pool_first
 from trainwright.runs.assemble import Pieces
+from trainwright.runs.compiling import can_pay, compile_blocks, compile_cost, compile_in_rehearsal
 from trainwright.runs.directory import CONFIG
 from trainwright.runs.stored import stored_config
 
@@ -56,6 +57,7 @@ class Candidate:
     fits: Callable[[Pieces], bool]
     against: Callable[[Pieces], str] = lambda pieces: ""  # what of the data speaks against it
     least: float = _LEAST
+    cost: Callable[[Pieces], float] = lambda pieces: 0.0  # seconds that its first step takes more; it is tried once
 
 
 @dataclass(slots=True)
@@ -90,13 +92,13 @@ def plan(pieces: Pieces) -> None:
 def follow(pieces: Pieces, chosen: Plan | Literal["auto", "plain"]) -> None:
     """Have the pieces run so from now on; nothing is measured."""
     precision, pace = pieces.config.precision, "plain" if chosen == "auto" else chosen
-    if isinstance(pace, Plan):
-        back, close = _arranged(pieces, pace), pieces.close
-        pieces.close = lambda: (back(), close())[1]  # the module may be the caller's
     if precision == "auto":
         precision = "bfloat16" if isinstance(pace, Plan) and pace.bfloat16 else "float32"
     pieces.runtime = replace(pieces.runtime, precision=precision)
     pieces.config = pieces.config.model_copy(update={"pace": pace, "precision": precision})
+    if isinstance(pace, Plan):
+        back, close = _arranged(pieces, pace, compile_blocks), pieces.close
+        pieces.close = lambda: (back(), close())[1]  # the module may be the caller's
 
 
 def as_it_ran(config: RunConfig, before: Mapping[str, Any]) -> RunConfig:
@@ -144,7 +146,9 @@ def _bare(pieces: Pieces) -> nn.Module:
     return pieces.runtime.ranks.bare(pieces.state.model)
 
 
-def _arranged(pieces: Pieces, plan: Plan) -> Callable[[], None]:
+def _arranged(
+    pieces: Pieces, plan: Plan, compiled: Callable[[Pieces], Callable[[], None]] = compile_in_rehearsal
+) -> Callable[[], None]:
     """Have model and optimizer work as a plan says; returns what puts the model back."""
     _fused(pieces.state.optimizer, plan.fused)
     with ExitStack() as backs:
@@ -157,6 +161,8 @@ def _arranged(pieces: Pieces, plan: Plan) -> Callable[[], None]:
             backs.callback(pool_first(_bare(pieces)))
         if plan.channels_last and pieces.runtime.ranks.mode == "single":
             backs.callback(channels_last(_bare(pieces), pieces.state.optimizer))
+        if plan.compiled:
+            backs.callback(compiled(pieces))
         return backs.pop_all().close
 
 
@@ -218,6 +224,7 @@ CANDIDATES = (
     # other masks: a single loss may be a tenth off, as it would be with another seed
     Candidate("quick dropout", {"quick_dropout": True}, 0.1, 0.5, lambda pieces: has_dropout(_bare(pieces))),
     Candidate("bfloat16", {"bfloat16": True}, 2e-2, 1e-1, _can_halve, _digits_needed),
+    Candidate("compiled", {"compiled": True}, 1e-3, 1e-2, can_pay, cost=compile_cost),
 )
 
 
@@ -267,13 +274,14 @@ class _Rehearsal:
             while left and before != best:  # what gained nothing may gain beside what was taken after it
                 before, again = best, list[Candidate]()
                 for candidate in left:
-                    if self.clock() - self.began + 4 * block > self._limit(once):
+                    more = 4 * block + candidate.cost(self.pieces)
+                    if self.clock() - self.began + more > self._limit(once):
                         told.setdefault(candidate.name, "not tried, the training is too short for it to pay")
                         continue
                     faster, told[candidate.name] = self._against(best, candidate)
                     if faster:
                         best = best.model_copy(update=candidate.changes)
-                    elif faster is not None:
+                    elif faster is not None and not candidate.cost(self.pieces):
                         again.append(candidate)
                 left = again
         finally:
