@@ -157,6 +157,7 @@ def fit(
             if guard.after(trouble_of(state, done, group, runtime, share, progress)):
                 log = _Log(runtime, train)
                 continue
+        del group  # before the next one is gathered
         seen = None if watch is None else watch.after(counters.step)
         stop = asked() if alone else _agreed(asked(), runtime)
         last, pausing = counters.step == cadence.steps, counters.step == end

@@ -181,10 +181,12 @@ def _passes(
                 short.agree(module)
             if found is None:
                 continue
-            back = partial(_backward, found.sum, scale * (counts * up))
+            loss, summands = found.sum, found.parts
+            del found  # with what the model said, which nobody asks for while the gradients are computed
+            back = partial(_backward, loss, scale * (counts * up))
             back() if last else short.tried(back)
-        sums.append(found.sum.detach().to(runtime.wide) * counts)
-        for name, part in found.parts.items():
+        sums.append(loss.detach().to(runtime.wide) * counts)
+        for name, part in summands.items():
             parts[name] = parts.get(name, 0.0) + part.detach().to(runtime.wide) * counts
     mean = scale / runtime.ranks.world
     return runtime.scalar(sum(sums[1:], sums[0]) * mean), {k: runtime.scalar(v * mean) for k, v in parts.items()}
@@ -201,9 +203,11 @@ def _passes_at_hand(
     for batch in group:
         counts = float(batch.size > 0)
         found = _forward(objective, module, batch, progress, runtime)
-        _backward(found.sum, scale * (counts * up))
-        total += found.sum.item() * counts
-        for name, part in found.parts.items():
+        loss, summands = found.sum, found.parts
+        del found  # with what the model said, which nobody asks for while the gradients are computed
+        _backward(loss, scale * (counts * up))
+        total += loss.item() * counts
+        for name, part in summands.items():
             parts[name] = parts.get(name, 0.0) + part.item() * counts
     return runtime.scalar(total * scale), {k: runtime.scalar(v * scale) for k, v in parts.items()}
 
