@@ -69,7 +69,7 @@ def test_what_is_learned_and_encoded_is_the_same_to_the_bit(given: tuple[Meaning
     assert many.fit_blocks(b for b in blocks if b is not None)
     assert many.state_dict() == one.state_dict()
     slow, fast = Encoder(OneByOne(source), one), Encoder(source, many)
-    assert fast._at_once(0, N) is not None
+    assert fast.at_once(0, N) is not None
     for start, stop in ((0, N), (N, N + 7), (N - 3, N + 3)):  # the last of both parts
         wanted, found = (encoder.span(start, stop, 60.0)[1] for encoder in (slow, fast))
         assert list(found) == list(wanted)

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from trainwright.engine import allocator
-from trainwright.engine.allocator import chosen, memory_kept
+from trainwright.engine.allocator import chosen, memory_kept, settle
 
 GLIBC = pytest.mark.skipif(allocator._glibc() is None, reason="another C library than glibc")
 
@@ -130,3 +130,12 @@ def test_another_system_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     with memory_kept() as kept:
         assert not kept
+
+
+def test_what_is_free_is_given_back_once_and_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Fake()
+    monkeypatch.setattr(allocator, "_glibc", lambda: fake)
+    settle()
+    assert fake.told == [(0,)]
+    monkeypatch.setattr(allocator, "_glibc", lambda: None)
+    settle()

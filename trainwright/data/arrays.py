@@ -64,9 +64,9 @@ class Arrays(Source):
 
     def block(self, ids: Sequence[int]) -> Mapping[str, np.ndarray[Any, Any]] | None:
         """Rows of every array; None where one of them is a list, or holds no numbers."""
-        found = {name: _numbers(column) for name, column in self._columns.items()}
         rows = slice(ids.start, ids.stop) if isinstance(ids, range) and ids.step == 1 else np.asarray(ids, np.int64)
-        there = {name: column[rows] for name, column in found.items() if column is not None}
+        found = {name: _numbers(column, rows) for name, column in self._columns.items()}
+        there = {name: column for name, column in found.items() if column is not None}
         return there if len(there) == len(found) else None
 
     def values(self, field: str) -> Sequence[Any]:
@@ -212,15 +212,17 @@ def _plain(name: str, column: object) -> Plain:
     return rows
 
 
-def _numbers(column: Plain) -> np.ndarray[Any, Any] | None:
-    """A view of an array of numbers; None for anything else, and for kinds of arrays that have rows of their own."""
+def _numbers(column: Plain, rows: slice | np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """Rows of an array of numbers, a view where they are neighbours; None for anything else, and for kinds of arrays
+    that have rows of their own."""
     if isinstance(column, Tensor):
-        column = column.float() if column.dtype == torch.bfloat16 else column
-        plain = type(column) is Tensor and column.dtype in (*_FLOATS, *_WHOLE)
-        return column.resolve_neg().numpy() if plain else None
+        if type(column) is not Tensor or column.dtype not in (*_FLOATS, *_WHOLE, torch.bfloat16):
+            return None
+        picked = column[rows if isinstance(rows, slice) else torch.from_numpy(rows)]
+        return (picked.float() if picked.dtype == torch.bfloat16 else picked).resolve_neg().numpy()
     if isinstance(column, list) or type(column) not in (np.ndarray, np.memmap):
         return None
-    return column if column.dtype.kind in "fiub" else None
+    return column[rows] if column.dtype.kind in "fiub" else None
 
 
 def _row(column: Plain, index: int) -> Any:

@@ -20,6 +20,7 @@ from trainwright.core.errors import DataError
 from trainwright.core.rows import Ragged, Rows
 from trainwright.core.task import Processor, Record
 from trainwright.data.bad import Bad, Skipped
+from trainwright.data.borrowed import borrowed
 from trainwright.data.cache import (
     discard,
     key_of,
@@ -67,7 +68,8 @@ def encode(
         source: the records.
         processor: fitted.
         workers: processes; 0 is this one; "auto" starts some when more than about 10 s remain after the first chunk.
-        where: RAM, ``device``, or mapped files; "auto" is RAM when that takes under a quarter of what is free.
+        where: RAM, ``device``, or mapped files; "auto" is the memory in which arrays lie already, where that can be
+            used as it is, else RAM when that takes under a quarter of what is free.
         device: for ``where="device"``.
         cache: folder that keeps encoded data between runs; None keeps nothing. With one, "auto" maps its files.
         on_progress: called with (records done, records in all); not called when the cache is used.
@@ -81,6 +83,9 @@ def encode(
         raise DataError("data", "the source holds no record", "check its path and options")
     assert where != "device" or device is not None
     encoder = Encoder(source, processor, skipped)
+    report = on_progress or (lambda done, total: None)
+    if where == "auto" and (theirs := borrowed(encoder, lambda: _free_memory() / 4, report)) is not None:
+        return theirs
     name = "" if cache is None else key_of(source, processor, key if skipped is None else f"{key} skip")
     store = None if cache is None else _from_cache(cache / name, name, encoder)
     if store is None:
@@ -123,7 +128,7 @@ def encode_records(records: Source | Sequence[Record], processor: Processor) -> 
                 what = f"has {int(lengths[name][short])} rows of '{name}', too few to continue"
                 raise DataError(encoder.where(short), what, f"give at least {processor.windows.lead}")
             width = int(lengths[name].max()) + processor.windows.length
-            columns[name] = Ragged(k.values, lengths[name]).padded(k.column.padding, width)
+            columns[name] = Ragged(k.tensor, lengths[name]).padded(k.column.padding, width)
     return Rows(columns, ids, lengths)
 
 

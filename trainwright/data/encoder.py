@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class Encoder:
         Gives the first record that is not done, the columns, and the records passed over: each of those has no row in
         a ragged column, and a row without meaning in a dense one. With more of them than are allowed, no columns.
         """
-        if (whole := self._at_once(start, stop)) is not None:
+        if (whole := self.at_once(start, stop)) is not None:
             return stop, whole, []
         until = time.perf_counter() + seconds
         samples: dict[int, Sample] = {}
@@ -65,8 +66,12 @@ class Encoder:
             chunk = {name: spread(p, self.columns[name], there) for name, p in chunk.items()}
         return last + 1, chunk, bad
 
-    def _at_once(self, start: int, stop: int) -> Chunk | None:
-        """The same of records that lie in arrays, where none of them needs a word; else None."""
+    def arrays(self) -> Sequence[Mapping[str, Any]]:
+        """All records as arrays, as `Source.arrays`; none where a sample is not a record of its own."""
+        return [] if self.windowed or not isinstance(self.source, Source) else self.source.arrays()
+
+    def at_once(self, start: int, stop: int) -> Chunk | None:
+        """As `span` of records that lie in arrays, where none of them needs a word; else None."""
         if self.windowed or not isinstance(self.source, Source):
             return None
         if (records := self.source.block(range(start, stop))) is None:

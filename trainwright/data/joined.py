@@ -91,6 +91,11 @@ class Joined(Source):
         )
         return source.block(near)
 
+    def arrays(self) -> Sequence[Mapping[str, Any]]:
+        """Those of all sources; none where one of them has none."""
+        found = [source.arrays() for source in self.sources.values()]
+        return [each for some in found for each in some] if all(found) else []
+
     def where(self, index: int) -> str:
         """The place within the part's own source."""
         source, at = self._at(index)

@@ -43,6 +43,11 @@ class Source(ABC):
         """Some records as NumPy arrays of numbers whose dim 0 is the record, where they lie so in memory; else None."""
         return None
 
+    def arrays(self) -> Sequence[Mapping[str, Any]]:
+        """All records as such arrays, one mapping or several that follow each other; none where they do not lie so."""
+        whole = self.block(range(len(self)))
+        return [] if whole is None else [whole]
+
     def where(self, index: int) -> str:
         """The place of a record, for messages: ``adult.csv, line 17``."""
         return f"record {index}"

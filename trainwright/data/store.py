@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -15,10 +16,12 @@ from torch import Tensor
 from trainwright.core.errors import DataError
 from trainwright.core.rows import Column, Ragged, Rows, Windows
 from trainwright.data.gather import Ints, Raw, raw, take, take_ragged, take_windows
+from trainwright.data.joint import Joint
 
 _THREADS = 8  # that unpack bytes, at most
 _LINE = 64  # bytes of the cache
 _SLOW = 2e-3  # seconds: of a batch that was not in memory yet
+_LOOKS, _STRETCH = 64, 1024  # bytes that `changed` compares: so many stretches, evenly spaced, of so many each
 Unpack = Callable[[str, bytes], Tensor]
 
 
@@ -28,12 +31,17 @@ class Kept:
 
     ``values`` is (R, *shape) in the column's dtype: R is the number of records for dense columns, of rows for ragged
     and window columns, and of bytes (uint8, no shape) for columns of bytes. ``offsets`` (records + 1,) say where each
-    record's rows begin; None for dense columns.
+    record's rows begin; None for dense columns, whose values may lie in several pieces.
     """
 
     column: Column
-    values: Tensor
+    values: Tensor | Joint
     offsets: Ints | None = None
+
+    @property
+    def tensor(self) -> Tensor:
+        """The values in one piece."""
+        return self.values if isinstance(self.values, Tensor) else self.values.whole()
 
     @property
     def nbytes(self) -> int:
@@ -56,6 +64,7 @@ class Store:
         release: called once by `close`, to remove temporary files.
         gaps: records without a sample, because they were bad; nobody may ask for them.
         mapped: the columns lie in files.
+        borrowed: the columns that lie in memory of somebody else, who may write there.
     """
 
     def __init__(
@@ -68,8 +77,10 @@ class Store:
         release: Callable[[], None] | None = None,
         gaps: Sequence[int] = (),
         mapped: bool = False,
+        borrowed: Sequence[str] = (),
     ) -> None:
         self._kept = dict(kept)
+        self._marks = {name: _mark(self._kept[name].values) for name in borrowed}
         self.gaps, self.mapped = tuple(gaps), mapped
         self._records = records
         self.windows = windows
@@ -105,6 +116,15 @@ class Store:
     def nbytes(self) -> int:
         """Memory or file space of all columns."""
         return sum(kept.nbytes for kept in self._kept.values())
+
+    @property
+    def borrowed(self) -> tuple[str, ...]:
+        """The columns that lie in somebody else's memory."""
+        return tuple(self._marks)
+
+    def changed(self) -> list[str]:
+        """The borrowed columns that somebody has written into since, by some of their bytes: a few rows may escape."""
+        return [name for name, mark in self._marks.items() if mark != _mark(self._kept[name].values)]
 
     def patience(self, device: torch.device) -> float:
         """Seconds that gathering a batch for a training on ``device`` must take for a thread to pay that does it ahead.
@@ -158,15 +178,16 @@ class Store:
                 columns[name] = self._unpacked(name, kept, at, pin).to(self.device, non_blocking=True)
             elif kept.column.kind == "ragged":
                 assert kept.offsets is not None
-                columns[name] = take_ragged(kept.values, kept.offsets, at, pin)
+                columns[name] = take_ragged(kept.tensor, kept.offsets, at, pin)
             elif kept.column.kind == "window":
                 assert self.windows is not None
                 ends = np.full_like(at, self.rows) if stops is None else stops.numpy()
                 columns[name], lengths[name] = take_windows(
-                    kept.values, at, ends, self.windows, kept.column.padding, pin
+                    kept.tensor, at, ends, self.windows, kept.column.padding, pin
                 )
             else:
-                columns[name] = take(kept.values, at, pin)
+                values = kept.values
+                columns[name] = values.take(at, pin) if isinstance(values, Joint) else take(values, at, pin)
         rows = Rows(columns, there, lengths)
         return rows if device is None or device == self.device else rows.to(device)
 
@@ -187,8 +208,8 @@ class Store:
 
         def moved(kept: Kept) -> Kept:
             if kept.column.kind == "bytes" or device.type == "cpu":
-                return replace(kept, values=kept.values.clone())
-            return replace(kept, values=kept.values.to(device))
+                return replace(kept, values=kept.tensor.clone())
+            return replace(kept, values=kept.tensor.to(device))
 
         there = {name: moved(kept) for name, kept in self._kept.items()}
         store = Store(there, self._records, windows=self.windows, unpack=self._unpack, gaps=self.gaps)
@@ -200,7 +221,7 @@ class Store:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
-        self._kept, self._plain = {}, None
+        self._kept, self._plain, self._marks = {}, None, {}
         if self.release is not None:
             self.release()
             self.release = None
@@ -210,7 +231,7 @@ class Store:
         assert kept.offsets is not None
         assert self._unpack is not None
         column, unpack, offsets = kept.column, self._unpack, kept.offsets
-        source = kept.values.numpy()
+        source = kept.tensor.numpy()
         out = torch.empty((len(records), *column.shape), dtype=column.dtype, pin_memory=pin)
         target = raw(out)
 
@@ -232,3 +253,13 @@ class Store:
         for _ in self._pool.map(one, range(len(records))):
             pass
         return out
+
+
+def _mark(values: Tensor | Joint) -> bytes:
+    """A digest of some bytes of a column, of a small one of all."""
+    digest = blake2b(digest_size=16)
+    for piece in values.pieces if isinstance(values, Joint) else (values,):
+        data = raw(piece).reshape(-1)
+        for start in np.linspace(0, max(0, data.size - _STRETCH), _LOOKS).astype(np.int64).tolist():
+            digest.update(data[start : start + _STRETCH].data)
+    return digest.digest()

@@ -54,6 +54,15 @@ def give_back() -> None:
         library.malloc_trim(0)
 
 
+def settle() -> None:
+    """What is free goes back to the system, once: what was held before a training then does not lie beside it.
+
+    Otherwise most of it would stay: blocks of a step seldom fit into the gaps that small ones leave between each other.
+    """
+    if (library := _glibc()) is not None:
+        library.malloc_trim(0)
+
+
 def kept() -> bool:
     """Whether freed memory is kept now."""
     return _holders > 0

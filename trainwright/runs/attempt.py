@@ -16,7 +16,7 @@ from trainwright.core.events import EvalDone, Event, Found, Observer, RunEnded, 
 from trainwright.core.finding import Advice, Finding
 from trainwright.core.redaction import each_text
 from trainwright.engine import checkpoint
-from trainwright.engine.allocator import memory_kept
+from trainwright.engine.allocator import memory_kept, settle
 from trainwright.engine.evaluate import evaluate
 from trainwright.engine.loop import Cadence, Judge, fit
 from trainwright.engine.moments import Moments
@@ -60,6 +60,7 @@ from trainwright.runs.shortage import go_on, teller
 from trainwright.runs.shown import play, shown
 from trainwright.runs.signals import Interruption
 from trainwright.runs.sound import refuse_broken
+from trainwright.runs.still import tell_changed
 from trainwright.runs.together import together
 
 
@@ -111,6 +112,7 @@ def attempt(a: Attempt) -> RunEnded:
         if a.anew or (wish and not a.resumed):
             saving.first(0)
         a.begun()
+        settle()
 
         def observe(event: Event) -> Stop | None:
             wish = story.tell(event)
@@ -141,6 +143,7 @@ def attempt(a: Attempt) -> RunEnded:
             watch=doctor,
         )
         home.watch(story.tell, pieces.state.counters.step)
+        tell_changed(pieces, story.tell)
         saving.settle(story.tell, home.rescue)
         if doctor is not None and runtime.first:
             _write_account(a.folder, doctor.account())

@@ -111,7 +111,8 @@ def fit(
     Args:
         model: any module; its first output is what the loss compares.
         data: ``(x, y)`` of arrays or tensors (N, …), where x may be a tuple or dict of them; a torch DataLoader or
-            other iterable of batches; or a torch Dataset.
+            other iterable of batches; or a torch Dataset. Arrays of the type they are trained in are not copied: leave
+            them alone meanwhile.
         loss: a name (``"cross_entropy"``), a spec, a loss module of torch, or a callable (output, target).
         valid: the validation part: data like ``data``, or a share of it. Left out: a tenth of arrays, else none.
         test: the part for the final score, likewise; left out: none.
