@@ -281,15 +281,15 @@ def _with_weights(
     own = [(n, p) for n, p in module.named_parameters(recurse=False) if p.numel()]
     learned = [(n, p) for n, p in own if p.requires_grad]
     slopes = [gradients.get(f"{path}.{n}".lstrip(".")) for n, _ in learned]
-    known = [g.detach().double().flatten() for g in slopes if g is not None]
-    matrix = next((p for _, p in own if p.ndim >= 2), None)
-    size = math.nan if matrix is None else float(matrix.detach().double().square().mean().sqrt())
+    known = [g.detach() for g in slopes if g is not None]
+    matrix = next((p.detach() for _, p in own if p.ndim >= 2), None)
+    size = math.nan if matrix is None else _usual([matrix])
     option = getattr(module, "p", math.nan)
     return replace(
         layer,
         weights=sum(p.numel() for _, p in learned),
         frozen=sum(p.numel() for _, p in own if not p.requires_grad),
-        gradient=float(torch.cat(known).square().mean().sqrt()) if known else math.nan,
+        gradient=_usual(known) if known else math.nan,
         alike=0.0 if matrix is None else _alike(matrix),
         scale=size,
         gain=size * math.sqrt(matrix[0].numel()) if matrix is not None and layer.kind in _ADDING else math.nan,
@@ -297,12 +297,16 @@ def _with_weights(
     )
 
 
+def _usual(tensors: Sequence[Tensor]) -> float:
+    """The root mean square of all their numbers, in float64, of which only some are held at a time."""
+    parts = [part.double().square().sum() for x in tensors for part in x.reshape(-1).split(2**18)]
+    return math.sqrt(float(sum(parts)) / sum(x.numel() for x in tensors))
+
+
 def _alike(weight: Tensor) -> float:
     """The share of units (rows of the first axis) whose weights are another's, to the last bit."""
     rows = weight.detach().reshape(weight.shape[0], -1)[:512].cpu()
-    if len(rows) < 2:
-        return 0.0
-    return 1 - len(torch.unique(rows, dim=0)) / len(rows) if rows.shape[1] else 0.0
+    return 1 - len(torch.unique(rows, dim=0)) / len(rows) if len(rows) > 1 and rows.shape[1] else 0.0
 
 
 def _unused(model: nn.Module, called: set[nn.Module | None], gradients: Mapping[str, Tensor | None]) -> list[str]:

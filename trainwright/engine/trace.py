@@ -107,7 +107,7 @@ def figures_of(made: Tensor, kind: str) -> Tensor:
     if not x.numel() or x.ndim < 2:
         x = x.reshape(-1, 1) if x.numel() else x.new_zeros((1, 1))
     silent = x == 0
-    units = silent.transpose(1, -1).flatten(0, -2) if x.ndim == 4 else silent.flatten(0, -2)
+    units = silent.all((0, 2, 3)) if x.ndim == 4 else silent.all(tuple(range(x.ndim - 1)))
     match kind:
         case "sigmoid" | "hardsigmoid":
             flat = (x - 0.5).abs() > 0.49
@@ -115,8 +115,12 @@ def figures_of(made: Tensor, kind: str) -> Tensor:
             flat = x.abs() > 0.98
         case _:
             flat = silent.new_zeros(())
-    shares = [silent.float().mean(), units.all(0).float().mean(), flat.float().mean()]
-    return torch.stack([x.mean(), x.std(correction=0), *shares])
+    return torch.stack([x.mean(), x.std(correction=0), *map(_share, (silent, units, flat))])
+
+
+def _share(true: Tensor) -> Tensor:
+    """0-d float32: of truth values, without a copy of them as numbers."""
+    return true.count_nonzero().float() / true.numel()
 
 
 def _axis(args: Any, kwargs: Any, made: Tensor) -> int | None:

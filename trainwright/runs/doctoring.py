@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +15,13 @@ from trainwright.core.events import Event, Examined, Found, Observer, Probed, Re
 from trainwright.core.facts import Facts, LossFacts
 from trainwright.core.finding import Advice, Finding
 from trainwright.core.task import Progress
+from trainwright.engine.allocator import settle
 from trainwright.engine.examine import Subject, examine
 from trainwright.engine.memory import ran_out
 from trainwright.engine.nature import Measure
 from trainwright.engine.probe import Pace, Probe
 from trainwright.engine.runtime import Runtime
+from trainwright.engine.saved import saved_for_backward
 from trainwright.engine.signal import reached
 from trainwright.engine.trace import first_tensor_of
 from trainwright.rules.diagnosis import Diagnosis
@@ -32,7 +33,7 @@ from trainwright.runs.surveyed import survey
 _LOOKED, _READ = 256, 4096  # samples that go through the model, and whose targets are read
 _FEWEST, _SEEN = 32, 256  # samples that a probe looks at, and of how many that the training computes
 _ANSWERS, _TEXTS = 512, 4  # where a sample has many answers, so many of these suffice, of so many samples
-_BYTES = 2**25  # of inputs
+_BYTES = 2**25  # of inputs; of what one pass keeps, unless a step keeps more
 _SECONDS = 0.5  # that one pass of the samples may take
 
 
@@ -63,8 +64,8 @@ class Doctor:
             self.diagnosis.said = {finding.rule: finding for finding in said}
         self._wish: Stop | None = None
         self.pace = Pace(steps, clocked=ranks.world == 1)
-        self._batch: Batch | None = None
-        self._looked: tuple[Batch, Callable[[Mapping[str, Tensor]], object]] | None = None
+        self._many: Callable[[], Batch] | None = None  # training samples, as many as were read
+        self._looked: Callable[[], OneBatch] | None = None  # those that went through the model
         self._probe: Probe | None = None
         self._armed = False
         self._lost = False  # its rules failed
@@ -159,13 +160,14 @@ class Doctor:
 
     def _second_look(self, diagnosis: Diagnosis, over: bool) -> Examined | None:
         """What simple models make of the training samples, where that is asked."""
-        batch, before = self._batch, diagnosis.view.examined
-        if batch is None or self._lost or before is None:
+        many, before = self._many, diagnosis.view.examined
+        if many is None or self._lost or before is None:
             return None
-        target, inputs = _target(batch), list(batch.inputs.values())
         facts = before.facts
 
         def samples() -> Samples | None:
+            batch = many()
+            target, inputs = _target(batch), list(batch.inputs.values())
             if target is None or len(inputs) != 1:
                 return None
             return Samples(inputs[0], target, lambda row: self.pieces.place(int(batch.ids[row])))
@@ -175,18 +177,21 @@ class Doctor:
         except Exception as trouble:
             self._gives_up(trouble, "could not look a second time")
             return None
-        return None if found is None else Examined(diagnosis.view.step, found)
+        if found is None:
+            return None
+        settle()
+        return Examined(diagnosis.view.step, found)
 
     @torch.no_grad()
     def _reached(self, wants: str) -> float:
         """What the network, as it is served, gets of the way to right answers on the samples it was examined with."""
         if self._looked is None:
             return math.nan
-        state, (batch, say) = self.pieces.state, self._looked
-        target = _target(batch)
+        state, view = self.pieces.state, self._looked()
+        target = _target(view.batch)
         with state.aside(), state.served():
             state.model.eval()
-            output = first_tensor_of(say(batch.inputs))
+            output = first_tensor_of(view.say(view.batch.inputs))
         return math.nan if output is None or target is None else reached(output, target, wants)
 
     def _own(self) -> list[Finding]:
@@ -237,7 +242,7 @@ class Doctor:
         pieces, runtime, state = self.pieces, self.pieces.runtime, self.pieces.state
         model = runtime.ranks.bare(state.model)
         wide, batch = _samples(pieces, most)
-        self._batch = wide or batch
+        self._many = self._again(wide or batch)
         view = OneBatch(pieces, model, batch)
         subject = Subject(
             model=model,
@@ -253,20 +258,32 @@ class Doctor:
             guess=_guess(pieces, wide or batch),
         )
         facts = examine(subject)
-        self._looked = batch, view.say
-        few = self._fewer(batch)
-        look = partial(OneBatch(pieces, model, few).say, few.inputs)
+        looked, fewer = self._again(batch), self._fewer(batch)
+        self._looked = lambda: OneBatch(pieces, model, looked())
+
+        def look() -> object:
+            few = fewer()
+            return OneBatch(pieces, model, few).say(few.inputs)
+
         self._probe = Probe(model, state.optimizer, look, state.aside)
         return facts
 
-    def _fewer(self, batch: Batch) -> Batch:
+    def _again(self, batch: Batch) -> Callable[[], Batch]:
+        """The samples of a batch whenever they are asked for: held meanwhile only where they would be decoded anew.
+
+        While the network is trained, they would lie in memory beside all that a step needs.
+        """
+        size, pieces = batch.size, self.pieces
+        return (lambda: batch) if pieces.unpacked else (lambda: pieces.runtime.take(pieces.some(size)))
+
+    def _fewer(self, batch: Batch) -> Callable[[], Batch]:
         """Those that probes look at: in a short training, the four that are always taken must not weigh on it."""
-        size = self.pieces.config.batch_size
-        if not isinstance(size, int) or self.pieces.unpacked:  # a loader of somebody's own would have to begin again
-            return batch
+        size, pieces = self.pieces.config.batch_size, self.pieces
+        if not isinstance(size, int) or pieces.unpacked:  # a loader of somebody's own would have to begin again
+            return self._again(batch)
         fewest = min(_FEWEST, max(_TEXTS, _ANSWERS // _answers(batch)))
         most = max(fewest, self.steps * size // _SEEN)
-        return batch if most >= batch.size else self.pieces.runtime.take(self.pieces.some(most))
+        return self._again(batch) if most >= batch.size else (lambda: pieces.runtime.take(pieces.some(most)))
 
 
 def _samples(pieces: Pieces, most: int) -> tuple[Batch | None, Batch]:
@@ -278,18 +295,27 @@ def _samples(pieces: Pieces, most: int) -> tuple[Batch | None, Batch]:
     """
     runtime, first = pieces.runtime, pieces.first()
     each = sum(x[0].numel() * x.element_size() for x in first.inputs.values() if len(x)) or 1
-    began = time.perf_counter()
-    with torch.no_grad():
-        if most >= first.size:  # else memory ran out, and there is no time to be measured
-            pieces.task.loss(runtime.ranks.bare(pieces.state.model), runtime.take(first), Progress())
+    began, room = time.perf_counter(), most
+    if most >= first.size:  # else memory ran out, and there is nothing to be measured
+        model = runtime.ranks.bare(pieces.state.model)
+        with torch.enable_grad(), saved_for_backward(model) as saved:
+            loss = pieces.task.loss(model, runtime.take(first), Progress())
+            room = max(_at_once(pieces), _BYTES * first.size // max(1, saved()))  # beside a step it must not stand out
+            del loss
     pace = (time.perf_counter() - began) / max(1, first.size)
-    most = min(most, max(8, min(_BYTES // each, int(_SECONDS / max(pace, 1e-9) / 3))))
+    most = min(most, max(8, min(room, _BYTES // each, int(_SECONDS / max(pace, 1e-9) / 3))))
     batch = pieces.some(most)
     many = min(_READ, _BYTES // each)
     wide = pieces.some(many) if many > 2 * most and batch.size == most and not pieces.unpacked else None
     if wide is not None and (y := _target(wide)) is not None and bool((y == y[:1]).all()):
         wide = pieces.some(_BYTES // each)  # one in a thousand is something else than none
     return (None if wide is None else runtime.take(wide)), runtime.take(batch)
+
+
+def _at_once(pieces: Pieces) -> int:
+    """Samples that this process computes at once while it trains."""
+    sizes = (pieces.config.batch_size, pieces.config.micro_batch, pieces.state.counters.micro or "all")
+    return min((size for size in sizes if isinstance(size, int)), default=_LOOKED)
 
 
 def _target(batch: Batch) -> Tensor | None:

@@ -35,7 +35,7 @@ from trainwright.runs.learned import put_back
 from trainwright.runs.private import must_be_given
 from trainwright.runs.recipe import Recipe
 
-_BLOCK = 4096  # records that are looked at together
+_BLOCK, _BYTES = 4096, 2**23  # records that are looked at together, and about as many bytes of them
 _FEW = 50  # records, from which on classes must repeat
 
 Report = Callable[[str, int, int], None]  # (what, done, of how many)
@@ -210,8 +210,9 @@ def learn(task: Task[Any], source: Source, ids: Tensor, skipped: Skipped | None 
 
 
 def _blocks(source: Source, ids: Tensor) -> Iterator[Mapping[str, Any]]:
-    """Records that lie in arrays, some thousands at a time; an empty one where they do not."""
-    for some in ids.split(_BLOCK):
+    """Records that lie in arrays, up to some thousands at a time; an empty one where they do not."""
+    one = source.block(ids[:1].tolist()) or {}
+    for some in ids.split(max(1, min(_BLOCK, _BYTES // max(1, sum(x.nbytes for x in one.values()))))):
         block = source.block(some.tolist())
         yield {} if block is None else block
 
