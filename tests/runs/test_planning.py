@@ -13,8 +13,9 @@ from torch import nn
 
 import trainwright as tw
 from trainwright.core.config import Plan, read_recipe
-from trainwright.runs import planning
-from trainwright.runs.planning import CANDIDATES, Candidate, as_it_ran
+from trainwright.runs import candidates, planning
+from trainwright.runs.candidates import CANDIDATES, Candidate
+from trainwright.runs.planning import as_it_ran
 
 MAY = planning._may  # which the other tests are without
 RECIPE = {
@@ -34,7 +35,8 @@ def _long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "_may", MAY)
     monkeypatch.setattr(planning, "_SHARE", 1e9)
     monkeypatch.setattr(planning, "_faster", lambda now, then, least: True)
-    monkeypatch.setattr(planning, "_has_bfloat16", lambda: True)
+    monkeypatch.setattr(planning, "_hinders", lambda with_it, without: False)
+    monkeypatch.setattr(candidates, "_has_bfloat16", lambda: True)
 
 
 def train(folder: Path, **changes: Any) -> tw.Run:
@@ -63,7 +65,7 @@ def test_what_is_found_is_written_down_and_followed_bit_for_bit(
     assert first.config["precision"] == "bfloat16"
     told = first.manifest["plan"]
     assert told["precision"] == "bfloat16"
-    names = ["channels last", "max-pool before ReLU", "fused optimizer", "quick dropout", "bfloat16"]
+    names = ["channels last", "max-pool before ReLU", "fused optimizer", "bfloat16", "quick dropout"]
     assert [line.partition(":")[0] for line in told["why"]] == names
     assert all("taken, " in line and "ms a step instead of" in line for line in told["why"])
 
@@ -97,9 +99,9 @@ def test_a_rehearsal_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_what_gained_nothing_is_tried_again_beside_what_was_taken_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = iter([False, False, True, False, False, False, True, False, False, False, False, False])
+    answers = iter([False, *[False, False, True, False, False], *[False, True, False, False], *[False, False, False]])
     monkeypatch.setattr(planning, "_faster", lambda now, then, least: next(answers))
-    run = train(tmp_path / "run")  # five in turn, then the four left, of which one gains, then three
+    run = train(tmp_path / "run")  # all, five in turn, the four left, of which one gains, three
     with pytest.raises(StopIteration):
         next(answers)
     assert taken(run) == {"pool_first", "fused"}
@@ -111,10 +113,41 @@ def test_what_gained_nothing_is_tried_again_beside_what_was_taken_after_it(
 def test_what_gives_other_numbers_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     strict = [replace(c, loss=1e-9) if c.name == "bfloat16" else c for c in CANDIDATES]
     monkeypatch.setattr(planning, "CANDIDATES", strict)
+    monkeypatch.setattr(planning._Rehearsal, "_together", lambda self, members, told: Plan())
     run = train(tmp_path / "run")
     assert taken(run) == {"pool_first", "channels_last", "fused", "quick_dropout"}
     assert run.config["precision"] == "float32"
     assert "its losses are" in run.manifest["plan"]["why"][4]
+
+
+def test_all_is_tried_at_once_and_each_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left_out = iter([False, True, False, False])  # from the last to the first
+    monkeypatch.setattr(planning, "_hinders", lambda with_it, without: next(left_out))
+    run = train(tmp_path / "run")
+    assert taken(run) == {"pool_first", "channels_last", "bfloat16", "quick_dropout"}
+    why = dict(line.split(": ", 1) for line in run.manifest["plan"]["why"])
+    assert why["fused optimizer"].startswith("not taken, slower; ")
+    assert all(why[name].startswith("taken, ") for name in ("channels last", "bfloat16", "quick dropout"))
+
+
+def test_what_gives_other_numbers_is_left_out_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together they may be as far off as the one that may be most: what each may be is asked of each."""
+    strict = [replace(c, loss=-1.0) if c.name == "channels last" else c for c in CANDIDATES]
+    monkeypatch.setattr(planning, "CANDIDATES", strict)
+    run = train(tmp_path / "run")
+    assert taken(run) == {"pool_first", "fused", "bfloat16", "quick_dropout"}
+    assert "its losses are" in dict(line.split(": ", 1) for line in run.manifest["plan"]["why"])["channels last"]
+
+
+def test_a_short_training_has_time_for_all_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = iter([True])
+    monkeypatch.setattr(planning._Rehearsal, "_time_for", lambda self, candidate: next(once, False))
+    run = train(tmp_path / "run")
+    assert taken(run) == {"pool_first", "channels_last", "fused", "bfloat16"}
+    why = dict(line.split(": ", 1) for line in run.manifest["plan"]["why"])
+    assert why["bfloat16"].startswith("taken with the others, ")
+    assert why["bfloat16"] == why["channels last"]
+    assert why["quick dropout"] == "not tried, the training is too short for it to pay"
 
 
 def test_what_fails_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,7 +295,7 @@ def eight_threads() -> Iterator[None]:
 def test_fewer_threads_are_tried_where_nobody_chose_their_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eight_threads: None
 ) -> None:
-    for name in planning._CHOSEN:
+    for name in candidates.CHOSEN:
         monkeypatch.delenv(name, raising=False)
     used = list[int]()
     monkeypatch.setattr(planning, "CANDIDATES", ())
@@ -277,11 +310,11 @@ def test_fewer_threads_are_tried_where_nobody_chose_their_number(
 
 
 def test_two_threads_or_three_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in planning._CHOSEN:
+    for name in candidates.CHOSEN:
         monkeypatch.delenv(name, raising=False)
     for threads, tried in ((1, []), (3, []), (4, [2]), (6, [3]), (16, [8, 4])):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        assert [c.changes["threads"] for c in planning._fewer_threads()] == tried
+        assert [c.changes["threads"] for c in candidates.fewer_threads()] == tried
 
 
 @pytest.mark.parametrize(
@@ -304,7 +337,7 @@ def test_what_gives_the_same_numbers_need_not_gain_as_much() -> None:
     assert planning._faster([1.0] * 6, [0.97] * 6, 1.01)
     for candidate in CANDIDATES:
         assert candidate.least == (
-            planning._SAME if candidate.loss <= 1e-4 and candidate.name != "channels last" else 1.05
+            candidates.SAME if candidate.loss <= 1e-4 and candidate.name != "channels last" else 1.05
         )
 
 

@@ -9,55 +9,34 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from trainwright.core.config import Budget, Plan, RunConfig
 from trainwright.core.task import Progress
 from trainwright.data.loader import Loader
 from trainwright.engine.allocator import memory_kept
-from trainwright.engine.grain import FEWEST, blurred
-from trainwright.engine.layout import channels_last, has_pictures
-from trainwright.engine.quick_dropout import has_dropout, quick_dropout
-from trainwright.engine.reorder import has_pool_last, pool_first
+from trainwright.engine.layout import channels_last
+from trainwright.engine.quick_dropout import quick_dropout
+from trainwright.engine.reorder import pool_first
 from trainwright.runs.assemble import Pieces
-from trainwright.runs.compiling import can_pay, compile_blocks, compile_cost, compile_in_rehearsal
+from trainwright.runs.candidates import CANDIDATES, FUSED, LEAST, SAME, Candidate, bare, fewer_threads
+from trainwright.runs.compiling import compile_blocks, compile_in_rehearsal
 from trainwright.runs.directory import CONFIG
 from trainwright.runs.stored import stored_config
 
 _SHARE = 0.02  # of the training that is foreseen
 _BLOCK = 4  # steps; the first of each is not timed
 _WHOLE = 2**31  # samples
-_LOOKED = 2**17  # numbers of the rows that are looked at: 20 ms; more where a row of its own has a thousand and more
-_LEAST = 1.05  # times as fast, or it is not worth other numbers
-_SAME = 1.01  # the same for what changes no number, or only its last bits
 # Of the thread that trains, so that others on the machine do not decide; while it waits for torch's threads it spins,
 # which counts. A system that counts in ticks of many milliseconds is not asked.
 _clock = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-4 else time.perf_counter
-_CHOSEN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_THREAD_LIMIT")  # how a person says it
-_FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad)
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One change of the plan, and how far its losses may be from the plain plan's."""
-
-    name: str
-    changes: dict[str, Any]
-    loss: float  # largest relative difference
-    gradient: float  # the same, of its norm
-    fits: Callable[[Pieces], bool]
-    against: Callable[[Pieces], str] = lambda pieces: ""  # what of the data speaks against it
-    least: float = _LEAST
-    cost: Callable[[Pieces], float] = lambda pieces: 0.0  # seconds that its first step takes more; it is tried once
 
 
 @dataclass(slots=True)
@@ -142,10 +121,6 @@ def _may(pieces: Pieces) -> bool:
     return amount.unit == "seconds" or amount.steps(pieces.per_epoch) * _SHARE >= 4 * _BLOCK + 1
 
 
-def _bare(pieces: Pieces) -> nn.Module:
-    return pieces.runtime.ranks.bare(pieces.state.model)
-
-
 def _arranged(
     pieces: Pieces, plan: Plan, compiled: Callable[[Pieces], Callable[[], None]] = compile_in_rehearsal
 ) -> Callable[[], None]:
@@ -156,11 +131,11 @@ def _arranged(
             torch.set_num_threads(plan.threads)
             backs.callback(torch.set_num_threads, all_of_them)
         if plan.quick_dropout:
-            backs.callback(quick_dropout(_bare(pieces)))
+            backs.callback(quick_dropout(bare(pieces)))
         if plan.pool_first:
-            backs.callback(pool_first(_bare(pieces)))
+            backs.callback(pool_first(bare(pieces)))
         if plan.channels_last and pieces.runtime.ranks.mode == "single":
-            backs.callback(channels_last(_bare(pieces), pieces.state.optimizer))
+            backs.callback(channels_last(bare(pieces), pieces.state.optimizer))
         if plan.compiled:
             backs.callback(compiled(pieces))
         return backs.pop_all().close
@@ -168,78 +143,9 @@ def _arranged(
 
 def _fused(optimizer: torch.optim.Optimizer, on: bool) -> None:
     """Have torch's own optimizers update each tensor in one pass, or as they were made."""
-    if on and type(optimizer) in _FUSED:
+    if on and type(optimizer) in FUSED:
         for group in optimizer.param_groups:
             group["fused"], group["foreach"] = True, False
-
-
-def _has_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 itself; where it does not, that is emulated and slow."""
-    known = torch.cpu.get_capabilities()
-    return bool(known.get("avx512_bf16") or known.get("amx_bf16") or known.get("arm_bf16"))
-
-
-def _can_fuse(pieces: Pieces) -> bool:
-    optimizer = pieces.state.optimizer
-    if pieces.config.optimizer["name"] == "own":  # made by the caller, as the caller wants it
-        return False
-    return type(optimizer) in _FUSED and all(
-        group.get("fused") is None and not group.get("foreach") and not group.get("differentiable")
-        for group in optimizer.param_groups
-    )
-
-
-def _can_halve(pieces: Pieces) -> bool:
-    return pieces.config.precision == "auto" and pieces.task.coarse and _has_bfloat16()
-
-
-def _digits_needed(pieces: Pieces) -> str:
-    """Whether an input of rows has columns that bfloat16 would blur; a pixel or a step has neighbours that tell it."""
-    few = pieces.some(2).inputs.items()
-    wide = {name: x[0].numel() for name, x in few if x.ndim <= 2 and x.is_floating_point()}
-    if not wide:
-        return ""
-    batch = pieces.some(min(2048, max(128, _LOOKED // sum(wide.values()))))
-    if batch.size < FEWEST:
-        return f"{batch.size} records do not tell whether it would blur their values"
-    for name in wide:
-        rows = batch.inputs[name]
-        if found := blurred(rows.reshape(len(rows), -1)):
-            column = f"column {found[0]} of " if rows.ndim == 2 else ""
-            others = f" and of {len(found) - 1} more" if len(found) > 1 else ""
-            return f"it would blur different values of {column}'{name}'{others}"
-    return ""
-
-
-def _any(pieces: Pieces) -> bool:
-    return True
-
-
-CANDIDATES = (
-    Candidate("channels last", {"channels_last": True}, 1e-4, 1e-3, lambda pieces: has_pictures(_bare(pieces))),
-    Candidate(
-        "max-pool before ReLU", {"pool_first": True}, 0.0, 0.0, lambda pieces: has_pool_last(_bare(pieces)), least=_SAME
-    ),
-    Candidate("fused optimizer", {"fused": True}, 1e-4, 1e-3, _can_fuse, least=_SAME),
-    # other masks: a single loss may be a tenth off, as it would be with another seed
-    Candidate("quick dropout", {"quick_dropout": True}, 0.1, 0.5, lambda pieces: has_dropout(_bare(pieces))),
-    Candidate("bfloat16", {"bfloat16": True}, 2e-2, 1e-1, _can_halve, _digits_needed),
-    Candidate("compiled", {"compiled": True}, 1e-3, 1e-2, can_pay, cost=compile_cost),
-)
-
-
-def _fewer_threads() -> Iterator[Candidate]:
-    """Half of torch's threads, and a quarter, down to two, where nobody chose their number.
-
-    Sums are then added in another order. Below two threads one that other programs hold up would decide.
-    """
-    threads = torch.get_num_threads()
-    if not any(name in os.environ for name in _CHOSEN):
-        for share in (2, 4):
-            if threads >= 2 * share:
-                yield Candidate(
-                    f"{threads // share} threads", {"threads": threads // share}, 1e-4, 1e-3, _any, least=_LEAST
-                )
 
 
 class _Rehearsal:
@@ -263,19 +169,23 @@ class _Rehearsal:
             began = self.clock()
             first = self._block(best, Tried(), 2)
             once = _median(first.walls if self.clock is time.perf_counter else first.seconds)
-            block = self.clock() - began + (_BLOCK - 2) * once  # to put the state back takes its time as well
+            self.trial = 4 * (
+                self.clock() - began + (_BLOCK - 2) * once
+            )  # to put the state back takes its time as well
+            self.end = self.began + self._limit(once)
             left = list[Candidate]()
-            for candidate in (c for c in (*CANDIDATES, *_fewer_threads()) if c.fits(self.pieces)):
+            for candidate in (c for c in (*CANDIDATES, *fewer_threads()) if c.fits(self.pieces)):
                 if against := candidate.against(self.pieces):
                     told[candidate.name] = f"not tried, {against}"
                 else:
                     left.append(candidate)
+            best = self._together([c for c in left if c.joins and not c.cost(self.pieces)], told)
+            left = [c for c in left if c.name not in told]
             before: Plan | None = None
             while left and before != best:  # what gained nothing may gain beside what was taken after it
                 before, again = best, list[Candidate]()
                 for candidate in left:
-                    more = 4 * block + candidate.cost(self.pieces)
-                    if self.clock() - self.began + more > self._limit(once):
+                    if not self._time_for(candidate):
                         told.setdefault(candidate.name, "not tried, the training is too short for it to pay")
                         continue
                     faster, told[candidate.name] = self._against(best, candidate)
@@ -288,20 +198,60 @@ class _Rehearsal:
             self._restore()
         return best, [f"{name}: {what}" for name, what in told.items()]
 
-    def _against(self, best: Plan, candidate: Candidate) -> tuple[bool | None, str]:
-        """Whether a candidate is faster, or None where it is not right, and a line about it."""
+    def _together(self, members: Sequence[Candidate], told: dict[str, str]) -> Plan:
+        """All at once, for many trainings have time for one trial, and some gain only together; then each left out.
+
+        Where they are not faster or not right together, the plain plan, and nothing is told: each by itself may be.
+        """
+        if len(members) < 2 or not self._time_for(members[0]):
+            return Plan()
+        changes = {name: value for c in members for name, value in c.changes.items()}
+        loss, gradient = max(c.loss for c in members), max(c.gradient for c in members)
+        everything = replace(members[0], changes=changes, loss=loss, gradient=gradient, least=LEAST)
+        faster, line = self._against(Plan(), everything)
+        if not faster:
+            return Plan()
+        best = Plan(**changes)
+        told.update({c.name: line.replace("taken", "taken with the others", 1) for c in members})
+        for candidate in reversed(members):  # the first is the one that changes most
+            if not self._time_for(candidate):
+                break
+            without = replace(candidate, changes=dict.fromkeys(candidate.changes, False))
+            hinders, line = self._against(best, without, left_out=True)
+            told[candidate.name] = line or told[candidate.name]
+            best = best.model_copy(update=without.changes) if hinders else best
+        return best
+
+    def _time_for(self, candidate: Candidate) -> bool:
+        """Whether one more trial stays within what the training allows."""
+        return self.clock() + self.trial + candidate.cost(self.pieces) <= self.end
+
+    def _against(self, best: Plan, candidate: Candidate, left_out: bool = False) -> tuple[bool | None, str]:
+        """Whether a candidate is faster, or None where it is not right, and a line about it.
+
+        Args:
+            best: what it is tried against.
+            candidate: with its changes.
+            left_out: it is a part of ``best``, and its changes leave it out; True is then that this is better.
+        """
         other = best.model_copy(update=candidate.changes)
         now, then = Tried(), Tried()
         try:
             for plan, tried in ((best, now), (other, then), (other, then), (best, now)):
                 self._block(plan, tried, _BLOCK)
         except Exception as error:  # whatever a candidate cannot do, the plain plan can
-            return None, f"not taken, it fails ({type(error).__name__}: {str(error)[:100]})"
+            return None, "" if left_out else f"not taken, it fails ({type(error).__name__}: {str(error)[:100]})"
         off = max(_apart(a, b) for a, b in zip(now.losses, then.losses, strict=True))
         turned = max(_apart(a, b) for a, b in zip(now.norms, then.norms, strict=True))
-        times = f"{then.typical * 1e3:.3g} ms a step instead of {now.typical * 1e3:.3g}"
+        with_it, without = (now, then) if left_out else (then, now)
+        times = f"{with_it.typical * 1e3:.3g} ms a step instead of {without.typical * 1e3:.3g}"
         if not (off <= candidate.loss and turned <= candidate.gradient):
-            return None, f"not taken, its losses are {off:.2g} off (gradients {turned:.2g}); {times}"
+            return (
+                True if left_out else None
+            ), f"not taken, its losses are {off:.2g} off (gradients {turned:.2g}); {times}"
+        if left_out:
+            worse = _hinders(now.seconds, then.seconds)
+            return worse, f"not taken, slower; {times}" if worse else f"taken, {times}; losses {off:.1g} off"
         if not _faster(now.seconds, then.seconds, candidate.least):
             return False, f"not taken, not faster beyond doubt; {times}"
         return True, f"taken, {times}; losses {off:.1g} off"
@@ -354,6 +304,11 @@ def _faster(now: Sequence[float], then: Sequence[float], least: float) -> bool:
     pairs = [(now, then), (now[:half], then[:half]), (now[half:], then[half:])]
     ratios = [_median(a) / _median(b) for a, b in pairs]
     return ratios[0] >= least and min(ratios) > 1
+
+
+def _hinders(with_it: Sequence[float], without: Sequence[float]) -> bool:
+    """Whether it is faster without a part of what is faster together."""
+    return _faster(with_it, without, SAME)
 
 
 def _median(seconds: Sequence[float]) -> float:
