@@ -360,3 +360,23 @@ def test_buffers_and_dice_are_put_back_bit_for_bit() -> None:
         assert torch.equal(net(torch.ones(5, 4)), drawn)
         buffers.put_back()
         torch.rand(1), random.random(), np.random.rand()
+
+
+def test_buffers_of_another_form_or_in_another_place_are_put_back_as_well() -> None:
+    net = nn.BatchNorm1d(3)
+    buffers = Buffers([net])
+    buffers.keep()
+    with torch.no_grad():
+        net.register_buffer("more", torch.arange(4.0))
+        net.running_mean = torch.full((5,), 2.0, dtype=torch.float64)
+        assert net.running_var is not None
+        net.running_var.data = torch.arange(6.0).view(2, 3)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    for _ in range(2):
+        buffers.keep()
+        with torch.no_grad():
+            for buffer in net.buffers():
+                buffer.add_(1)
+        net.running_mean = torch.zeros(5)
+        buffers.put_back()
+        assert same(before, net.state_dict())

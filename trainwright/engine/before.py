@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from trainwright.engine.randomness import device_generator
+
+_form = attrgetter("shape", "dtype", "device")  # of a tensor
 
 
 class Buffers:
@@ -23,22 +26,26 @@ class Buffers:
     def __init__(self, modules: Iterable[nn.Module]) -> None:
         every = dict.fromkeys(m for module in modules for m in module.modules())
         self._homes = [m for m in every if next(m.buffers(recurse=False), None) is not None]
+        self._then: list[int] = []  # which lay in them
         self._kept: list[tuple[nn.Module, str, Tensor]] = []
+        self._now: list[Tensor] = []
+        self._forms: list[Any] = []  # what each is like
         self._copies: list[Tensor] = []
 
     def keep(self) -> None:
         """Copy them as they are now."""
-        if self._homes:
-            self._keep()
-
-    @torch.no_grad()
-    def _keep(self) -> None:
-        self._kept = [(m, name, b) for m in self._homes for name, b in m.named_buffers(recurse=False)]
-        now = [b.detach() for _, _, b in self._kept]
-        if [(b.shape, b.dtype, b.device) for b in now] != [(c.shape, c.dtype, c.device) for c in self._copies]:
-            self._copies = [torch.empty_like(b) for b in now]
-        if now:
-            torch._foreach_copy_(self._copies, now)
+        if not self._homes:
+            return
+        there = [id(b) for m in self._homes for b in m._buffers.values()]
+        if there != self._then or not there:
+            self._then = there
+            self._kept = [(m, name, b) for m in self._homes for name, b in m.named_buffers(recurse=False)]
+            self._now = [b for _, _, b in self._kept]
+        if (forms := [*map(_form, self._now)]) != self._forms:
+            self._forms, self._copies = forms, [torch.empty_like(b) for b in self._now]
+        if self._now:
+            with torch.no_grad():
+                torch._foreach_copy_(self._copies, self._now)
 
     @torch.no_grad()
     def put_back(self) -> None:

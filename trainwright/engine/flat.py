@@ -6,6 +6,7 @@ from collections.abc import ValuesView
 from itertools import chain
 from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -22,7 +23,7 @@ class Flat:
         self._then: list[int] = []  # what they were
         self._weights: list[nn.Parameter] = []
         self.alike = False  # all of one type, in one place
-        self.numbers = 0  # of all of them
+        self.exact = False  # all of 32 bits, or all of 64
 
     def weights(self) -> list[nn.Parameter]:
         """As they are now."""
@@ -31,6 +32,7 @@ class Flat:
             self._inside = [inside.values() for inside in every]
             self._then = [*map(id, chain.from_iterable(self._inside))]
             self._weights = list(self._module.parameters())
-            self.alike = len({(w.dtype, w.device) for w in self._weights}) == 1
-            self.numbers = sum(w.numel() for w in self._weights)
+            kinds = {(w.dtype, w.device) for w in self._weights}
+            self.alike = len(kinds) == 1
+            self.exact = self.alike and next(iter(kinds))[0] in (torch.float32, torch.float64)
         return self._weights

@@ -14,6 +14,7 @@ from trainwright.core.config import RunConfig
 from trainwright.core.errors import UserError
 from trainwright.engine.ranks import Single, join, launched
 from trainwright.engine.recompute import recompute
+from trainwright.engine.scalars import Scalars
 from trainwright.engine.wide_attention import widen
 
 Precision = Literal["float32", "bfloat16", "float16", "float64"]
@@ -28,6 +29,7 @@ class Runtime:
     precision: Precision = "float32"  # of the forward and backward pass
     ranks: Single = field(default_factory=Single)  # the processes that train together
     at_hand: bool = field(init=False, repr=False, compare=False)  # numbers are read without waiting: one process, CPU
+    _scalars: Scalars = field(init=False, repr=False, compare=False, default_factory=Scalars)
 
     def __post_init__(self) -> None:
         alone = self.ranks.world == 1 and self.ranks.mode == "single"
@@ -120,6 +122,8 @@ class Runtime:
         """A number on the device, in the wide precision; a tensor is there already."""
         if isinstance(x, Tensor):
             return x
+        if self.at_hand:
+            return self._scalars(x)
         return torch.scalar_tensor(x, dtype=self.wide, device=self.device)
 
 

@@ -19,11 +19,10 @@ from trainwright.core.task import Loss, Progress, Task
 from trainwright.engine import unwrapped
 from trainwright.engine.flat import Flat
 from trainwright.engine.memory import ShortTogether, ran_out
+from trainwright.engine.norms import norm_at_hand, total_norm
 from trainwright.engine.parts import StatePart
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState
-
-_SMALL = 2**14  # weights whose gradients are copied together for their norm: 64 kB, which stay in the cache
 
 Objective: TypeAlias = Callable[[nn.Module, Batch, Progress], Loss]  # as `Task.loss`: summed over the batch's weight
 
@@ -152,7 +151,8 @@ def train_step(
     good = _move(state, mover, mean, norm, multiplier, runtime)
     if not good:
         state.buffers.put_back()
-    return Step(mean, norm, _told(good), {**parts, **penalties} if penalties else parts, agreed=True)
+    told = {name: runtime.scalar(part) for name, part in parts.items()} if parts else {}
+    return Step(runtime.scalar(mean), runtime.scalar(norm), _told(good), {**told, **penalties}, agreed=True)
 
 
 def _passes(
@@ -163,7 +163,7 @@ def _passes(
     runtime: Runtime,
     progress: Progress,
     up: float,
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> tuple[Tensor | float, Mapping[str, Tensor | float]]:
     """Forward and backward of every micro-batch; this rank's share of the mean loss and of its parts."""
     if runtime.at_hand:
         return _passes_at_hand(module, objective, group, runtime, progress, up)
@@ -189,12 +189,12 @@ def _passes(
         for name, part in summands.items():
             parts[name] = parts.get(name, 0.0) + part.detach().to(runtime.wide) * counts
     mean = scale / runtime.ranks.world
-    return runtime.scalar(sum(sums[1:], sums[0]) * mean), {k: runtime.scalar(v * mean) for k, v in parts.items()}
+    return sum(sums[1:], sums[0]) * mean, {name: part * mean for name, part in parts.items()}
 
 
 def _passes_at_hand(
     module: nn.Module, objective: Objective, group: Sequence[Batch], runtime: Runtime, progress: Progress, up: float
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> tuple[float, dict[str, float]]:
     """The same for one process on the CPU, whose sums are Python's: one of torch's takes 5 µs of a small step."""
     weight = sum([batch.weight.item() for batch in group])
     scale = 1.0 / weight if weight > 0 else 1.0
@@ -209,7 +209,7 @@ def _passes_at_hand(
         total += loss.item() * counts
         for name, part in summands.items():
             parts[name] = parts.get(name, 0.0) + part.item() * counts
-    return runtime.scalar(total * scale), {k: runtime.scalar(v * scale) for k, v in parts.items()}
+    return total * scale, {name: part * scale for name, part in parts.items()}
 
 
 def _scale(group: Sequence[Batch], runtime: Runtime) -> Tensor:
@@ -292,15 +292,18 @@ def _twice(weight: Tensor) -> Tensor:
     return 2 * weight
 
 
-def _gradient(flat: Flat, runtime: Runtime, *, clip: float | None, clip_value: float | None, down: float) -> Tensor:
+def _gradient(
+    flat: Flat, runtime: Runtime, *, clip: float | None, clip_value: float | None, down: float
+) -> Tensor | float:
     """Undo the loss scale, clip, and return the norm before it was clipped."""
     weights = flat.weights()
     gradients = [g for w in weights if (g := w.grad) is not None]
     if down != 1.0:
         torch._foreach_mul_(gradients, 1.0 / down)
     alike = runtime.at_hand and flat.alike
-    small = alike and clip is None and flat.numbers <= _SMALL
-    norm = _norm_of_few(gradients) if small else _norm(gradients, runtime, alike)
+    # whatever clips by it wants the very number of `get_total_norm`
+    at_hand = alike and clip is None and flat.exact
+    norm = norm_at_hand(gradients) if at_hand else _norm(gradients, runtime, alike)
     among = norm
     if clip_value is not None:  # only now: infinity, clamped, would look sound
         for gradient in gradients:
@@ -308,35 +311,24 @@ def _gradient(flat: Flat, runtime: Runtime, *, clip: float | None, clip_value: f
         among = _norm(gradients, runtime, alike) if clip is not None else norm
     if clip is not None:
         learning = [w for w in weights if w.grad is not None]
-        torch.nn.utils.clip_grads_with_norm_(learning, clip, among)
-    return norm if alike else norm.to(runtime.device)
-
-
-def _norm_of_few(gradients: list[Tensor]) -> Tensor:
-    """0-d: the norm of all together, in half the time where they are few numbers; it may differ in the last bit.
-
-    Whatever clips by it wants the very number of `get_total_norm`.
-    """
-    if not gradients:
-        return torch.zeros(())
-    norm: Tensor = torch.linalg.vector_norm(torch._C._nn.flatten_dense_tensors(gradients))
-    return norm
+        torch.nn.utils.clip_grads_with_norm_(learning, clip, runtime.scalar(among))
+    return norm if alike or isinstance(norm, float) else norm.to(runtime.device)
 
 
 def _norm(gradients: list[Tensor], runtime: Runtime, alike: bool) -> Tensor:
-    """0-d: the norm of all of them together, over all ranks.
-
-    Where they are alike, without `get_total_norm`, which takes 20 µs to find that out; the same number.
-    """
+    """0-d: the norm of all of them together, over all ranks."""
     if alike and gradients:
-        with torch.no_grad():
-            norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-            return norm
+        return total_norm(gradients)
     return runtime.ranks.full(torch.nn.utils.get_total_norm(gradients))
 
 
 def _move(
-    state: TrainState, optimizer: Optimizer, loss: Tensor, norm: Tensor, multiplier: float, runtime: Runtime
+    state: TrainState,
+    optimizer: Optimizer,
+    loss: Tensor | float,
+    norm: Tensor | float,
+    multiplier: float,
+    runtime: Runtime,
 ) -> bool:
     """The update itself, and what is counted: of optimizers beside the first, only what was not done."""
     for group in optimizer.param_groups:
@@ -359,11 +351,12 @@ def _move(
     return good
 
 
-def _sound(loss: Tensor, norm: Tensor, runtime: Runtime) -> tuple[bool, bool]:
+def _sound(loss: Tensor | float, norm: Tensor | float, runtime: Runtime) -> tuple[bool, bool]:
     """Whether the loss of all ranks is finite, and whether the gradient is as well."""
     if runtime.at_hand:
         sound = math.isfinite(loss)
         return sound, sound and math.isfinite(norm)
+    loss, norm = runtime.scalar(loss), runtime.scalar(norm)
     whole = runtime.ranks.total(loss.detach().clone())
     told = torch.stack([whole.isfinite(), whole.isfinite() & norm.isfinite()]).tolist()  # the wait: on an accelerator
     return bool(told[0]), bool(told[1])  # the price of never moving by NaN
