@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from trainwright.core.criterion import Criterion
+from trainwright.core.criterion import Criterion, samples
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import losses
 from trainwright.optim.losses import criterion_of, first_tensor, is_known, wants_probabilities
@@ -243,3 +243,10 @@ def test_the_first_tensor_is_found_in_what_models_return() -> None:
     for nothing in (None, (), {}, "text", ("text",)):
         with pytest.raises(UserError, match="without a tensor"):
             first_tensor(nothing)
+
+
+def test_the_weight_of_a_batch_is_right_whatever_was_written_into_that_of_another() -> None:
+    samples(torch.zeros(4)).mul_(3)
+    losses.make("cross_entropy", {}).weight(torch.zeros(4, dtype=torch.int64)).add_(1)
+    assert float(samples(torch.zeros(4))) == 4.0
+    assert float(losses.make("cross_entropy", {}).weight(torch.zeros(4, dtype=torch.int64))) == 4.0

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from trainwright.core.criterion import Criterion
+from trainwright.core.criterion import Criterion, counted
 from trainwright.core.errors import UserError
 
 Factors: TypeAlias = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2)] | None
@@ -159,7 +159,7 @@ class Counted:
         if target.is_floating_point():  # probabilities (N, C, …): torch divides by the positions, weighted or not
             return torch.tensor(float(target.numel() // max(target.shape[1], 1)), device=target.device)
         if self.weight is None and target.is_cpu:
-            return torch.scalar_tensor(self._count(target), dtype=torch.float32)
+            return counted(self._count(target), target.device)
         counts = target != self.ignore_index
         # summed in float64 where the device has it: micro-batches add up to the whole
         weight = self.like(target, torch.float32 if target.device.type == "mps" else torch.float64)
