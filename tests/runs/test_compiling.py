@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -119,11 +118,10 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_on_a_cpu_it_is_not_tried_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
-    pieces: Any = SimpleNamespace(runtime=SimpleNamespace(device=torch.device("cpu")))
     monkeypatch.setattr(compiling, "why_not", lambda pieces: "")
-    assert not compiling.can_pay(pieces)
-    pieces.runtime.device = torch.device("cuda")
-    assert compiling.can_pay(pieces)
+    pieces: Any = None
+    assert not compiling.can_pay(pieces, torch.device("cpu"))
+    assert compiling.can_pay(pieces, torch.device("cuda"))
 
 
 def test_it_is_taken_where_it_is_faster_and_foreseen_by_what_it_took(

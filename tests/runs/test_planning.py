@@ -36,7 +36,7 @@ def _long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "_SHARE", 1e9)
     monkeypatch.setattr(planning, "_faster", lambda now, then, least: True)
     monkeypatch.setattr(planning, "_hinders", lambda with_it, without: False)
-    monkeypatch.setattr(candidates, "_has_bfloat16", lambda: True)
+    monkeypatch.setattr(candidates, "has_bfloat16", lambda device: True)
 
 
 def train(folder: Path, **changes: Any) -> tw.Run:

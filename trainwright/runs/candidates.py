@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainwright.engine.abilities import has_bfloat16
 from trainwright.engine.grain import FEWEST, blurred
 from trainwright.engine.layout import has_pictures
 from trainwright.engine.quick_dropout import has_dropout
@@ -44,10 +45,9 @@ def bare(pieces: Pieces) -> nn.Module:
     return pieces.runtime.ranks.bare(pieces.state.model)
 
 
-def _has_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 itself; where it does not, that is emulated and slow."""
-    known = torch.cpu.get_capabilities()
-    return bool(known.get("avx512_bf16") or known.get("amx_bf16") or known.get("arm_bf16"))
+def device_of(pieces: Pieces) -> torch.device:
+    """Where it trains."""
+    return pieces.runtime.device
 
 
 def _can_fuse(pieces: Pieces) -> bool:
@@ -61,7 +61,7 @@ def _can_fuse(pieces: Pieces) -> bool:
 
 
 def _can_halve(pieces: Pieces) -> bool:
-    return pieces.config.precision == "auto" and pieces.task.coarse and _has_bfloat16()
+    return pieces.config.precision == "auto" and pieces.task.coarse and has_bfloat16(device_of(pieces))
 
 
 def _digits_needed(pieces: Pieces) -> str:
@@ -82,8 +82,16 @@ def _digits_needed(pieces: Pieces) -> str:
     return ""
 
 
-def _any(pieces: Pieces) -> bool:
-    return True
+def _can_draw(pieces: Pieces) -> bool:
+    return _on_cpu(pieces) and has_dropout(bare(pieces))
+
+
+def _can_compile(pieces: Pieces) -> bool:
+    return can_pay(pieces, device_of(pieces))
+
+
+def _on_cpu(pieces: Pieces) -> bool:
+    return device_of(pieces).type == "cpu"
 
 
 CANDIDATES = (
@@ -93,11 +101,9 @@ CANDIDATES = (
     ),
     Candidate("fused optimizer", {"fused": True}, 1e-4, 1e-3, _can_fuse, least=SAME),
     # other masks: a single loss may be a tenth off, as it would be with another seed
-    Candidate(
-        "quick dropout", {"quick_dropout": True}, 0.1, 0.5, lambda pieces: has_dropout(bare(pieces)), joins=False
-    ),
+    Candidate("quick dropout", {"quick_dropout": True}, 0.1, 0.5, _can_draw, joins=False),
     Candidate("bfloat16", {"bfloat16": True}, 2e-2, 1e-1, _can_halve, _digits_needed),
-    Candidate("compiled", {"compiled": True}, 1e-3, 1e-2, can_pay, cost=compile_cost),
+    Candidate("compiled", {"compiled": True}, 1e-3, 1e-2, _can_compile, cost=compile_cost),
 )
 
 
@@ -111,5 +117,5 @@ def fewer_threads() -> Iterator[Candidate]:
         for share in (2, 4):
             if threads >= 2 * share:
                 yield Candidate(
-                    f"{threads // share} threads", {"threads": threads // share}, 1e-4, 1e-3, _any, least=LEAST
+                    f"{threads // share} threads", {"threads": threads // share}, 1e-4, 1e-3, _on_cpu, least=LEAST
                 )

@@ -23,13 +23,13 @@ _ELSEWHERE = 2.0  # times as long where code for an accelerator is written
 _TOLD = 1.0  # seconds; less is not a compilation but a look at what the process has compiled
 
 
-def can_pay(pieces: Pieces) -> bool:
+def can_pay(pieces: Pieces, device: torch.device) -> bool:
     """Whether it is worth a try unasked: torch can do it, on an accelerator.
 
     On a CPU torch 2.13 gained 5 % of a small GPT's step and lost a third of others, after a compilation of 15 to 45 s;
     see docs/notebook.md.
     """
-    return pieces.runtime.device.type != "cpu" and not why_not(pieces)
+    return device.type != "cpu" and not why_not(pieces)
 
 
 def why_not(pieces: Pieces) -> str:

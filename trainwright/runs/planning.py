@@ -21,12 +21,14 @@ import torch
 from trainwright.core.config import Budget, Plan, RunConfig
 from trainwright.core.task import Progress
 from trainwright.data.loader import Loader
+from trainwright.engine.abilities import PLANNED, clock_of, release
 from trainwright.engine.allocator import memory_kept
 from trainwright.engine.layout import channels_last
+from trainwright.engine.memory import ran_out
 from trainwright.engine.quick_dropout import quick_dropout
 from trainwright.engine.reorder import pool_first
 from trainwright.runs.assemble import Pieces
-from trainwright.runs.candidates import CANDIDATES, FUSED, LEAST, SAME, Candidate, bare, fewer_threads
+from trainwright.runs.candidates import CANDIDATES, FUSED, LEAST, SAME, Candidate, bare, device_of, fewer_threads
 from trainwright.runs.compiling import compile_blocks, compile_in_rehearsal
 from trainwright.runs.directory import CONFIG
 from trainwright.runs.stored import stored_config
@@ -34,9 +36,6 @@ from trainwright.runs.stored import stored_config
 _SHARE = 0.02  # of the training that is foreseen
 _BLOCK = 4  # steps; the first of each is not timed
 _WHOLE = 2**31  # samples
-# Of the thread that trains, so that others on the machine do not decide; while it waits for torch's threads it spins,
-# which counts. A system that counts in ticks of many milliseconds is not asked.
-_clock = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-4 else time.perf_counter
 
 
 @dataclass(slots=True)
@@ -61,8 +60,8 @@ def plan(pieces: Pieces) -> None:
     """
     asked = pieces.config.pace
     if asked == "auto":
-        with memory_kept():  # as it will be
-            chosen, pieces.pace = _Rehearsal(pieces).chosen() if _may(pieces) else (Plan(), [])
+        with memory_kept(device_of(pieces).type == "cpu"):  # as it will be
+            chosen, pieces.pace = _measured(pieces) if _may(pieces) else (Plan(), [])
         follow(pieces, chosen)
     else:
         follow(pieces, asked)
@@ -113,12 +112,22 @@ def shared(folders: Iterable[Path]) -> dict[str, Any]:
 
 
 def _may(pieces: Pieces) -> bool:
-    """Whether measuring can pay, and is known to be right: one process on the CPU, with the usual step."""
-    runtime = pieces.runtime
-    if runtime.device.type != "cpu" or runtime.ranks.world > 1 or pieces.config.step["name"] != "standard":
+    """Whether measuring can pay, and is known to be right: one process, with the usual step."""
+    known = device_of(pieces).type in PLANNED and pieces.runtime.ranks.world == 1
+    if not known or pieces.config.step["name"] != "standard":
         return False
     amount = Budget.read(pieces.config.budget)
     return amount.unit == "seconds" or amount.steps(pieces.per_epoch) * _SHARE >= 4 * _BLOCK + 1
+
+
+def _measured(pieces: Pieces) -> tuple[Plan, list[str]]:
+    try:
+        return _Rehearsal(pieces).chosen()
+    except Exception as error:
+        if not ran_out(error):
+            raise
+    release(device_of(pieces))
+    return Plan(), ["nothing was measured: memory ran out with a copy of the state beside the training"]
 
 
 def _arranged(
@@ -156,7 +165,8 @@ class _Rehearsal:
         self.before = copy.deepcopy(pieces.state.state_dict())
         self.given = [copy.deepcopy(_options(g)) for g in pieces.state.optimizer.param_groups]
         timed = Budget.read(pieces.config.budget).unit == "seconds"  # such a budget runs by the clock on the wall
-        self.clock = time.perf_counter if timed else _clock
+        self.tick = clock_of(device_of(pieces))
+        self.clock = time.perf_counter if timed and device_of(pieces).type == "cpu" else self.tick
         self.began = self.clock()
         self.state.model.train()
         ours = isinstance(pieces.groups, Loader)  # which begins anew; of a caller's own loader there is one batch
@@ -264,14 +274,14 @@ class _Rehearsal:
         runtime = replace(runtime, precision="bfloat16") if plan.bfloat16 else runtime
         try:
             for i, group in enumerate(self.groups[:steps]):
-                start, wall = _clock(), time.perf_counter()
+                start, wall = self.tick(), time.perf_counter()
                 step = pieces.step(
                     self.state, pieces.task, group, runtime, clip=None, multiplier=1.0, progress=Progress()
                 )
                 tried.losses.append(float(step.loss))
                 tried.norms.append(float(step.norm))
                 if i:
-                    tried.seconds.append(_clock() - start)
+                    tried.seconds.append(self.tick() - start)
                     tried.walls.append(time.perf_counter() - wall)
         finally:
             back()
