@@ -11,10 +11,10 @@ from trainwright.core.finding import Edit, Evidence, Finding, Patch
 from trainwright.rules.no_gradient import check as no_gradient
 from trainwright.rules.patients import patient
 from trainwright.rules.remedies import scaled_targets, together, usual
+from trainwright.runs.decided import over
 from trainwright.runs.recipe import read
 from trainwright.runs.remedy import remedies
 from trainwright.runs.rounds import after_repair, in_doubt, rounds
-from trainwright.runs.workshop import over
 
 LAYERS = (LayerFacts("0", "linear", 8), LayerFacts("1", "sigmoid"), LayerFacts("2", "linear", 8))
 FACTS = Facts(

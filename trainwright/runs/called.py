@@ -31,6 +31,7 @@ from trainwright.runs.attempt import Attempt
 from trainwright.runs.begin import freeze as freeze_weights
 from trainwright.runs.begin import learnable, moving
 from trainwright.runs.changed import changed
+from trainwright.runs.decided import over
 from trainwright.runs.gathered import Report
 from trainwright.runs.initial import InitSpec, begin, rule_of, take
 from trainwright.runs.keras import original
@@ -44,7 +45,7 @@ from trainwright.runs.recipe import plain
 from trainwright.runs.recorded import rewrite
 from trainwright.runs.run import Run
 from trainwright.runs.scheduling import ScheduleSpec, schedule_of
-from trainwright.runs.workshop import Workshop, over
+from trainwright.runs.workshop import Workshop
 
 _ALL = ("optimizer_of_all", "learn_all")  # repairs after which the optimizer knows all weights
 

@@ -32,15 +32,18 @@ def edits(manifest: Mapping[str, Any], folder: Path) -> Changes:
     return {key: pair for key, pair in found.items() if not any(isinstance(v, str) and HIDDEN in v for v in pair)}
 
 
-def must_be_as_written(manifest: Mapping[str, Any], folder: Path, for_good: Collection[str]) -> None:
+def must_be_as_written(
+    manifest: Mapping[str, Any], folder: Path, for_good: Collection[str], but: Collection[str] = ()
+) -> None:
     """UserError where config.toml is another in what cannot change in a run.
 
     Args:
         manifest: of the run.
         folder: of the run.
         for_good: dotted keys, and sections with all their keys.
+        but: dotted keys that are the doctor's to set, and not yet in both.
     """
-    found = {k: pair for k, pair in edits(manifest, folder).items() if _for_good(k, for_good)}
+    found = {k: pair for k, pair in edits(manifest, folder).items() if _for_good(k, for_good) and not _among(k, but)}
     if found:
         what = f"is not what this run was trained with ({told(found)})"
         instead = f"put it back, or start a new run with it: trainwright train {folder / CONFIG}"
@@ -52,3 +55,8 @@ def _for_good(key: str, for_good: Collection[str]) -> bool:
     if section == "data":
         return option.partition(".")[0] in _GUARDED
     return section in for_good or key in for_good
+
+
+def _among(key: str, keys: Collection[str]) -> bool:
+    """Whether a dotted key is one of these, within one of them, or the table around one."""
+    return any(f"{a}.".startswith(f"{b}.") for one in keys for a, b in ((key, one), (one, key)))

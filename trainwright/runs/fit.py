@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from trainwright.core.config import RunConfig, read_recipe, split_spec
 from trainwright.core.errors import UserError
-from trainwright.core.events import Event, Observer
+from trainwright.core.events import Observer
 from trainwright.core.kinds import optimizers
 from trainwright.core.schema import check
 from trainwright.engine.parts import StatePart
@@ -25,7 +25,7 @@ from trainwright.runs.assemble import Pieces
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.called import Call, OfCall, named_loss, reopening, written_config
 from trainwright.runs.changed import changed
-from trainwright.runs.decided import Record, decided
+from trainwright.runs.decided import Decided, Record, decided
 from trainwright.runs.directory import CONFIG, PROCESSOR
 from trainwright.runs.gathered import same_data
 from trainwright.runs.healed import healing, must_heal
@@ -254,17 +254,19 @@ def fit(
     try:
         with randomness_kept(runtime.device):
             record = Record.read(folder) if folder else Record()
-            begins = decided(folder) if folder else []
+            begins = decided(folder) if folder else None
             workshop = OfCall(call, record.keys, heals)
-            if folder:
+            if folder and begins is None:  # else config.toml may have what is repaired as it was before
                 same_parts(Run(folder), workshop.config, named_loss(workshop.loss))
-            pieces = workshop.first(fresh=folder is None or bool(begins))
+            pieces = workshop.first(fresh=folder is None or (begins is not None and begins.anew))
             if folder is not None:
                 remember(pieces, open_run(folder).manifest)
             a = _attempt_of(pieces, call, workshop.loss, folder, (out, exist_ok), observers, console, begins)
             a.captures = captures
             if folder is None:
                 a.opening = left_out
+            else:
+                a.begun = record.begun(folder)
             if heals:
                 a = healing(a, workshop)
             else:
@@ -289,22 +291,23 @@ def _attempt_of(
     place: tuple[str | Path | None, bool],
     observers: Sequence[Observer],
     console: Speaker | None,
-    begins: Sequence[Event],
+    begins: Decided | None,
 ) -> Attempt:
     """The attempt, in a new folder or in the one that is resumed; of that it begins anew with what was decided."""
     config, runtime = pieces.config, pieces.runtime
     again = reopening(pieces.task, loss)
     attempts: list[dict[str, Any]] = [{}]
+    anew = begins is not None and begins.anew
     values = written_config(config, again, call.model)
     if resumed is not None:
         run = Run(resumed)
         before = run.manifest
         if before["kind"] != "own":
             raise UserError(str(resumed), "was trained from a recipe", f"resume it with tw.resume({str(resumed)!r})")
-        if not begins:
+        if begins is None:
             same_settings(run.config, values)
         same_data(before["data"], pieces.facts, resumed)
-        if not begins:
+        if begins is None:
             spent(run, pieces)
         attempts = [*before["attempts"], {}]
     folder, moved = (resumed, "") if resumed else agreed_folder(place[0], config.name, runtime, exist_ok=place[1])
@@ -317,9 +320,10 @@ def _attempt_of(
         facts={"kind": "own", "attempts": attempts, "supervised": again, "own": own_parts(config, again)},
         observers=observers,
         console=console,
-        resumed=resumed is not None and not begins,
-        anew=bool(begins),
-        opening=begins,
+        resumed=resumed is not None and not anew,
+        anew=anew,
+        back=begins.back if begins else 0,
+        opening=begins.opening if begins else (),
         changed=changed(Run(resumed).config, values) if resumed else {},
     )
 

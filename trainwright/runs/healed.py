@@ -15,31 +15,22 @@ from pathlib import Path
 from typing import Any
 
 from trainwright.core.errors import CheckpointError, NumericsError, UserError
-from trainwright.core.events import (
-    Event,
-    Examined,
-    Found,
-    Observer,
-    Repaired,
-    RunEnded,
-    RunStarted,
-    View,
-    fold,
-)
+from trainwright.core.events import Event, Examined, Found, Observer, Repaired, RunEnded, RunStarted, View, fold
 from trainwright.core.finding import Evidence, Finding
 from trainwright.engine import checkpoint
 from trainwright.rules.diagnosis import all_rules
 from trainwright.runs.assemble import Pieces
 from trainwright.runs.attempt import Attempt, attempt, teller_of
-from trainwright.runs.decided import LEFT, Record, leave
-from trainwright.runs.directory import CHECKPOINTS, EVENTS, owner, whole_events
+from trainwright.runs.decided import LEFT, Record, as_it_was, bring_back, leave, over, taken, taken_back
+from trainwright.runs.directory import CHECKPOINTS, CONFIG, EVENTS, owner, whole_events
 from trainwright.runs.doctoring import Doctor
 from trainwright.runs.lock import Lock
 from trainwright.runs.remedy import Remedy, remedies
 from trainwright.runs.rounds import Round, after_repair, in_doubt, rounds
 from trainwright.runs.signals import Interruption
+from trainwright.runs.stored import stored_config
 from trainwright.runs.trials import Outcome, Trial, length, means_another, tried
-from trainwright.runs.workshop import Workshop, over
+from trainwright.runs.workshop import Workshop
 
 _SURE = ("not_finite_steps",)  # one of them that was skipped does no harm
 _IMPROVED, _LONGER = 2, 2  # times that a repaired run is tried to be improved; times as long as usual, for that
@@ -276,23 +267,24 @@ class _Case:
                 "trouble": finding.what,
                 "what": remedy.what,
                 "why": outcome.event.text,
+                "keys": dict(remedy.keys),
+                "was": as_it_was(remedy.keys, stored_config(folder / CONFIG)),
                 "before": before,
                 "attempt": number,
                 "reference": None if changes_loss or not math.isfinite(reference) else reference,
                 "left": f"attempt-{number}",
+                "step": step,
             }
         )
         record.keys, record.considered = over(record.keys, remedy.keys), []
-        record.pending = state is None
+        record.pending = True
         record.write(folder)
         if state is None:
             leave(folder, number)
         else:
             checkpoint.forget_after(folder / CHECKPOINTS, step)
         following = self.workshop.again(self.a, record.keys, resumed=state is not None)
-        keys = dict(remedy.keys)
-        why = outcome.event.text
-        following.opening = [Repaired(step, finding.rule, finding.what, remedy.what, keys, "taken", why)]
+        following.opening = [taken(record.taken[-1])]
         following.begun = record.begun(folder)
         following.treats = treatable(self.workshop, record)
         return following
@@ -302,23 +294,23 @@ class _Case:
         if self.ended is None or self.ended.outcome != "finished" or not self.record.taken:
             return None
         last = self.record.taken[-1]
-        there = self.a.folder / LEFT / last["left"]
+        record, folder = self.record, self.a.folder
         now, reference = reached(view), last["reference"]
-        if not there.is_dir() or reference is None or not now > reference:
+        if not (folder / LEFT / last["left"]).is_dir() or reference is None or not now > reference:
             return None
         why = f"the loss on the validation part is {now:g}, and without it {reference:g} was reached"
-        number = int(last["attempt"])
-        self.record.undone.append(self.record.taken.pop()["what"])
-        self.record.keys, self.record.pending = dict(last["before"]), False
-        self.record.improved = _IMPROVED if self.record.improved else 0  # what was tried after it is not tried again
-        self.record.considered = [last["rule"]]
-        shutil.rmtree(self.a.folder / CHECKPOINTS, ignore_errors=True)
-        there.rename(self.a.folder / CHECKPOINTS)
-        self.record.write(self.a.folder)
-        following = self.workshop.again(self.a, self.record.keys, resumed=True)
-        following.back = number
-        following.opening = [Repaired(0, last["rule"], last["trouble"], last["what"], {}, "taken back", why)]
-        following.treats = treatable(self.workshop, self.record)
+        record.back = {**record.taken.pop(), "failed": why}
+        record.undone.append(last["what"])
+        record.keys, record.pending = dict(last["before"]), False
+        record.improved = _IMPROVED if record.improved else 0  # what was tried after it is not tried again
+        record.considered = [last["rule"]]
+        record.write(folder)
+        bring_back(folder, record.back)
+        following = self.workshop.again(self.a, record.keys, resumed=True)
+        following.back = int(last["attempt"])
+        following.opening = [taken_back(record.back)]
+        following.begun = record.begun(folder)
+        following.treats = treatable(self.workshop, record)
         return following
 
     def _go_on(self, said: Sequence[Finding]) -> Attempt:

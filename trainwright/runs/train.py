@@ -17,7 +17,7 @@ from trainwright.engine.unwrapped import no_compiler
 from trainwright.runs.assemble import Pieces, assemble, try_first
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.changed import Changes, changed
-from trainwright.runs.decided import Record, decided
+from trainwright.runs.decided import Record, decided, over
 from trainwright.runs.directory import (
     CONFIG,
     PROCESSOR,
@@ -149,8 +149,9 @@ def resume(
     changes, said = in_our_words(changes or {}, run.config)
     may_change(changes, run.path)
     healed = Record.read(run.path)
-    checked = read(run.path, {**healed.keys, **changes})
-    must_be_as_written(facts, run.path, (*_FOR_GOOD, "optimizer.name"))
+    checked = read(run.path, {**over(healed.undo, healed.keys), **changes})
+    unhealed = read(run.path, {**healed.undo, **changes}) if healed.undo else checked
+    must_be_as_written(facts, run.path, (*_FOR_GOOD, "optimizer.name"), healed.moving)
     config = checked.config
     must_be_given(config.model_dump(), "the run")
     meeting = meeting_of(nodes, rendezvous)
@@ -171,11 +172,12 @@ def resume(
             same_data(facts["data"], pieces.facts, run.path)
             pieces.facts["notes"] += lost_of(run.path, run.view)
             begins = decided(run.path)
-            if not begins:
+            if begins is None:
                 spent(run, pieces)
             try_first(pieces)
             begin(pieces, *rule_of(checked.config.init))  # for its notes: the weights come from the checkpoint
-            if begins:
+            anew = begins is not None and begins.anew
+            if anew:
                 learn(pieces)
             remember(pieces, facts)
             follow(pieces, pieces.config.pace)
@@ -186,13 +188,14 @@ def resume(
             facts={"kind": "recipe", "attempts": [*facts["attempts"], {}]},
             observers=[*named(checked.observers), *observers],
             console=console,
-            resumed=not begins,
-            anew=bool(begins),
-            opening=begins,
+            resumed=not anew,
+            anew=anew,
+            back=begins.back if begins else 0,
+            opening=begins.opening if begins else (),
             begun=healed.begun(run.path),
             changed=_changes(run, checked),
         )
-        return finished(_trained(a, OfRecipe(checked, pieces, healed.keys)))
+        return finished(_trained(a, OfRecipe(unhealed, pieces, healed.keys, checked)))
     finally:
         if console:
             console.close()

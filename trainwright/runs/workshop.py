@@ -11,6 +11,7 @@ from trainwright.engine.runtime import Runtime
 from trainwright.runs.assemble import Pieces, assemble, try_first
 from trainwright.runs.attempt import Attempt
 from trainwright.runs.changed import changed
+from trainwright.runs.decided import over
 from trainwright.runs.initial import begin, rule_of, take
 from trainwright.runs.mended import learn
 from trainwright.runs.planning import follow
@@ -44,28 +45,22 @@ class Workshop(ABC):
         """The next attempt, with these keys in the place of those that are set now."""
 
 
-def over(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys with later ones set over them: those come last, and a table takes the place of what was set in it.
-
-    They are set in their order: a rate that was set before an optimizer with a rate of its own would be lost else.
-    """
-    kept = {k: v for k, v in old.items() if k not in new and not any(k.startswith(f"{table}.") for table in new)}
-    return {**kept, **new}
-
-
 class OfRecipe(Workshop):
     """A run of a recipe.
 
     Args:
         recipe: as the person wrote it.
-        first: pieces of it, whose data is shared by all that read the same.
+        first: pieces of it with the keys, whose data is shared by all that read the same.
         keys: dotted keys that are set beside it.
+        now: the recipe with them; as the person wrote it unless given.
     """
 
-    def __init__(self, recipe: Recipe, first: Pieces, keys: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, first: Pieces, keys: Mapping[str, Any] | None = None, now: Recipe | None = None
+    ) -> None:
         super().__init__(keys or {})
         self.recipe, self.first = recipe, first
-        self.now = recipe
+        self.now = now or recipe
 
     @property
     def config(self) -> RunConfig:
