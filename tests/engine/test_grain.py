@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from trainwright.engine import grain
 from trainwright.engine.grain import blurred
 
 N = 512
@@ -71,3 +72,12 @@ def test_of_many_columns_none_is_called_blurred_by_chance() -> None:
 
 def test_of_few_rows_nothing_can_be_said() -> None:
     assert blurred(torch.randn(31, 2)) == [0, 1]
+
+
+def test_columns_are_judged_alike_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.stack([*BLURRED.values(), *KEPT.values(), -0.0 * KEPT["counts"]], 1)
+    found = list(range(len(BLURRED)))
+    assert blurred(rows) == found
+    monkeypatch.setattr(grain, "_AT_ONCE", 3 * N)
+    assert blurred(rows) == found
+    assert blurred(rows[:, [2]]) == [0]
