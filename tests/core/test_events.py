@@ -70,6 +70,25 @@ def test_a_resumed_attempt_replaces_what_it_does_again() -> None:
     assert len(view.attempts) == 2
 
 
+@pytest.mark.parametrize(
+    ("later", "steps"),
+    [
+        ([RunStarted(3, 25, 100, 10, "t")], [5, 30]),  # interrupted before it was there once more
+        ([RunStarted(3, 25, 100, 10, "t"), RunStarted(4, 22, 100, 10, "t")], [5, 30]),
+        ([RunStarted(3, 25, 100, 10, "t"), Found(28, FINDING), RunStarted(4, 26, 100, 10, "t")], [5, 30]),
+        ([RunStarted(3, 12, 100, 10, "t")], [5]),  # where it goes back once more
+        ([RunStarted(3, 0, 100, 10, "t", anew=True)], []),
+        ([RunStarted(3, 0, 100, 10, "t", anew=True), RunStarted(4, 40, 100, 10, "t", back=2)], [5, 30]),
+    ],
+)
+def test_what_was_found_in_steps_that_are_taken_again_is_told_whatever_interrupts_them(
+    later: list[Event], steps: list[int]
+) -> None:
+    went_back = RunStarted(2, 20, 100, 10, "t", again=True)
+    view = fold([RunStarted(1, 0, 100, 10, "t"), Found(5, FINDING), Found(30, FINDING), went_back, *later])
+    assert [found.step for found in view.findings] == steps
+
+
 def test_history_averages_the_training_loss_since_the_row_before() -> None:
     view = fold(
         [

@@ -168,6 +168,27 @@ def test_an_interrupted_run_that_went_back_ends_as_if_nothing_had_happened(first
     assert states[0]["counters"]["share"] == 0.5
 
 
+def test_what_was_found_behind_the_step_it_went_back_to_is_told_after_an_interruption(tmp_path: Path) -> None:
+    step = unstable(range(23, 30), least=0.5)
+    whole = trained(tmp_path / "whole", step_fn=step)
+    back: list[RunStarted] = []
+
+    def tired(event: Event) -> tw.Stop | None:
+        back.extend([event] if isinstance(event, RunStarted) and event.again else [])
+        return tw.Stop("enough", "interrupted") if back and isinstance(event, StepDone) and event.step == 22 else None
+
+    run = trained(tmp_path / "run", step_fn=step, observers=[tired], log_every=2)
+    assert (run.state, run.view.step) == ("interrupted", 22)
+    again = trained(tmp_path / "run", step_fn=step, resume=run.path)
+    told, at_once = ([e.finding.rule for e in r.view.findings if e.step > 20] for r in (again, whole))
+    assert "not_finite_steps" in told
+    assert told == at_once
+    assert [f.rule for s, f in checkup(again.path).found if s > 20] == told
+    assert again.view.ended is not None
+    assert whole.view.ended is not None
+    assert again.view.ended.verdict == whole.view.ended.verdict == checkup(again.path).verdict
+
+
 def test_before_the_first_checkpoint_it_goes_back_to_the_very_start(tmp_path: Path) -> None:
     run = trained(tmp_path / "run", step_fn=unstable(range(2, 9), least=0.5))
     assert [a.from_step for a in run.view.attempts] == [0, 0]

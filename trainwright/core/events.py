@@ -14,6 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, with_config
 from trainwright.core.exhibit import Exhibit
 from trainwright.core.facts import Facts
 from trainwright.core.finding import Finding
+from trainwright.core.lasting import T, still_told
 
 _numbers = ConfigDict(ser_json_inf_nan="strings")
 
@@ -262,6 +263,8 @@ class View:
     probed: list[Probed] = field(default_factory=list)
     checkpoints: list[CheckpointSaved] = field(default_factory=list)
     findings: list[Found] = field(default_factory=list)
+    passed: int = 0  # of the findings, the first ones, which no interruption takes away
+    went_back: int = -1  # to which step it last went back by itself; -1 where it did not, or that counts no more
     tried: list[Tried] = field(default_factory=list)  # of all attempts
     repairs: list[Repaired] = field(default_factory=list)  # likewise
     left: dict[int, dict[str, Any]] = field(default_factory=dict)  # attempt -> what it had when another began anew
@@ -349,6 +352,12 @@ def _with(found: Found, tried: Tried) -> Found:
     return replace(found, finding=replace(found.finding, tried=tried.text)) if same else found
 
 
+def lasting(view: View, event: RunStarted, told: list[T], passed: int, step: Callable[[T], int]) -> tuple[list[T], int]:
+    """What `still_told` says when an attempt has begun in the view."""
+    first, went_back = -1 if event.anew else event.from_step, view.went_back >= 0
+    return still_told(told, passed, step, first=first, again=event.again, went_back=went_back)
+
+
 def _begin(view: View, event: RunStarted) -> None:
     """What an attempt that begins anew forgets is kept, for one that goes back to it."""
     if event.anew and view.attempts:
@@ -358,11 +367,16 @@ def _begin(view: View, event: RunStarted) -> None:
             setattr(view, name, value)
     first = -1 if event.anew else event.from_step
     _cut(view, first)
-    view.findings = view.findings if event.again else [e for e in view.findings if e.step <= first]
+    if event.again or first < view.went_back:
+        view.went_back = event.from_step if event.again else -1
+    view.findings, view.passed = lasting(view, event, view.findings, view.passed, lambda e: e.step)
     view.attempts.append(event)
 
 
-_OF_ATTEMPTS = ("losses", "norms", "steps", "skipped", "evals", "shown", "probed", "checkpoints", "findings")
+_OF_ATTEMPTS = (
+    *("losses", "norms", "steps", "skipped", "evals", "shown", "probed", "checkpoints", "findings"),
+    *("passed", "went_back"),
+)
 
 
 def _cut(view: View, step: int) -> None:

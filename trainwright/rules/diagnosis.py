@@ -19,6 +19,7 @@ from trainwright.core.events import (
     StepSkipped,
     View,
     advance,
+    lasting,
 )
 from trainwright.core.finding import Evidence, Finding, Rule
 from trainwright.core.kinds import rules
@@ -52,6 +53,8 @@ class Diagnosis:
     asked_for_labels: bool = False
     now: list[Finding] = field(default_factory=list)  # what held when the rules were last asked, consequences too
     others: list[Found] = field(default_factory=list)  # findings of the log that are not of these rules
+    passed: dict[str, Finding] = field(default_factory=dict)  # said in steps that the run has gone back behind
+    settled: int = 0  # of the others, the first ones, likewise
 
     def take(self, event: Event) -> list[Finding]:
         """One more event; returns what is newly found, the most upstream first."""
@@ -62,9 +65,14 @@ class Diagnosis:
         advance(self.view, event)
         if isinstance(event, RunStarted):
             goes_on = before is not None and before.outcome == "healing" and before.step == event.from_step
-            self.said = self.said if event.again or (goes_on and not (event.anew or event.back)) else {}
+            if event.again:
+                self.passed = dict(self.said)
+            elif self.view.went_back < 0:
+                self.passed = {}
+            if not (event.again or (goes_on and not (event.anew or event.back))):
+                self.said = dict(self.passed)
             self.now = []
-            self.others = [e for e in self.others if event.again or (e.step <= event.from_step and not event.anew)]
+            self.others, self.settled = lasting(self.view, event, self.others, self.settled, lambda e: e.step)
         if not isinstance(event, _WHEN) or self.view.examined is None:
             return []
         return self._asked(isinstance(event, RunEnded) and event.outcome in ("finished", "stopped", "failed"))

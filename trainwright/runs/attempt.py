@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainwright.core.errors import CheckpointError, RanksError, UserError
-from trainwright.core.events import EvalDone, Event, Found, Observer, RunEnded, RunStarted, StepDone, Stop
+from trainwright.core.events import EvalDone, Event, Found, Observer, RunEnded, RunStarted, StepDone, Stop, View
 from trainwright.core.finding import Advice, Finding
 from trainwright.core.redaction import each_text
 from trainwright.engine import checkpoint
@@ -106,7 +106,8 @@ def attempt(a: Attempt) -> RunEnded:
         saving.last = cadence.steps
         if not a.resumed:
             recovery.remember()
-        doctor = doctor_of(pieces, cadence.steps, a.treats, read_view(a.folder).repairs if a.treats else (), a.said)
+        view = read_view(a.folder) if a.resumed or a.treats else View()
+        doctor = doctor_of(pieces, cadence.steps, a.treats, view, a.said)
         story.tell, examine = consulted(doctor, story.tell)
         wish = examine()
         if a.anew or (wish and not a.resumed):

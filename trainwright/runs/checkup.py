@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainwright.core.errors import UserError
-from trainwright.core.events import EvalDone, Event, Examined, Repaired, RunEnded, RunStarted, StepDone, Tried
+from trainwright.core.events import EvalDone, Event, Examined, Repaired, RunEnded, RunStarted, StepDone, Tried, lasting
 from trainwright.core.facts import Facts
 from trainwright.core.finding import Finding
 from trainwright.rules.diagnosis import Diagnosis
@@ -73,10 +73,13 @@ def checked_events(events: Iterable[Event], of: str) -> Checkup:
     diagnosis = Diagnosis()
     found: list[tuple[int, Finding]] = []
     ended: RunEnded | None = None
+    passed = 0
     for event in events:
         if isinstance(event, RunStarted):
-            found = [(s, f) for s, f in found if event.again or (s <= event.from_step and not event.anew)]
+            diagnosis.take(event)
+            found, passed = lasting(diagnosis.view, event, found, passed, lambda pair: pair[0])
             ended = None
+            continue
         if isinstance(event, Tried):
             found = [(step, replace(f, tried=event.text) if f.rule == event.rule else f) for step, f in found]
         ended = event if isinstance(event, RunEnded) else ended

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainwright.core.batch import Batch
-from trainwright.core.events import Event, Examined, Found, Observer, Probed, Repaired, RunEnded, Stop
+from trainwright.core.events import Event, Examined, Found, Observer, Probed, Repaired, RunEnded, Stop, View
 from trainwright.core.facts import Facts, LossFacts
 from trainwright.core.finding import Advice, Finding
 from trainwright.core.task import Progress
@@ -360,14 +360,21 @@ def _guess(pieces: Pieces, batch: Batch) -> float | None:
 
 
 def doctor_of(
-    pieces: Pieces,
-    steps: int,
-    treats: Callable[[Finding], bool] | None = None,
-    repairs: Sequence[Repaired] = (),
-    said: Sequence[Finding] = (),
+    pieces: Pieces, steps: int, treats: Callable[[Finding], bool] | None, before: View, said: Sequence[Finding] = ()
 ) -> Doctor | None:
-    """The doctor that the recipe asks for."""
-    return None if pieces.config.doctor.get("mode") == "off" else Doctor(pieces, steps, treats, repairs, said)
+    """The doctor that the recipe asks for.
+
+    Args:
+        pieces: of the run.
+        steps: of the whole budget.
+        treats: which findings end the attempt, because something can be tried.
+        before: the run until now.
+        said: findings of the attempt before, which this one goes on with as if it had not ended.
+    """
+    if pieces.config.doctor.get("mode") == "off":
+        return None
+    passed = [e.finding for e in before.findings[: before.passed]]  # in steps that are taken again
+    return Doctor(pieces, steps, treats, before.repairs if treats else (), [*passed, *said])
 
 
 def consulted(attending: Doctor | None, tell: Observer) -> tuple[Observer, Callable[[], Stop | None]]:
