@@ -34,7 +34,8 @@ from trainwright.runs.directory import CONFIG
 from trainwright.runs.stored import stored_config
 
 _SHARE = 0.02  # of the training that is foreseen
-_BLOCK = 4  # steps; the first of each is not timed
+_BLOCKS = 3, 4  # steps; the first of each is not timed; few where there is time for little
+_LITTLE = 40  # steps
 _WHOLE = 2**31  # samples
 
 
@@ -117,7 +118,7 @@ def _may(pieces: Pieces) -> bool:
     if not known or pieces.config.step["name"] != "standard":
         return False
     amount = Budget.read(pieces.config.budget)
-    return amount.unit == "seconds" or amount.steps(pieces.per_epoch) * _SHARE >= 4 * _BLOCK + 1
+    return amount.unit == "seconds" or amount.steps(pieces.per_epoch) * _SHARE >= 4 * _BLOCKS[0] + 2
 
 
 def _measured(pieces: Pieces) -> tuple[Plan, list[str]]:
@@ -162,26 +163,28 @@ class _Rehearsal:
 
     def __init__(self, pieces: Pieces) -> None:
         self.pieces, self.state = pieces, pieces.state
-        self.before = copy.deepcopy(pieces.state.state_dict())
-        self.given = [copy.deepcopy(_options(g)) for g in pieces.state.optimizer.param_groups]
-        timed = Budget.read(pieces.config.budget).unit == "seconds"  # such a budget runs by the clock on the wall
+        amount = Budget.read(pieces.config.budget)
+        timed = amount.unit == "seconds"  # such a budget runs by the clock on the wall
         self.tick = clock_of(device_of(pieces))
         self.clock = time.perf_counter if timed and device_of(pieces).type == "cpu" else self.tick
         self.began = self.clock()
+        self.before = copy.deepcopy(pieces.state.state_dict())
+        self.given = [copy.deepcopy(_options(g)) for g in pieces.state.optimizer.param_groups]
+        self.size = _BLOCKS[timed or amount.steps(pieces.per_epoch) * _SHARE >= _LITTLE]
+        self.first: Tried | None = None
         self.state.model.train()
         ours = isinstance(pieces.groups, Loader)  # which begins anew; of a caller's own loader there is one batch
-        self.groups = [next(pieces.groups) if ours else [pieces.some(_WHOLE)] for _ in range(_BLOCK)]
+        self.groups = [next(pieces.groups) if ours else [pieces.some(_WHOLE)] for _ in range(self.size)]
 
     def chosen(self) -> tuple[Plan, list[str]]:
         """The fastest plan that is right, and what was found out, a line for each candidate."""
         best, told = Plan(), dict[str, str]()
         try:
+            self.first = self._block(best, Tried(), self.size)  # of the plain plan, and so of the first trial
+            once = _median(self.first.walls if self.clock is time.perf_counter else self.first.seconds)
             began = self.clock()
-            first = self._block(best, Tried(), 2)
-            once = _median(first.walls if self.clock is time.perf_counter else first.seconds)
-            self.trial = 4 * (
-                self.clock() - began + (_BLOCK - 2) * once
-            )  # to put the state back takes its time as well
+            self._restore()
+            self.block = self.clock() - began + self.size * once
             self.end = self.began + self._limit(once)
             left = list[Candidate]()
             for candidate in (c for c in (*CANDIDATES, *fewer_threads()) if c.fits(self.pieces)):
@@ -234,7 +237,8 @@ class _Rehearsal:
 
     def _time_for(self, candidate: Candidate) -> bool:
         """Whether one more trial stays within what the training allows."""
-        return self.clock() + self.trial + candidate.cost(self.pieces) <= self.end
+        blocks = 4 if self.first is None else 3
+        return self.clock() + blocks * self.block + candidate.cost(self.pieces) <= self.end
 
     def _against(self, best: Plan, candidate: Candidate, left_out: bool = False) -> tuple[bool | None, str]:
         """Whether a candidate is faster, or None where it is not right, and a line about it.
@@ -245,10 +249,12 @@ class _Rehearsal:
             left_out: it is a part of ``best``, and its changes leave it out; True is then that this is better.
         """
         other = best.model_copy(update=candidate.changes)
-        now, then = Tried(), Tried()
+        now, then, self.first = self.first, Tried(), None
         try:
-            for plan, tried in ((best, now), (other, then), (other, then), (best, now)):
-                self._block(plan, tried, _BLOCK)
+            if now is None:
+                now = self._block(best, Tried(), self.size)
+            for plan, tried in ((other, then), (other, then), (best, now)):
+                self._block(plan, tried, self.size)
         except Exception as error:  # whatever a candidate cannot do, the plain plan can
             return None, "" if left_out else f"not taken, it fails ({type(error).__name__}: {str(error)[:100]})"
         off = max(_apart(a, b) for a, b in zip(now.losses, then.losses, strict=True))
