@@ -113,7 +113,7 @@ def test_what_gained_nothing_is_tried_again_beside_what_was_taken_after_it(
 def test_what_gives_other_numbers_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     strict = [replace(c, loss=1e-9) if c.name == "bfloat16" else c for c in CANDIDATES]
     monkeypatch.setattr(planning, "CANDIDATES", strict)
-    monkeypatch.setattr(planning._Rehearsal, "_together", lambda self, members, told: Plan())
+    monkeypatch.setattr(planning._Rehearsal, "_together", lambda self, members, told: (Plan(), ()))
     run = train(tmp_path / "run")
     assert taken(run) == {"pool_first", "channels_last", "fused", "quick_dropout"}
     assert run.config["precision"] == "float32"
@@ -140,14 +140,31 @@ def test_what_gives_other_numbers_is_left_out_of_all(tmp_path: Path, monkeypatch
 
 
 def test_a_short_training_has_time_for_all_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    once = iter([True])
-    monkeypatch.setattr(planning._Rehearsal, "_time_for", lambda self, candidate: next(once, False))
+    looks = iter([True] * 6)  # at each of five whether it can be tried, and at all together
+    monkeypatch.setattr(planning._Rehearsal, "_time_for", lambda self, candidate: next(looks, False))
     run = train(tmp_path / "run")
     assert taken(run) == {"pool_first", "channels_last", "fused", "bfloat16"}
     why = dict(line.split(": ", 1) for line in run.manifest["plan"]["why"])
     assert why["bfloat16"].startswith("taken with the others, ")
     assert why["bfloat16"] == why["channels last"]
     assert why["quick dropout"] == "not tried, the training is too short for it to pay"
+
+
+def test_where_all_is_too_far_off_the_rest_is_tried_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, verdict = list[dict[str, Any]](), planning._verdict
+
+    def strict(now: Any, then: Any, candidate: Candidate, left_out: bool) -> tuple[bool | None, str]:
+        given.append(candidate.changes)
+        if candidate.changes.get("bfloat16"):
+            return None, "not taken, its losses are 0.3 off"
+        return verdict(now, then, candidate, left_out)
+
+    monkeypatch.setattr(planning, "_verdict", strict)
+    run = train(tmp_path / "run")
+    assert [len(changes) for changes in given[:3]] == [4, 3, 1]
+    assert taken(run) == {"pool_first", "channels_last", "fused", "quick_dropout"}
+    why = dict(line.split(": ", 1) for line in run.manifest["plan"]["why"])
+    assert why["bfloat16"] == "not taken, its losses are 0.3 off"
 
 
 def test_what_fails_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ LEAST = 1.05  # times as fast, or it is not worth other numbers
 SAME = 1.01  # the same for what changes no number, or only its last bits
 CHOSEN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_THREAD_LIMIT")  # how a person says how many threads there are
 FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad)
-_LOOKED = 2**17  # numbers of the rows that are looked at: 20 ms; more where a row of its own has a thousand and more
+_LOOKED = 2**15  # numbers of the rows that are looked at: 5 ms; more where a row of its own has 256 and more
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from trainwright.runs.stored import stored_config
 
 _SHARE = 0.02  # of the training that is foreseen
 _BLOCKS = 3, 4  # steps; the first of each is not timed; few where there is time for little
+_SHORT = "not tried, the training is too short for it to pay"
 _LITTLE = 40  # steps
 _WHOLE = 2**31  # samples
 
@@ -47,6 +48,12 @@ class Tried:
     walls: list[float] = field(default_factory=list)  # by the clock on the wall
     losses: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
+    cold: float = 0.0  # seconds of the first steps, which are not timed
+
+    def add(self, other: Tried) -> None:
+        """What one more block took and gave."""
+        for name in ("seconds", "walls", "losses", "norms"):
+            getattr(self, name).extend(getattr(other, name))
 
     @property
     def typical(self) -> float:
@@ -182,24 +189,27 @@ class _Rehearsal:
         try:
             self.first = self._block(best, Tried(), self.size)  # of the plain plan, and so of the first trial
             once = _median(self.first.walls if self.clock is time.perf_counter else self.first.seconds)
+            self.began += max(0.0, self.first.cold - once)  # what torch loads with a first step, it loads in any case
             began = self.clock()
             self._restore()
             self.block = self.clock() - began + self.size * once
             self.end = self.began + self._limit(once)
             left = list[Candidate]()
             for candidate in (c for c in (*CANDIDATES, *fewer_threads()) if c.fits(self.pieces)):
-                if against := candidate.against(self.pieces):
+                if not self._time_for(candidate):  # nor to look at the data
+                    told[candidate.name] = _SHORT
+                elif against := candidate.against(self.pieces):
                     told[candidate.name] = f"not tried, {against}"
                 else:
                     left.append(candidate)
-            best = self._together([c for c in left if c.joins and not c.cost(self.pieces)], told)
-            left = [c for c in left if c.name not in told]
+            best, settled = self._together([c for c in left if c.joins and not c.cost(self.pieces)], told)
+            left = [c for c in left if c not in settled]
             before: Plan | None = None
             while left and before != best:  # what gained nothing may gain beside what was taken after it
                 before, again = best, list[Candidate]()
                 for candidate in left:
                     if not self._time_for(candidate):
-                        told.setdefault(candidate.name, "not tried, the training is too short for it to pay")
+                        told.setdefault(candidate.name, _SHORT)
                         continue
                     faster, told[candidate.name] = self._against(best, candidate)
                     if faster:
@@ -211,22 +221,28 @@ class _Rehearsal:
             self._restore()
         return best, [f"{name}: {what}" for name, what in told.items()]
 
-    def _together(self, members: Sequence[Candidate], told: dict[str, str]) -> Plan:
+    def _together(self, members: Sequence[Candidate], told: dict[str, str]) -> tuple[Plan, Sequence[Candidate]]:
         """All at once, for many trainings have time for one trial, and some gain only together; then each left out.
 
-        Where they are not faster or not right together, the plain plan, and nothing is told: each by itself may be.
+        Returns the plan, and what need not be tried by itself: nothing where all together are not faster or not right.
         """
-        if len(members) < 2 or not self._time_for(members[0]):
-            return Plan()
-        changes = {name: value for c in members for name, value in c.changes.items()}
-        loss, gradient = max(c.loss for c in members), max(c.gradient for c in members)
-        everything = replace(members[0], changes=changes, loss=loss, gradient=gradient, least=LEAST)
-        faster, line = self._against(Plan(), everything)
-        if not faster:
-            return Plan()
-        best = Plan(**changes)
-        told.update({c.name: line.replace("taken", "taken with the others", 1) for c in members})
-        for candidate in reversed(members):  # the first is the one that changes most
+        plain = Plan()
+        while len(members) > 1 and self._time_for(members[0]):
+            changes = {name: value for c in members for name, value in c.changes.items()}
+            loss, gradient = max(c.loss for c in members), max(c.gradient for c in members)
+            everything = replace(members[0], changes=changes, loss=loss, gradient=gradient, least=LEAST)
+            faster, line = self._against(plain, everything)
+            told.update({c.name: line.replace("taken", "taken with the others", 1) for c in members})
+            if faster:
+                return self._each_left_out(Plan(**changes), members, told), members
+            if faster is not None:
+                break
+            members = [c for c in members if c.loss < loss]  # without what may change most
+        return plain, ()
+
+    def _each_left_out(self, best: Plan, members: Sequence[Candidate], told: dict[str, str]) -> Plan:
+        """The plan without those of its members that slow it down; the last, which changes most, first."""
+        for candidate in reversed(members):
             if not self._time_for(candidate):
                 break
             without = replace(candidate, changes=dict.fromkeys(candidate.changes, False))
@@ -253,24 +269,14 @@ class _Rehearsal:
         try:
             if now is None:
                 now = self._block(best, Tried(), self.size)
-            for plan, tried in ((other, then), (other, then), (best, now)):
+            for plan, tried in ((other, then), (other, then), (best, last := Tried())):
                 self._block(plan, tried, self.size)
+            now.add(last)
         except Exception as error:  # whatever a candidate cannot do, the plain plan can
             return None, "" if left_out else f"not taken, it fails ({type(error).__name__}: {str(error)[:100]})"
-        off = max(_apart(a, b) for a, b in zip(now.losses, then.losses, strict=True))
-        turned = max(_apart(a, b) for a, b in zip(now.norms, then.norms, strict=True))
-        with_it, without = (now, then) if left_out else (then, now)
-        times = f"{with_it.typical * 1e3:.3g} ms a step instead of {without.typical * 1e3:.3g}"
-        if not (off <= candidate.loss and turned <= candidate.gradient):
-            return (
-                True if left_out else None
-            ), f"not taken, its losses are {off:.2g} off (gradients {turned:.2g}); {times}"
-        if left_out:
-            worse = _hinders(now.seconds, then.seconds)
-            return worse, f"not taken, slower; {times}" if worse else f"taken, {times}; losses {off:.1g} off"
-        if not _faster(now.seconds, then.seconds, candidate.least):
-            return False, f"not taken, not faster beyond doubt; {times}"
-        return True, f"taken, {times}; losses {off:.1g} off"
+        found, line = _verdict(now, then, candidate, left_out)
+        self.first = None if found else last  # of the next trial, where the plan stays
+        return found, line
 
     def _block(self, plan: Plan, tried: Tried, steps: int) -> Tried:
         """So many steps from the first state under a plan; all but the first are timed."""
@@ -280,13 +286,15 @@ class _Rehearsal:
         runtime = replace(runtime, precision="bfloat16") if plan.bfloat16 else runtime
         try:
             for i, group in enumerate(self.groups[:steps]):
-                start, wall = self.tick(), time.perf_counter()
+                start, wall, cold = self.tick(), time.perf_counter(), self.clock()
                 step = pieces.step(
                     self.state, pieces.task, group, runtime, clip=None, multiplier=1.0, progress=Progress()
                 )
                 tried.losses.append(float(step.loss))
                 tried.norms.append(float(step.norm))
-                if i:
+                if not i:
+                    tried.cold += self.clock() - cold
+                else:
                     tried.seconds.append(self.tick() - start)
                     tried.walls.append(time.perf_counter() - wall)
         finally:
@@ -303,6 +311,23 @@ class _Rehearsal:
         amount = Budget.read(self.pieces.config.budget)
         foreseen = amount.amount if amount.unit == "seconds" else amount.steps(self.pieces.per_epoch) * step
         return _SHARE * foreseen
+
+
+def _verdict(now: Tried, then: Tried, candidate: Candidate, left_out: bool) -> tuple[bool | None, str]:
+    """As `_Rehearsal._against` says it."""
+    off = max(_apart(a, b) for a, b in zip(now.losses, then.losses, strict=True))
+    turned = max(_apart(a, b) for a, b in zip(now.norms, then.norms, strict=True))
+    with_it, without = (now, then) if left_out else (then, now)
+    times = f"{with_it.typical * 1e3:.3g} ms a step instead of {without.typical * 1e3:.3g}"
+    taken = f"taken, {times}; losses {off:.1g} off"
+    if not (off <= candidate.loss and turned <= candidate.gradient):
+        wrong = f"not taken, its losses are {off:.2g} off (gradients {turned:.2g}); {times}"
+        return (True if left_out else None), wrong
+    if left_out:
+        return (True, f"not taken, slower; {times}") if _hinders(now.seconds, then.seconds) else (False, taken)
+    if not _faster(now.seconds, then.seconds, candidate.least):
+        return False, f"not taken, not faster beyond doubt; {times}"
+    return True, taken
 
 
 def _options(group: dict[str, Any]) -> dict[str, Any]:
