@@ -189,7 +189,8 @@ class _Rehearsal:
         try:
             self.first = self._block(best, Tried(), self.size)  # of the plain plan, and so of the first trial
             once = _median(self.first.walls if self.clock is time.perf_counter else self.first.seconds)
-            self.began += max(0.0, self.first.cold - once)  # what torch loads with a first step, it loads in any case
+            self.warm = max(0.0, self.first.cold - once)
+            self.began += self.warm  # what torch loads with a first step, it loads in any case
             began = self.clock()
             self._restore()
             self.block = self.clock() - began + self.size * once
@@ -254,7 +255,8 @@ class _Rehearsal:
     def _time_for(self, candidate: Candidate) -> bool:
         """Whether one more trial stays within what the training allows."""
         blocks = 4 if self.first is None else 3
-        return self.clock() + blocks * self.block + candidate.cost(self.pieces) <= self.end
+        more = self.warm + candidate.cost(self.pieces)  # another plan's first step may load as much
+        return self.clock() + blocks * self.block + more <= self.end
 
     def _against(self, best: Plan, candidate: Candidate, left_out: bool = False) -> tuple[bool | None, str]:
         """Whether a candidate is faster, or None where it is not right, and a line about it.
