@@ -17,6 +17,7 @@ from trainwright.core.kinds import tasks
 from trainwright.core.task import Progress, Record
 from trainwright.data.text_stream import prompts_in
 from trainwright.models.gpt import GPT
+from trainwright.tasks import generation
 
 TEXTS: list[Record] = [{"text": f"{r['text']}Größe {i}\n"} for i, r in enumerate(lines(30))]
 
@@ -30,6 +31,42 @@ def task(records: list[Record] = TEXTS, **options: Any) -> Any:
 def batch_of(made: Any, records: list[Record] = TEXTS) -> Batch:
     part = part_of(records, made.processor)
     return made.processor.batch(part.rows(0, len(part)), None)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_large_vocabulary_is_told_without_all_its_logits_and_comes_to_the_same(
+    tied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = task()
+    batch, vocab = batch_of(made), len(made.processor.tokenizer)
+    torch.manual_seed(0)
+    model = GPT(vocab=vocab, context=16, size="nano", tied=tied)
+
+    def told() -> tuple[Any, list[Tensor]]:
+        loss = made.loss(model, batch, Progress())
+        return loss, list(torch.autograd.grad(loss.sum, list(model.parameters())))
+
+    plain, wanted = told()
+    monkeypatch.setattr(generation, "_LARGE", 1)
+    heads: list[Tensor] = []
+
+    def head(x: Tensor) -> Tensor:
+        heads.append(x)
+        return torch.nn.functional.linear(x, model.head.weight)
+
+    monkeypatch.setattr(model.head, "forward", head)
+    found, slopes = told()
+    assert not heads, "there were logits"
+    torch.testing.assert_close(found.sum, plain.sum, rtol=1e-6, atol=0)
+    torch.testing.assert_close(found.each, plain.each, rtol=2e-6, atol=1e-6)
+    for one, other in zip(slopes, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6 * float(other.abs().max()))
+    hook = model.head.register_forward_hook(lambda module, given, made: None)
+    told()
+    assert len(heads) == 1, "who listens to the output layer hears it"
+    hook.remove()
+    with torch.no_grad():
+        torch.testing.assert_close(made.loss(model, batch, Progress()).sum, plain.sum.detach(), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("tokenizer", ["characters", "bytes", {"name": "bpe", "pieces": 290}])

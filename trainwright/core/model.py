@@ -5,9 +5,11 @@ A model says at registration which it speaks; tasks ask the contract, never the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from trainwright.core.decoding import Decoding
@@ -41,6 +43,25 @@ class TokenModel(Protocol):
     def reorder(self, cache: Cache, rows: Tensor) -> Cache:
         """Another cache with the sequences ``rows`` (M,) of it, as beam search picks them."""
         ...
+
+
+@runtime_checkable
+class NatsModel(Protocol):
+    """A language model that also tells the loss itself, so that the logits of a large vocabulary never exist at once.
+
+    Called with the true ``truth`` (N, T) beside its inputs, and ``nothing``, an id that is not counted, it gives the
+    summed nats (0-d) and those of each token (N * T,), without a graph, instead of logits.
+    """
+
+    tells_nats: bool
+
+
+def tells_nats(model: nn.Module) -> bool:
+    """Whether a model can be asked for its loss, and nobody listens, who would expect logits."""
+    told = any(isinstance(m, NatsModel) for m in islice(model.modules(), 2))  # itself, or what is wrapped for ranks
+    if not told or torch._C._len_torch_function_stack():
+        return False
+    return not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
 class FrameWriter(Protocol):

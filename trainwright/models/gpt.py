@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trainwright.core.kinds import models
 from trainwright.core.model import TokenModel
 from trainwright.models.past import Past
+from trainwright.models.piecewise import summed_nats
 from trainwright.models.transformer import ActivationName, Embedded, Form, NormName, PositionsName, Stack
 
 Size = Annotated[int, Field(ge=1)]
@@ -76,6 +77,8 @@ class GPT(nn.Module):
     positions; Press & Wolf 2017, "Using the output embedding to improve language models", for tied weights.
     """
 
+    tells_nats = True
+
     def __init__(
         self,
         *,
@@ -118,9 +121,14 @@ class GPT(nn.Module):
         else:
             nn.init.normal_(self.head.weight, std=form.std)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(N, T) ids -> (N, T, V) logits of what follows each."""
-        return self.head(self.stack(self.embed(tokens)))  # type: ignore[no-any-return]
+    def forward(
+        self, tokens: Tensor, *, truth: Tensor | None = None, nothing: int = -1
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """(N, T) ids -> (N, T, V) logits of what follows each; with ``truth`` (N, T) its nats, as `NatsModel` says."""
+        x = self.stack(self.embed(tokens))
+        if truth is None:
+            return self.head(x)  # type: ignore[no-any-return]
+        return summed_nats(x.flatten(0, 1), self.head.weight, truth.flatten(), nothing)
 
     def start(self, *, tokens: Tensor, lengths: Tensor) -> Past:
         """What is remembered of prompts (N, T), padded behind, with (N,) ``lengths``; T may be 0."""

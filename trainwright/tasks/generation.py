@@ -15,7 +15,7 @@ from trainwright.core.batch import Batch
 from trainwright.core.decoding import Decoding, Prompts, Share, Temperature
 from trainwright.core.exhibit import Exhibit
 from trainwright.core.kinds import tasks
-from trainwright.core.model import TokenModel
+from trainwright.core.model import TokenModel, tells_nats
 from trainwright.core.rows import Encoded
 from trainwright.core.task import JSON, Baseline, Loss, Metric, Outputs, Progress, Task
 from trainwright.data.continued import continued
@@ -25,6 +25,7 @@ from trainwright.metrics import language
 from trainwright.metrics.tallies import ratio, ratios, wide
 
 _SHOWN, _BEFORE = 2, 80  # samples of a log, and the characters of their prompts that are shown
+_LARGE = 2**24  # logits of a batch; 64 MB, and four times that in a training step
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -85,13 +86,17 @@ class Generation(Task[TextStream]):
 
     def loss(self, model: nn.Module, batch: Batch, progress: Progress) -> Loss:
         """Nats of every token of the windows, (N, T) summed."""
-        truth = batch.targets["tokens"]
-        logits = model(batch.inputs["tokens"])  # (N, T, V)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        nats = cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none", ignore_index=NOTHING)
+        truth, tokens = batch.targets["tokens"], batch.inputs["tokens"]
+        if truth.numel() * len(self.processor.tokenizer) >= _LARGE and tells_nats(model):
+            total, nats = model(tokens, truth=truth, nothing=NOTHING)
+        else:
+            logits = model(tokens)  # (N, T, V)
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            nats = cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none", ignore_index=NOTHING)
+            total = nats.sum()
         each = nats.detach().view_as(truth).sum(1)
         count = (truth != NOTHING).sum(1).to(each.dtype)
-        return Loss(nats.sum(), {"nats": each, "tokens": count}, each, weights=lambda: count)
+        return Loss(total, {"nats": each, "tokens": count}, each, weights=lambda: count)
 
     @torch.no_grad()
     def predict(self, model: nn.Module, batch: Batch) -> Outputs:
