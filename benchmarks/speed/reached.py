@@ -2,7 +2,8 @@
 
     script/bench speed.reached --python /path/to/a/venv/with/the/peers/bin/python [--seeds 10] [--json OUT]
 
-Ten seeds take two to three hours. With --json each run is written as it ends, and the same command goes on behind the
+Ten seeds take two to three hours; with --longest 1.5 a peer is ended after 1.5 times what Trainwright took with
+the same seed, and ten take one. With --json each run is written as it ends, and the same command goes on behind the
 last of them.
 
 The small CNN of the table of speeds, batches of 128, Adam at 1e-3; the 10,000 test images are judged after each of at
@@ -209,17 +210,20 @@ WAYS: dict[str, Callable[[int], Reached]] = {
 }
 
 
-def once(system: str, seed: int, asked: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of a process, and what it reached."""
+def once(system: str, seed: int, asked: argparse.Namespace, longest: float | None = None) -> dict[str, Any]:
+    """Seconds of a process, and what it reached; nothing where it was ended after the longest time it had."""
     threads = {"OMP_NUM_THREADS": str(asked.threads), "TF_NUM_INTRAOP_THREADS": str(asked.threads)}
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     whole = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # as an installed one has it
     began = time.perf_counter()
-    ended = subprocess.run(
-        [sys.executable if system == "Trainwright" else asked.python, "-m", "benchmarks.speed.reached", "--one", system,
-         str(seed)],
-        env={**whole, **threads, **quiet}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    try:
+        ended = subprocess.run(
+            [sys.executable if system == "Trainwright" else asked.python, "-m", "benchmarks.speed.reached", "--one",
+             system, str(seed)],
+            env={**whole, **threads, **quiet}, capture_output=True, text=True, check=False, timeout=longest,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return {"seconds": time.perf_counter() - began, "reached": [], "there": False}
     seconds = time.perf_counter() - began
     if ended.returncode:
         return {"failed": (ended.stderr.strip().splitlines() or ["without a word"])[-1][:120]}
@@ -236,10 +240,13 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
         if failed := [r["failed"] for r in runs if "failed" in r]:
             rows.append((float("inf"), f"| {name} | {failed[0]} | | |"))
             continue
-        seconds, epochs = [r["seconds"] for r in runs], [len(r["reached"]) for r in runs]
-        middle, there = statistics.median(seconds), sum(r["there"] for r in runs)
-        spread = f"{middle:.1f} ({min(seconds):.1f} to {max(seconds):.1f})"
-        rows.append((middle, f"| {name} | {spread} | {statistics.median(epochs):g} | {there} of {len(runs)} |"))
+        seconds = [r["seconds"] for r in runs]
+        epochs = [len(r["reached"]) for r in runs if r["there"]]
+        middle, there = statistics.median(seconds), len(epochs)
+        over = "more than " if there < len(runs) else ""  # those that were ended would have taken longer
+        spread = f"{over}{middle:.1f} ({min(seconds):.1f} to {over}{max(seconds):.1f})"
+        usual = f"{statistics.median(epochs):g}" if epochs else ""
+        rows.append((middle, f"| {name} | {spread} | {usual} | {there} of {len(runs)} |"))
     return "\n".join([*lines, *(line for _, line in sorted(rows))])
 
 
@@ -249,6 +256,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--systems", nargs="*", default=list(WAYS))
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--longest", type=float, help="times what Trainwright took, after which a peer is ended")
     parser.add_argument("--json", type=Path, help="every figure, for others to look into")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -259,10 +267,16 @@ def main() -> None:
     found: dict[str, list[dict[str, Any]]] = {name: there.get(name, []) for name in asked.systems}
     for seed in range(asked.seeds):
         turn = seed % len(asked.systems)
-        for name in asked.systems[turn:] + asked.systems[:turn]:
+        order = asked.systems[turn:] + asked.systems[:turn]
+        if asked.longest:
+            order.sort(key=lambda name: name != "Trainwright")
+        for name in order:
             if len(found[name]) > seed:
                 continue
-            found[name].append(once(name, seed, asked))
+            longest = None
+            if asked.longest and name != "Trainwright":
+                longest = asked.longest * found["Trainwright"][seed]["seconds"]
+            found[name].append(once(name, seed, asked, longest))
             print(name, seed, found[name][-1], file=sys.stderr, flush=True)
             if asked.json:
                 asked.json.write_text(json.dumps({**there, **found}, indent=1) + "\n", encoding="utf-8")
