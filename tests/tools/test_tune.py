@@ -245,3 +245,18 @@ def test_the_command_searches_with_two_processes_and_says_what_it_found(
     assert "holds a search; go on with it: trainwright tune runs/iris-tune" in capsys.readouterr().err
     assert [r.path.name for r in tw.list_runs()] == ["best"]
     assert not list((tmp_path / "runs" / "iris-tune" / "workers").iterdir())
+
+
+def test_a_quiet_search_tells_once_what_all_its_trials_find(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"{i % 7},{'c' if i == 0 else 'ab'[i % 2]}" for i in range(60)]
+    (tmp_path / "data.csv").write_text("\n".join(["x,kind", *rows]))
+    recipe = {**QUICK, "task": {"name": "tabular_classification", "target": "kind"}}
+    recipe["data"] = {"source": "table", "path": str(tmp_path / "data.csv"), "valid": 0.2}
+    search = tw.tune(recipe, space=["optimizer.lr=1e-3,1e-2"], sampler="grid", out=tmp_path / "s", quiet=True)
+    assert [t.state for t in search.trials] == ["finished"] * 2
+    words = "the valid part has no record of 1 of the 3 classes"
+    said = capsys.readouterr().err
+    assert said.count(words) == said.count("exact copies") == 1
+    tw.train(recipe, out=tmp_path / "one", quiet=True)
+    tw.train(recipe, out=tmp_path / "two", quiet=True)
+    assert capsys.readouterr().err.count(words) == 2  # of runs that nobody compares, each tells its own

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -16,6 +18,20 @@ from trainwright.runs.surface import surface
 from trainwright.runs.words import skipped_line, tell_finding, tell_repair, tell_verdict
 
 _WRONG = ("SUSPECT", "FAILED")
+_known: ContextVar[set[str] | None] = ContextVar("known", default=None)  # what was found in runs that share their data
+
+
+@contextlib.contextmanager
+def each_once() -> Iterator[None]:
+    """What was found in one of the quiet runs within the block is not told again of others, in the same words.
+
+    Nor is the verdict of one of which nothing else is told.
+    """
+    before = _known.set(set())
+    try:
+        yield
+    finally:
+        _known.reset(before)
 
 
 class Speaker(Protocol):
@@ -60,6 +76,7 @@ class Troubles:
 
     def __init__(self, stream: TextIO | None = None, hide: Hide = redacted) -> None:
         self._stream, self._hide = stream, hide
+        self._spoken = False  # of this run
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Nothing."""
@@ -75,16 +92,28 @@ class Troubles:
     def _tell(self, event: Event) -> None:
         out = surface(self._stream or sys.stderr, time.monotonic, self._hide)
         match event:
-            case Found() if event.finding.severity != "note":
+            case Found() if event.finding.severity != "note" and self._is_news(event.finding.what):
                 tell_finding(event.finding, out)
             case StepSkipped():
+                self._spoken = True
                 out.line(skipped_line(event), "warning")
             case Repaired():
+                self._spoken = True
                 tell_repair(event, out)
-            case RunEnded() if event.verdict in _WRONG:
+            case RunEnded() if event.verdict in _WRONG and (self._spoken or _known.get() is None):
                 tell_verdict(event.verdict, [], out)
             case _:
                 pass
+
+    def _is_news(self, words: str) -> bool:
+        """Whether no run beside this one has told it."""
+        known = _known.get()
+        if known is not None and words in known:
+            return False
+        if known is not None:
+            known.add(words)
+        self._spoken = True
+        return True
 
     def follow(self, folder: Path) -> None:
         """Nothing."""

@@ -18,6 +18,7 @@ from trainwright.runs.directory import CHECKPOINTS, FOLDS, MANIFEST, new_folder
 from trainwright.runs.lock import Lock, LockedError
 from trainwright.runs.planning import shared
 from trainwright.runs.private import safe
+from trainwright.runs.quiet import each_once
 from trainwright.runs.recipe import plain, read, write
 from trainwright.runs.run import Run
 from trainwright.runs.train import resume, train
@@ -96,7 +97,8 @@ def crossval(
         found.interrupted = "" if code == 0 else "SIGINT"
     else:
         try:
-            _trained(found, source, {"quiet": quiet, "to_stderr": to_stderr}, say)
+            with each_once():
+                _trained(found, source, {"quiet": quiet, "to_stderr": to_stderr}, say)
         except UserError:
             if fresh and not found.runs and not any(found.folder(fold).exists() for fold in found.all):
                 shutil.rmtree(folder)  # so that the mistake can be mended under the same name

@@ -17,6 +17,7 @@ from trainwright.engine.ranks import launched
 from trainwright.runs.directory import CHECKPOINTS, MANIFEST, SEEDS, new_folder, write_json
 from trainwright.runs.figures import number
 from trainwright.runs.private import safe
+from trainwright.runs.quiet import each_once
 from trainwright.runs.recipe import plain, read, write
 from trainwright.runs.run import Run
 from trainwright.runs.stored import damaged, stored_json
@@ -168,6 +169,7 @@ def go_on(
     return _trained(Path(folder), Path(folder) / RECIPE, quiet, to_stderr, say)
 
 
+@each_once()
 def _trained(
     folder: Path, recipe: Path | Mapping[str, Any], quiet: bool, to_stderr: bool, say: Callable[[str], None]
 ) -> Repeats:

@@ -17,6 +17,7 @@ from trainwright.runs.changed import changed, told
 from trainwright.runs.directory import STUDY, new_folder
 from trainwright.runs.options import tune as options
 from trainwright.runs.private import safe
+from trainwright.runs.quiet import each_once
 from trainwright.runs.recipe import Recipe, plain, read, write
 from trainwright.runs.recorded import silent
 from trainwright.tools.crew import run_crew
@@ -110,9 +111,10 @@ def tune(
     with mutex(folder):
         write_plan(plan, folder)
     search = Search(folder, plan)
-    reason = _crew(search, join, say) if workers > 1 else _alone(search, source, say)
-    if reason == "done" and not join:
-        end(search, source, {"quiet": quiet, "to_stderr": to_stderr}, say)
+    with each_once():
+        reason = _crew(search, join, say) if workers > 1 else _alone(search, source, say)
+        if reason == "done" and not join:
+            end(search, source, {"quiet": quiet, "to_stderr": to_stderr}, say)
     search.interrupted = "" if reason == "done" else reason
     return search
 
