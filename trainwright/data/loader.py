@@ -300,9 +300,10 @@ class _Ahead(Generic[K, V]):
     def take(self, key: K) -> V:
         """The work's result; what was begun for another key is thrown away."""
         pending, self._pending = self._pending, None
-        if pending is not None and pending[0] == key:
-            return pending[1].result()
-        self._drop(pending)
+        if pending is not None:
+            if pending[0] == key:
+                return pending[1].result()
+            self._drop(pending)
         return self._work(key, False)
 
     def begin(self, key: K) -> None:

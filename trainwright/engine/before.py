@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from trainwright.engine.randomness import device_generator
 
-_form = attrgetter("shape", "dtype", "device")  # of a tensor
+_form = attrgetter("shape", "dtype", "device", "requires_grad")  # of a tensor
 
 
 class Buffers:
@@ -31,6 +31,7 @@ class Buffers:
         self._now: list[Tensor] = []
         self._forms: list[Any] = []  # what each is like
         self._copies: list[Tensor] = []
+        self._in_graph = False  # one of them was computed from weights
 
     def keep(self) -> None:
         """Copy them as they are now."""
@@ -42,10 +43,12 @@ class Buffers:
             self._kept = [(m, name, b) for m in self._homes for name, b in m.named_buffers(recurse=False)]
             self._now = [b for _, _, b in self._kept]
         if (forms := [*map(_form, self._now)]) != self._forms:
-            self._forms, self._copies = forms, [torch.empty_like(b) for b in self._now]
-        if self._now:
-            with torch.no_grad():
-                torch._foreach_copy_(self._copies, self._now)
+            self._forms, self._copies = forms, [torch.empty_like(b.detach()) for b in self._now]
+            self._in_graph = any(b.requires_grad for b in self._now)
+        if self._in_graph:
+            torch._foreach_copy_(self._copies, [b.detach() for b in self._now])
+        elif self._now:  # without `no_grad`, which costs as much as to copy a dozen
+            torch._foreach_copy_(self._copies, self._now)
 
     @torch.no_grad()
     def put_back(self) -> None:

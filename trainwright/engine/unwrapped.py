@@ -35,16 +35,22 @@ def step(optimizer: Optimizer) -> None:
         return
     args: tuple[Any, ...] = (optimizer,)
     named: dict[str, Any] = {}
-    for hook in (*theirs._global_optimizer_pre_hooks.values(), *optimizer._optimizer_step_pre_hooks.values()):
-        if (changed := hook(optimizer, args, named)) is not None:
-            args, named = changed
+    if theirs._global_optimizer_pre_hooks or optimizer._optimizer_step_pre_hooks:
+        for hook in (*theirs._global_optimizer_pre_hooks.values(), *optimizer._optimizer_step_pre_hooks.values()):
+            if (changed := hook(optimizer, args, named)) is not None:
+                args, named = changed
     if bare:
-        with torch.no_grad():
+        before = torch.is_grad_enabled()
+        torch._C._set_grad_enabled(False)  # as `no_grad`, without its 10 µs
+        try:
             within(*args, **named)
+        finally:
+            torch._C._set_grad_enabled(before)
     else:
         within(*args, **named)
-    for hook in (*optimizer._optimizer_step_post_hooks.values(), *theirs._global_optimizer_post_hooks.values()):
-        hook(optimizer, args, named)
+    if theirs._global_optimizer_post_hooks or optimizer._optimizer_step_post_hooks:
+        for hook in (*optimizer._optimizer_step_post_hooks.values(), *theirs._global_optimizer_post_hooks.values()):
+            hook(optimizer, args, named)
 
 
 def backward(loss: Tensor, begin: Tensor) -> None:

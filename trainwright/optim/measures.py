@@ -173,7 +173,8 @@ class Counted:
         """How many count; torch's comparison and sum take longer than a small step's loss."""
         n = target.numel()
         if n <= _FEW:
-            return float(n - target.flatten().tolist().count(self.ignore_index))
+            labels = target if target.ndim == 1 else target.flatten()
+            return float(n - labels.tolist().count(self.ignore_index))
         return float(np.count_nonzero(target.numpy() != self.ignore_index))
 
 
