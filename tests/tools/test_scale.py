@@ -10,6 +10,7 @@ import torch
 
 from trainwright.cli import main
 from trainwright.core.errors import UserError
+from trainwright.engine.peak import matrix_peak
 from trainwright.tools.scale import Cluster, Costs, amount, forecast, line, measured
 
 COSTS = Costs(
@@ -104,6 +105,18 @@ def test_what_is_no_amount_is_told(text: str) -> None:
         amount(text, "bps", "--link")
 
 
+def test_utilization_is_by_the_best_that_the_device_was_seen_to_reach() -> None:
+    assert replace(COSTS, peak=4e9).utilization == pytest.approx(1e6 / 1e-3 / 4e9)
+    assert replace(COSTS, peak=4e9, sample=0.0).utilization == 0.0  # not told by passes of these sizes
+    assert COSTS.utilization == 0.0
+
+
+def test_the_peak_is_the_best_of_several_products() -> None:
+    took = iter([0.0, 4.0, 4.0, 6.0, 6.0, 10.0, 10.0, 14.0, 14.0, 17.0])
+    peak = matrix_peak(torch.device("cpu"), torch.float32, lambda: next(took), side=16)
+    assert peak == 2 * 16**3 * 2 / 2.0
+
+
 def test_the_command_counts_what_can_be_counted(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "--scale", "iris", "--devices", "4", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -112,9 +125,13 @@ def test_the_command_counts_what_can_be_counted(capsys: pytest.CaptureFixture[st
     assert measured["weights"] == 4 * measured["parameters"]
     assert measured["moments"] == 2 * measured["weights"]  # AdamW
     assert measured["flops"] == pytest.approx(2 * (3 * (64 * 64 + 64 * 3) + 2 * 4 * 64))  # no gradient for the inputs
+    assert measured["peak"] > 0
     assert [f["mode"] for f in told["forecasts"]] == ["ddp", "fsdp"]
     assert main(["explain", "--scale", "iris", "--memory", "1kB"]) == 0
-    assert "does not fit" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "does not fit" in said
+    assert "utilization" in said
+    assert "  utilization     0 %" not in said
 
 
 @pytest.mark.parametrize(

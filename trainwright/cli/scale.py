@@ -60,6 +60,11 @@ def _measured(costs: Costs) -> list[str]:
             "a line through three sizes",
         ),
         ("", f"{reached:.3g} FLOP a second", "from the two above"),
+        (
+            "utilization",
+            f"{100 * costs.utilization:.0f} % of {costs.peak:.3g} FLOP a second" if costs.utilization else "not seen",
+            "by products of large matrices here" if costs.utilization else "passes of these sizes take equally long",
+        ),
         ("optimizer", _seconds(costs.update), "the median of five"),
         ("data", f"{_seconds(costs.prepared)} a sample", "the first batch"),
         *(

@@ -22,6 +22,7 @@ from trainwright.core.batch import Batch
 from trainwright.core.blocks import blocks_of
 from trainwright.core.errors import UserError
 from trainwright.core.task import Progress
+from trainwright.engine.peak import matrix_peak
 from trainwright.engine.ranks.rehearsal import DEVICES, rehearsed
 from trainwright.engine.runtime import Runtime
 from trainwright.runs.assemble import Pieces, assemble
@@ -60,6 +61,12 @@ class Costs:
     update: float  # seconds of the optimizer
     prepared: float  # seconds in which a sample is fetched and made ready
     beside: Mapping[str, tuple[float, float]]  # mode -> seconds of a step, and of each of its passes, for all else
+    peak: float = 0.0  # FLOP a second of a product of large matrices, in the precision of the passes
+
+    @property
+    def utilization(self) -> float:
+        """What the passes reach of that: FLOP counted, each once, by the seconds of a large pass."""
+        return self.flops / (self.sample * self.peak) if self.sample > 0 and self.peak else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +219,14 @@ def _measured(pieces: Pieces) -> tuple[Costs, float]:
         update=update,
         prepared=prepared,
         beside={},
+        peak=matrix_peak(runtime.device, _dtype(runtime), clock),
     )
     return costs, timed[sizes[0]]
+
+
+def _dtype(runtime: Runtime) -> torch.dtype:
+    made: torch.dtype = getattr(torch, runtime.precision)
+    return made
 
 
 def _of_size(pieces: Pieces, size: int) -> Callable[[], None]:
