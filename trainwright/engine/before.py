@@ -81,10 +81,14 @@ class Dice:
         self._every = True  # read those of Python and NumPy at each step
 
     def keep(self) -> None:
-        """Read them as they are now."""
-        self._torch = torch.default_generator.get_state()
+        """Read them as they are now.
+
+        Into the same memory each time: a small tensor that is new while the old one is still there lies at another
+        place, where the step wants to put something large.
+        """
+        self._torch = _kept(torch.default_generator.get_state(), self._torch)
         if (generator := device_generator(self._device)) is not None:
-            self._on_device = generator.get_state()
+            self._on_device = _kept(generator.get_state(), self._on_device)
         compared = self._steps % self._WHILE == 0
         if compared or self._every:
             self._python, self._numpy = random.getstate(), np.random.get_state()
@@ -101,6 +105,10 @@ class Dice:
             generator.set_state(self._on_device)
         random.setstate(self._python)
         np.random.set_state(self._numpy)
+
+
+def _kept(state: Tensor, place: Tensor) -> Tensor:
+    return place.copy_(state) if place.shape == state.shape else state
 
 
 def _alike(a: tuple[Any, Any], b: tuple[Any, Any]) -> bool:

@@ -132,6 +132,7 @@ def _judged(
             tally.add(tally.counted(loss.outputs, predicted, batch))
         if keep:
             losses.add(_shares(loss, batch))  # the wait
+        del loss, predicted  # before there are more
     total, weight, wrong_ones = runtime.ranks.total(sums).tolist()  # the wait
     order = _Order(ids, runtime)
     values = {"loss": total / weight if weight else total, **{n: t.value(order) for n, t in tallies.items()}}

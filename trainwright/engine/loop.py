@@ -157,7 +157,7 @@ def fit(
             if guard.after(trouble_of(state, done, group, runtime, share, progress)):
                 log = _Log(runtime, train)
                 continue
-        del group  # before the next one is gathered
+        del group, done  # before the next ones
         seen = None if watch is None else watch.after(counters.step)
         stop = asked() if alone else _agreed(asked(), runtime)
         last, pausing = counters.step == cadence.steps, counters.step == end
@@ -243,11 +243,16 @@ def _numbers(scalars: Sequence[Tensor | float], runtime: Runtime, *, summed: boo
 
 @dataclass(slots=True)
 class _Log:
-    """What happened since the last wait, left on the device until then."""
+    """What happened since the last wait, left on the device until then.
+
+    What is at hand are numbers at once: small tensors that live on lie where the next step wants to put large ones.
+    """
 
     runtime: Runtime
     train: Groups
-    steps: list[Step] = field(default_factory=list)
+    losses: list[Tensor | float] = field(default_factory=list)
+    norms: list[Tensor | float] = field(default_factory=list)
+    parts: Mapping[str, Tensor | float] = field(default_factory=dict)  # of the last step
     samples: int = 0
     began: float = field(default_factory=time.perf_counter)
     waited: float = 0.0
@@ -258,18 +263,20 @@ class _Log:
         self.waited = self.train.waited
 
     def add(self, step: Step, group: Sequence[Batch]) -> None:
-        self.steps.append(step)
+        at_hand = self.runtime.at_hand
+        self.losses.append(float(step.loss) if at_hand else step.loss)
+        self.norms.append(float(step.norm) if at_hand else step.norm)
+        self.parts = {n: float(x) for n, x in step.parts.items()} if at_hand else step.parts
         for batch in group:
             self.samples += batch.size
 
     def event(self, state: TrainState) -> StepDone:
         """Wait for the device, once, and tell."""
-        names = list(self.steps[-1].parts)
-        shares: list[Tensor | float] = [s.loss for s in self.steps]
-        shares += [*(self.steps[-1].parts[n] for n in names), float(self.samples)]
+        names, n = list(self.parts), len(self.losses)
+        shares = [*self.losses, *self.parts.values(), float(self.samples)]
         totals = _numbers(shares, self.runtime, summed=True)
-        norms = _numbers([s.norm for s in self.steps], self.runtime)
-        n, now = len(self.steps), time.perf_counter()
+        norms = _numbers(self.norms, self.runtime)
+        now = time.perf_counter()
         if now - self.looked > _OFTEN:
             self.held, self.looked = held(self.runtime.device), now
         counters = state.counters
@@ -287,7 +294,7 @@ class _Log:
             skipped=counters.skipped,
             memory=self.held,
         )
-        self.steps, self.samples = [], 0
+        self.losses, self.norms, self.samples = [], [], 0
         self.restart()
         return event
 
