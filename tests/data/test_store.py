@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,7 +19,7 @@ from trainwright.core.errors import DataError
 from trainwright.core.rows import Column, Rows, Windows
 from trainwright.core.task import JSON, Answer, Outputs, Processor, Record, Sample
 from trainwright.data.encode import encode
-from trainwright.data.gather import take_ragged
+from trainwright.data.gather import raw, take, take_ragged
 from trainwright.data.source import Source
 from trainwright.data.store import Store
 
@@ -270,3 +271,13 @@ def test_gathering_256_small_images_takes_well_under_a_millisecond() -> None:
         store.gather(positions)
         seconds.append(time.thread_time() - began)
     assert min(seconds) < 1e-3
+
+
+def test_a_column_that_numpy_made_of_a_row_is_read_where_it_lies() -> None:
+    """The numbers of its rows lie 0 apart, which torch refuses to view as bytes."""
+    column = np.arange(5, dtype=np.float32)[:, None]
+    there = torch.from_numpy(column)
+    assert there.stride() == (1, 0)
+    assert raw(there).tobytes() == column.tobytes()
+    assert np.shares_memory(raw(there), column)
+    assert take(there, np.array([3, 1])).tolist() == [[3.0], [1.0]]

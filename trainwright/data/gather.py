@@ -29,9 +29,15 @@ def raw(values: Tensor) -> Raw:
     width = prod(values.shape[1:])
     if not values.numel():  # whose strides torch refuses to view as bytes
         return np.empty((values.shape[0], width * values.itemsize), np.uint8)
-    flat = values.reshape(values.shape[0], width)
-    array: Raw = flat.view(torch.uint8).numpy()
+    array: Raw = flat(values).view(torch.uint8).numpy()
     return array
+
+
+def flat(values: Tensor) -> Tensor:
+    """(R, *shape) -> the same memory as (R, numbers of a row), to be viewed as bytes where a row has no gaps."""
+    n, width = values.shape[0], prod(values.shape[1:])
+    # the rows of a caller's y[:, None] may lie 0 apart along it, which torch calls contiguous and refuses to view
+    return values.reshape(n).unsqueeze(1) if width == 1 else values.reshape(n, width)
 
 
 def empty(n: int, like: Tensor, pin: bool) -> Tensor:

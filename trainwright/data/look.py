@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainwright.core.rows import Column, Ragged, Rows
+from trainwright.data.gather import flat
 
 Ids: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
@@ -147,8 +148,7 @@ def _mixed(x: Tensor) -> Tensor:
 
 def _bytes(values: Tensor) -> Tensor:
     """(N, *shape) -> (N, bytes of one) uint8."""
-    n = values.shape[0]
-    return values.reshape(n, prod(values.shape[1:])).contiguous().view(torch.uint8)
+    return flat(values).contiguous().view(torch.uint8)
 
 
 def _words(values: Tensor) -> Tensor:
