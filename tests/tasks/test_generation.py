@@ -238,3 +238,28 @@ def test_exhibits_show_the_end_of_the_prompt_and_what_was_written() -> None:
     answer = made.processor.decode(made.predict(model, batch), batch)[0]
     assert first.kind == "text"
     assert first.data == {"prompt": answer["prompt"], "text": answer["text"]}
+
+
+class Colder(nn.Module):
+    """Somebody's own model around one of ours."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(N, T) -> (N, T, V)."""
+        return self.inner(tokens) * 2  # type: ignore[no-any-return]
+
+
+def test_what_is_around_a_model_or_in_the_place_of_its_output_layer_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = task()
+    batch, vocab = batch_of(made), len(made.processor.tokenizer)
+    inner = GPT(vocab=vocab, context=16, size="nano")
+    other = GPT(vocab=vocab, context=16, size="nano")
+    other.head = nn.Linear(48, vocab)
+    for model in (Colder(inner), nn.Sequential(inner, nn.Tanh()), other):
+        wanted = made.loss(model, batch, Progress()).sum
+        with monkeypatch.context() as large:
+            large.setattr(generation, "_LARGE", 1)
+            torch.testing.assert_close(made.loss(model, batch, Progress()).sum, wanted)

@@ -5,7 +5,6 @@ A model says at registration which it speaks; tasks ask the contract, never the 
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -49,8 +48,9 @@ class TokenModel(Protocol):
 class NatsModel(Protocol):
     """A language model that also tells the loss itself, so that the logits of a large vocabulary never exist at once.
 
-    Called with the true ``truth`` (N, T) beside its inputs, and ``nothing``, an id that is not counted, it gives the
-    summed nats (0-d) and those of each token (N * T,), without a graph, instead of logits.
+    ``tells_nats`` says whether it does now. Called with the true ``truth`` (N, T) beside its inputs, and ``nothing``,
+    an id that is not counted, it gives the summed nats (0-d) and those of each token (N * T,), without a graph, instead
+    of logits.
     """
 
     tells_nats: bool
@@ -58,8 +58,9 @@ class NatsModel(Protocol):
 
 def tells_nats(model: nn.Module) -> bool:
     """Whether a model can be asked for its loss, and nobody listens, who would expect logits."""
-    told = any(isinstance(m, NatsModel) for m in islice(model.modules(), 2))  # itself, or what is wrapped for ranks
-    if not told or torch._C._len_torch_function_stack():
+    # what is wrapped for ranks; a module of somebody's own around it knows of no ``truth``, and may change the logits
+    own = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+    if not (isinstance(own, NatsModel) and own.tells_nats) or torch._C._len_torch_function_stack():
         return False
     return not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 

@@ -77,8 +77,6 @@ class GPT(nn.Module):
     positions; Press & Wolf 2017, "Using the output embedding to improve language models", for tied weights.
     """
 
-    tells_nats = True
-
     def __init__(
         self,
         *,
@@ -129,6 +127,11 @@ class GPT(nn.Module):
         if truth is None:
             return self.head(x)  # type: ignore[no-any-return]
         return summed_nats(x.flatten(0, 1), self.head.weight, truth.flatten(), nothing)
+
+    @property
+    def tells_nats(self) -> bool:
+        """While its output layer is the one it was made with: another may have a bias, or compute something else."""
+        return type(self.head) is nn.Linear and self.head.bias is None
 
     def start(self, *, tokens: Tensor, lengths: Tensor) -> Past:
         """What is remembered of prompts (N, T), padded behind, with (N,) ``lengths``; T may be 0."""
