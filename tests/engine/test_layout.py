@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -131,3 +132,15 @@ def test_what_lies_otherwise_is_flattened_as_usual(shape: tuple[int, ...]) -> No
     out = ends(x)
     assert "Laid" not in f"{out.grad_fn} {getattr(out.grad_fn, 'next_functions', '')}"
     assert torch.equal(out, x.flatten(1))
+
+
+def test_a_copy_and_what_is_stored_meanwhile_are_torchs_own() -> None:
+    model = network()
+    back = channels_last(model, torch.optim.SGD(model.parameters(), 0.1))
+    twin = copy.deepcopy(model)
+    assert type(twin[4]) is nn.Flatten
+    assert vars(twin[4]) == vars(model[4])
+    assert (
+        model[4].__reduce_ex__(2)[0] is nn.Flatten
+    )  # as torch.save writes it, to be read where there is no Trainwright
+    back()

@@ -118,3 +118,15 @@ def test_only_what_would_draw_so_is_a_reason_to_try() -> None:
     assert not has_dropout(mine)
     quick_dropout(mine)
     assert type(mine[0]) is Mine
+
+
+def test_a_copy_and_what_is_stored_meanwhile_are_torchs_own() -> None:
+    model = network()
+    back = quick_dropout(model)
+    twin = copy.deepcopy(model)
+    assert type(twin[1][1]) is nn.Dropout
+    assert vars(twin[1][1]) == vars(model[1][1])
+    assert (
+        model[1][1].__reduce_ex__(2)[0] is nn.Dropout
+    )  # as torch.save writes it, to be read where there is no Trainwright
+    back()

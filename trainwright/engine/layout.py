@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,10 @@ class _Flatten(nn.Flatten):
 
     def _get_name(self) -> str:
         return "Flatten"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        """A copy, and what is written to a file, is torch's own: nobody would put those back."""
+        return nn.Flatten, (self.start_dim, self.end_dim), *super().__reduce_ex__(protocol)[2:]
 
 
 class _Laid(torch.autograd.Function):

@@ -8,6 +8,7 @@ goes on as any other.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, SupportsIndex
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,6 +30,10 @@ class _Quick(nn.Dropout):
 
     def _get_name(self) -> str:
         return "Dropout"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        """A copy, and what is written to a file, is torch's own: nobody would put those back."""
+        return nn.Dropout, (self.p, self.inplace), *super().__reduce_ex__(protocol)[2:]
 
 
 def quick_dropout(model: nn.Module) -> Callable[[], None]:
