@@ -15,7 +15,7 @@ from trainwright.core.task import Loss, Progress
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.scale import LossScale
 from trainwright.engine.state import TrainState
-from trainwright.engine.step import train_step
+from trainwright.engine.step import _backward, train_step
 
 ALL = cases()
 sgd = torch.optim.SGD
@@ -199,3 +199,14 @@ def test_infinity_is_not_clipped_into_a_sound_gradient() -> None:
     step = train_step(state, Mean(), [batch], Runtime(), clip_value=1.0)  # type: ignore[arg-type]
     assert not bool(step.finite)
     assert torch.equal(net.weight.detach(), before)
+
+
+def test_a_hook_that_writes_into_the_gradient_of_the_loss_changes_that_step_alone() -> None:
+    weight = nn.Parameter(torch.ones(3))
+    for _ in range(3):
+        weight.grad = None
+        loss = weight.sum()
+        loss.register_hook(lambda gradient: gradient.mul_(2))
+        _backward(loss, 0.5)
+        assert weight.grad is not None
+        assert weight.grad.tolist() == [1.0] * 3

@@ -225,13 +225,18 @@ def _backward(loss: Tensor, scale: Any) -> None:
     """Add the gradient of a loss (0-d) times a scale, a number or a tensor (0-d): from the scale on, not from 1."""
     loss = _full(loss)
     begin = scale.to(loss.dtype) if isinstance(scale, Tensor) else _begin(scale, loss.dtype, loss.device)
-    unwrapped.backward(loss, begin.reshape(loss.shape) if loss.ndim else begin)
+    try:
+        unwrapped.backward(loss, begin.reshape(loss.shape) if loss.ndim else begin)
+    finally:
+        if begin._version:  # a hook or a backward pass of somebody's own has written into it
+            _begin.cache_clear()
 
 
 @lru_cache(8)
 def _begin(scale: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """0-d: most steps begin at the same scale. Autograd changes no tensor that somebody else holds as well."""
-    return torch.tensor(scale, dtype=dtype, device=device)
+    with torch.inference_mode(False):
+        return torch.tensor(scale, dtype=dtype, device=device)
 
 
 @cache
