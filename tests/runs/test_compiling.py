@@ -156,3 +156,13 @@ def test_torchs_own_compiler_trains_the_same_but_for_rounding(tmp_path: Path) ->
     _, theirs = fitted(tmp_path / "plain", pace="plain")
     for x, y in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
         torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-5)
+
+
+def test_where_nothing_runs_compiled_a_line_says_so(tmp_path: Path, graphs: list[Any]) -> None:
+    module = net()
+    for block in module:
+        block.register_forward_hook(lambda module, given, made: None)
+    run = tw.fit(module, (X, Y), loss="cross_entropy", quiet=True, budget="6 steps", doctor="off", out=tmp_path / "run",
+                 pace=Plan(compiled=True).model_dump())  # fmt: skip
+    assert graphs == []
+    assert why(run).startswith("compiled: not done, no block is called with tensors and whole numbers alone")

@@ -49,8 +49,14 @@ class Compiled:
         self._ways: dict[type[nn.Module], Callable[..., Any]] = {}
         self._blocks = regions(model)
         self._leave = _kept_in(folder, alone=device.type == "cpu")
-        for block in self._blocks:
-            block._compiled_call_impl = _Way(block, self)
+        self._calls = [_Way(block, self) for block in self._blocks]
+        for call in self._calls:
+            call.module._compiled_call_impl = call
+
+    @property
+    def used(self) -> bool:
+        """Whether anything has run compiled yet."""
+        return any(call.ready for call in self._calls)
 
     def back(self) -> None:
         """Everything runs as it is written, and nothing reminds of it."""
@@ -101,7 +107,7 @@ class _Way:
         self.module, self.shared = module, shared
         self._inside = tuple(module.modules())
         self._seen: Counter[Hashable] = Counter()
-        self._ready: set[Hashable] = set()
+        self.ready: set[Hashable] = set()  # shapes for which it is compiled
 
     def __call__(self, *given: Any, **named: Any) -> Any:
         """As the module's own."""
@@ -110,7 +116,7 @@ class _Way:
         if not (self.shared.on and module.training and torch.is_grad_enabled()) or self._listened():
             return plain(*given, **named)
         shape = _shape((given, named))
-        if shape in self._ready:
+        if shape in self.ready:
             return self.shared.way(type(module))(module, *given, **named)
         if not self._due(shape):
             return plain(*given, **named)
@@ -124,13 +130,13 @@ class _Way:
             return plain(*given, **named)
         finally:
             self.shared.seconds += time.perf_counter() - began
-        self._ready.add(shape)
+        self.ready.add(shape)
         return made
 
     def _due(self, shape: Hashable) -> bool:
-        if shape is None or len(self._ready) >= _SHAPES:
+        if shape is None or len(self.ready) >= _SHAPES:
             return False
-        if self._ready:
+        if self.ready:
             self._seen[shape] += 1
             if len(self._seen) > _LIMIT:  # of many lengths none is usual
                 self._seen.clear()

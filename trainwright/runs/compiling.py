@@ -20,6 +20,7 @@ from trainwright.runs.assemble import Pieces
 # Two blocks of a tabular network took 23 s on one core.
 _LOADING, _LAYER = 20.0, 2.0
 _ELSEWHERE = 2.0  # times as long where code for an accelerator is written
+_UNUSED = "no block is called with tensors and whole numbers alone, or hooks listen to each"
 _TOLD = 1.0  # seconds; less is not a compilation but a look at what the process has compiled
 
 
@@ -77,14 +78,16 @@ def compile_blocks(pieces: Pieces) -> Callable[[], None]:
         pieces.pace = [*pieces.pace, f"compiled: not possible, {why}; the model runs as it is written"]
         return lambda: None
     told, record = list[str](), _record(pieces)
-    made = Compiled(_bare(pieces), pieces.runtime.device, cache("compiled"), lambda e: told.append(_said(e)))
+    made = Compiled(_bare(pieces), pieces.runtime.device, cache("compiled"), lambda e: told.append(_failed(e)))
     try:
         _try(pieces)
     except Exception as error:  # a backward pass that cannot be compiled fails by itself
-        told.append(_said(error))
+        told.append(_failed(error))
+    if not (told or made.used):
+        told.append(_UNUSED)
     if told:
         made.back()
-        pieces.pace = [*pieces.pace, f"compiled: not done, it fails ({told[0]}); the model runs as it is written"]
+        pieces.pace = [*pieces.pace, f"compiled: not done, {told[0]}; the model runs as it is written"]
         return lambda: None
     _note(record, made.seconds)
     made.failed = _warn
@@ -130,6 +133,10 @@ def _bare(pieces: Pieces) -> nn.Module:
 
 def _said(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:120]
+
+
+def _failed(error: Exception) -> str:
+    return f"it fails ({_said(error)})"
 
 
 def _raise(error: Exception) -> None:
