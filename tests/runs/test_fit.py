@@ -198,3 +198,12 @@ def test_a_step_of_ones_own_replaces_ours(tmp_path: Path) -> None:
 
     run = fit(net(), (X, Y), tmp_path, step_fn=step)
     assert len(calls) == run.view.step
+
+
+def test_sparse_gradients_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Embedding(8, 4, sparse=True), nn.Flatten(), nn.Linear(8, 3))
+    data = torch.arange(64).view(32, 2) % 8, torch.arange(32) % 3
+    with pytest.raises(UserError, match="model: '0' gives sparse gradients"):
+        tw.fit(module, data, loss="cross_entropy", out=tmp_path / "run", quiet=True)
+    module[0].requires_grad_(False)
+    tw.fit(module, data, loss="cross_entropy", out=tmp_path / "run", budget="2 steps", quiet=True)

@@ -373,3 +373,76 @@ def test_a_call_goes_on_with_what_its_run_found() -> None:
     assert (old.pace, old.precision) == ("plain", "float32")
     mine = as_it_ran(read_recipe({**base, "pace": "plain", "precision": "float64"}), {"pace": {"fused": True}})
     assert (mine.pace, mine.precision) == ("plain", "float64")
+
+
+def test_a_number_that_is_left_out_is_what_it_is_without_a_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eight_threads: None
+) -> None:
+    fewer = Candidate("4 threads", {"threads": 4}, 1e-4, 1e-3, lambda pieces: True)
+    monkeypatch.setattr(planning, "CANDIDATES", [c for c in CANDIDATES if c.name == "fused optimizer"])
+    monkeypatch.setattr(planning, "fewer_threads", lambda: [fewer])
+    monkeypatch.setattr(planning, "_hinders", lambda with_it, without: True)
+    run, _ = fitted(tmp_path / "run")
+    assert run.config["pace"]["threads"] == 0
+    assert type(run.config["pace"]["threads"]) is int
+    more, _ = fitted(tmp_path / "run", resume=tmp_path / "run", out=None, budget="12 steps")
+    assert more.config["pace"] == run.config["pace"]
+
+
+def test_threads_are_tried_by_themselves(monkeypatch: pytest.MonkeyPatch, eight_threads: None) -> None:
+    for name in candidates.CHOSEN:
+        monkeypatch.delenv(name, raising=False)
+    assert not any(c.joins for c in candidates.fewer_threads())
+
+
+class Counting(nn.Module):
+    """Counts its passes, in what a checkpoint holds and in what it does not, into the buffer or in its place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Linear(4, 3)
+        for name in ("written", "replaced"):
+            self.register_buffer(name, torch.zeros(()), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 4) -> (N, 3)."""
+        if self.training:
+            self.written += 1
+            self.replaced = self.replaced + 1
+        return self.out(x)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("doctor", ["off", "advise"])
+def test_buffers_that_no_checkpoint_holds_are_put_back_too(doctor: str, tmp_path: Path) -> None:
+    module, x = Counting(), torch.randn(64, 4)
+    tw.fit(module, (x, x[:, :3].argmax(1)), loss="cross_entropy", budget="6 steps", doctor=doctor, valid=0.0,
+           out=tmp_path / "run", quiet=True)  # fmt: skip
+    assert (int(module.written), int(module.replaced)) == (6, 6)
+
+
+def test_where_a_run_cannot_begin_the_module_is_left_as_it_was(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(), nn.Linear(36, 3))
+    x, y = torch.randn(32, 1, 8, 8), torch.arange(32) % 3
+    pace = Plan(pool_first=True, channels_last=True, quick_dropout=True, threads=1).model_dump()
+    threads = torch.get_num_threads()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("there is something", "utf-8")
+    before = list(module), [type(layer) for layer in module], torch.get_num_threads()
+    with pytest.raises(tw.UserError):
+        tw.fit(module, (x, y), loss="cross_entropy", budget="2 steps", out=tmp_path / "run", pace=pace, quiet=True)
+    assert (list(module), [type(layer) for layer in module], torch.get_num_threads()) == before
+    assert torch.get_num_threads() == threads
+    assert module[0].weight.is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("pace", "what"),
+    [
+        ({"threads": -1}, "pace.threads: -1 is out of range"),
+        ({"fuzed": True}, "pace.fuzed: unknown option; did you mean 'fused'"),
+        (None, "pace: None is not valid"),
+    ],
+)
+def test_a_plan_that_is_none_is_told(pace: Any, what: str) -> None:
+    with pytest.raises(tw.UserError, match=what):
+        tw.fit(net(), (torch.randn(8, 4), torch.arange(8) % 3), loss="cross_entropy", pace=pace)

@@ -348,6 +348,8 @@ def read_recipe(recipe: Mapping[str, Any], where: str = "recipe") -> RunConfig:
         raise UserError(
             where, f"a recipe is a table of keys, not {type(recipe).__name__}", "see `trainwright explain recipe`"
         )
+    if isinstance(pace := recipe.get("pace"), Mapping):  # else the table as a whole would be said to be wrong
+        validate(Plan, pace, "pace" if where == "recipe" else f"{where}.pace")
     validate(RunConfig, recipe, "" if where == "recipe" else where)
     return RunConfig.model_validate(dict(recipe))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any
 
@@ -57,6 +57,26 @@ class Buffers:
             buffer.detach().copy_(copy)
             if getattr(module, name) is not buffer:
                 setattr(module, name, buffer)
+
+
+def buffers_kept(modules: Iterable[nn.Module]) -> Callable[[], None]:
+    """Copies all buffers, also those that are no part of a checkpoint; returns what puts them back as they were.
+
+    A module may put another tensor in a buffer's place instead of writing into it. One of another shape stays: it was
+    made for more rows than there were before, and what else the module knows of it stays as well.
+    """
+    every = dict.fromkeys(m for module in modules for m in module.modules())
+    found = [(m, name, b, b.detach().clone()) for m in every for name, b in m.named_buffers(recurse=False)]
+
+    @torch.no_grad()
+    def back() -> None:
+        for module, name, buffer, kept in found:
+            buffer.copy_(kept)
+            now = getattr(module, name, None)
+            if now is not buffer and isinstance(now, Tensor) and now.shape == buffer.shape:
+                setattr(module, name, buffer)
+
+    return back
 
 
 class Dice:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainwright.core.errors import CheckpointError, UserError, did_you_mean
 from trainwright.core.responsive import Responsive
 from trainwright.engine.average import Average
-from trainwright.engine.before import Buffers
+from trainwright.engine.before import Buffers, buffers_kept
 from trainwright.engine.flat import Flat
 from trainwright.engine.frozen import Frozen
 from trainwright.engine.moments import Moments
@@ -198,6 +197,10 @@ class TrainState:
             self._buffers = len(self.parts), Buffers(p.module for p in self.parts.values() if isinstance(p, Weights))
         return self._buffers[1]
 
+    def buffers_kept(self) -> Callable[[], None]:
+        """What puts the buffers of every module back as they are now, also those that no checkpoint holds."""
+        return buffers_kept(p.module for p in self.parts.values() if isinstance(p, Weights))
+
     def flat(self, module: nn.Module) -> Flat:
         """The weights of a module of the state, at hand."""
         if module not in self._flat:
@@ -272,13 +275,11 @@ class TrainState:
         """Evaluate, sample or probe without leaving a trace: randomness, buffers and modes are put back."""
         device = self.random.runtime.device
         modes = {m: m.training for m in self.model.modules()}
-        buffers = {b: b.detach().clone() for b in self.model.buffers()}
+        back = buffers_kept([self.model])
         try:
             with randomness_kept(device):
                 yield
         finally:
-            with torch.no_grad():
-                for buffer, value in buffers.items():
-                    buffer.copy_(value)
+            back()
             for module, training in modes.items():
                 module.training = training

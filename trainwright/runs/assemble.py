@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
@@ -91,6 +92,16 @@ class Pieces:
     def per_epoch(self) -> int:
         """Optimizer steps of an epoch."""
         return self.groups.steps_per_epoch
+
+
+@contextmanager
+def closed_where_it_fails(pieces: Pieces) -> Iterator[None]:
+    """What fails in the block, before an attempt begins, which closes them, leaves nothing as the plan has it."""
+    try:
+        yield
+    except BaseException:
+        pieces.close()
+        raise
 
 
 def assemble(
@@ -251,6 +262,8 @@ def try_first(pieces: Pieces) -> None:
         look_ahead(pieces.schedule, 0, amount.steps(pieces.per_epoch))
     state, runtime = pieces.state, pieces.runtime
     bare = runtime.ranks.bare(state.model)
+    if pieces.config.step["name"] == "standard":
+        _refuse_sparse(bare)
     with state.aside(), torch.set_grad_enabled(runtime.ranks.world == 1), runtime.autocast():
         state.model.train()  # with its graph, which tells what was cut off from it
         batch = runtime.take(pieces.first())
@@ -266,6 +279,13 @@ def try_first(pieces: Pieces) -> None:
             shapes = ", ".join(f"{name} {str(t.dtype)[6:]} {tuple(t.shape)}" for name, t in batch.inputs.items())
             what = f"cannot compute the first batch: {type(error).__name__}: {error}"
             raise UserError("model", what, f"it was given {shapes}") from error
+
+
+def _refuse_sparse(model: nn.Module) -> None:
+    """Torch has no norm of a sparse gradient, by which a step is known to be sound."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse and module.weight.requires_grad:
+            raise UserError("model", f"'{name}' gives sparse gradients, whose norm torch does not tell", "sparse=False")
 
 
 def try_metrics(pieces: Pieces) -> None:

@@ -222,9 +222,10 @@ class _Story:
 def _story(a: Attempt) -> Iterator[_Story]:
     """One writer holds the folder; whatever happens, the end is told, and lock, loader and randomness are freed."""
     pieces = a.pieces
-    must_be_whole(a.folder)
-    lock = Lock(a.folder) if pieces.runtime.first else None
+    lock: Lock | None = None
     try:
+        must_be_whole(a.folder)
+        lock = Lock(a.folder) if pieces.runtime.first else None
         with randomness_kept(pieces.runtime.device):
             story = _Story(pieces.state, *teller_of(a))
             try:

@@ -116,6 +116,5 @@ def fewer_threads() -> Iterator[Candidate]:
     if not any(name in os.environ for name in CHOSEN):
         for share in (2, 4):
             if threads >= 2 * share:
-                yield Candidate(
-                    f"{threads // share} threads", {"threads": threads // share}, 1e-4, 1e-3, _on_cpu, least=LEAST
-                )
+                fewer = threads // share
+                yield Candidate(f"{fewer} threads", {"threads": fewer}, 1e-4, 1e-3, _on_cpu, joins=False)

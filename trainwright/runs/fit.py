@@ -21,7 +21,7 @@ from trainwright.engine.runtime import Runtime
 from trainwright.engine.step import StepFn, train_step
 from trainwright.engine.unwrapped import no_compiler
 from trainwright.runs import options
-from trainwright.runs.assemble import Pieces
+from trainwright.runs.assemble import Pieces, closed_where_it_fails
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.called import Call, OfCall, named_loss, reopening, written_config
 from trainwright.runs.changed import changed
@@ -221,7 +221,7 @@ def fit(
             "unfreeze": dict(unfreeze or {}),
             "init_from": {} if init_from is None else str(init_from) if isinstance(init_from, Path) else init_from,
             "precision": precision,
-            "pace": pace if isinstance(pace, str) else dict(pace),
+            "pace": dict(pace) if isinstance(pace, Mapping) else pace,
             "device": device,
             "parallel": parallel,
             "worker_timeout": float(worker_timeout),
@@ -259,9 +259,10 @@ def fit(
             if folder and begins is None:  # else config.toml may have what is repaired as it was before
                 same_parts(Run(folder), workshop.config, named_loss(workshop.loss))
             pieces = workshop.first(fresh=folder is None or (begins is not None and begins.anew))
-            if folder is not None:
-                remember(pieces, open_run(folder).manifest)
-            a = _attempt_of(pieces, call, workshop.loss, folder, (out, exist_ok), observers, console, begins)
+            with closed_where_it_fails(pieces):
+                if folder is not None:
+                    remember(pieces, open_run(folder).manifest)
+                a = _attempt_of(pieces, call, workshop.loss, folder, (out, exist_ok), observers, console, begins)
             a.captures = captures
             if folder is None:
                 a.opening = left_out

@@ -36,7 +36,7 @@ def seconds_per_step(pieces: Pieces, folder: Path) -> float:
     limit = _SHARE * amount.amount if amount.unit == "seconds" else 2.0
     state, runtime = pieces.state, pieces.runtime
     with runtime.ranks.apart():
-        before = copy.deepcopy(state.state_dict())
+        before, buffers = copy.deepcopy(state.state_dict()), state.buffers_kept()
     state.model.train()
     times: list[float] = []
     began = time.perf_counter()
@@ -52,6 +52,7 @@ def seconds_per_step(pieces: Pieces, folder: Path) -> float:
     per_step += _saving_share(pieces, before, folder)
     per_step = _with_evaluations(per_step, pieces, limit)
     state.load_state_dict(before)
+    buffers()
     return max(float(t) for t in runtime.ranks.gather_json(per_step))
 
 

@@ -176,6 +176,7 @@ class _Rehearsal:
         self.clock = time.perf_counter if timed and device_of(pieces).type == "cpu" else self.tick
         self.began = self.clock()
         self.before = copy.deepcopy(pieces.state.state_dict())
+        self.buffers = pieces.state.buffers_kept()  # also those that are no part of a checkpoint
         self.given = [copy.deepcopy(_options(g)) for g in pieces.state.optimizer.param_groups]
         self.size = _BLOCKS[timed or amount.steps(pieces.per_epoch) * _SHARE >= _LITTLE]
         self.first: Tried | None = None
@@ -246,7 +247,7 @@ class _Rehearsal:
         for candidate in reversed(members):
             if not self._time_for(candidate):
                 break
-            without = replace(candidate, changes=dict.fromkeys(candidate.changes, False))
+            without = replace(candidate, changes={name: getattr(Plan(), name) for name in candidate.changes})
             hinders, line = self._against(best, without, left_out=True)
             told[candidate.name] = line or told[candidate.name]
             best = best.model_copy(update=without.changes) if hinders else best
@@ -305,6 +306,7 @@ class _Rehearsal:
 
     def _restore(self) -> None:
         self.state.load_state_dict(self.before)
+        self.buffers()
         for group, given in zip(self.state.optimizer.param_groups, self.given, strict=True):
             group.update(given)
 

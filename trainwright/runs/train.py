@@ -14,7 +14,7 @@ from trainwright.core.events import Observer
 from trainwright.engine.ranks import launched
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.unwrapped import no_compiler
-from trainwright.runs.assemble import Pieces, assemble, try_first
+from trainwright.runs.assemble import Pieces, assemble, closed_where_it_fails, try_first
 from trainwright.runs.attempt import Attempt, attempt
 from trainwright.runs.changed import Changes, changed
 from trainwright.runs.decided import Record, decided, over
@@ -99,7 +99,8 @@ def train(
             take(pieces)
             learn(pieces)
             plan(pieces)
-            folder, moved = agreed_folder(out, config.name or config.task["name"], runtime, exist_ok=exist_ok)
+            with closed_where_it_fails(pieces):
+                folder, moved = agreed_folder(out, config.name or config.task["name"], runtime, exist_ok=exist_ok)
         pieces.facts["notes"] += [moved] if moved else []
         a = Attempt(
             pieces=pieces,
