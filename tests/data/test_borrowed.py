@@ -146,3 +146,11 @@ def test_what_is_written_into_a_borrowed_array_is_seen_and_told_of(rows: slice) 
     assert the_same(store, x, Y)
     store.close()
     assert store.changed() == []
+
+
+def test_bfloat16_is_not_turned_whole_to_see_whether_it_lies_right() -> None:
+    x = torch.from_numpy(X).bfloat16()
+    assert Arrays({"x": x, "y": Y}).arrays() == []
+    store = stored(x, Y)
+    assert store.borrowed == ()
+    assert the_same(store, x.float().numpy(), Y)
