@@ -396,7 +396,10 @@ def test_threads_are_tried_by_themselves(monkeypatch: pytest.MonkeyPatch, eight_
 
 
 class Counting(nn.Module):
-    """Counts its passes, in what a checkpoint holds and in what it does not, into the buffer or in its place."""
+    """Counts its passes, in buffers that no checkpoint holds: in one it writes, in the place of the other it puts a new one."""
+
+    written: torch.Tensor
+    replaced: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -432,7 +435,7 @@ def test_where_a_run_cannot_begin_the_module_is_left_as_it_was(tmp_path: Path) -
         tw.fit(module, (x, y), loss="cross_entropy", budget="2 steps", out=tmp_path / "run", pace=pace, quiet=True)
     assert (list(module), [type(layer) for layer in module], torch.get_num_threads()) == before
     assert torch.get_num_threads() == threads
-    assert module[0].weight.is_contiguous()
+    assert all(weight.is_contiguous() for weight in module.parameters())
 
 
 @pytest.mark.parametrize(
@@ -446,3 +449,12 @@ def test_where_a_run_cannot_begin_the_module_is_left_as_it_was(tmp_path: Path) -
 def test_a_plan_that_is_none_is_told(pace: Any, what: str) -> None:
     with pytest.raises(tw.UserError, match=what):
         tw.fit(net(), (torch.randn(8, 4), torch.arange(8) % 3), loss="cross_entropy", pace=pace)
+
+
+@pytest.mark.parametrize("other", ["threads = -1", "threads = 2"])
+def test_a_plan_that_was_edited_since_is_not_followed_by_a_run_that_goes_on(other: str, tmp_path: Path) -> None:
+    run, _ = fitted(tmp_path / "run", pace=Plan(threads=1).model_dump())
+    written = (run.path / "config.toml").read_text("utf-8")
+    (run.path / "config.toml").write_text(written.replace("threads = 1", other), "utf-8")
+    with pytest.raises(tw.UserError, match=r"pace\.threads: 1 -> "):
+        fitted(tmp_path / "run", resume=tmp_path / "run", out=None, budget="12 steps")

@@ -46,7 +46,8 @@ def must_be_as_written(
     found = {k: pair for k, pair in edits(manifest, folder).items() if _for_good(k, for_good) and not _among(k, but)}
     if found:
         what = f"is not what this run was trained with ({told(found)})"
-        instead = f"put it back, or start a new run with it: trainwright train {folder / CONFIG}"
+        again = "tw.fit(…)" if manifest.get("kind") == "own" else f"trainwright train {folder / CONFIG}"
+        instead = f"put it back, or start a new run with it: {again}"
         raise UserError(str(folder / CONFIG), what, instead)
 
 

@@ -27,6 +27,7 @@ from trainwright.runs.called import Call, OfCall, named_loss, reopening, written
 from trainwright.runs.changed import changed
 from trainwright.runs.decided import Decided, Record, decided
 from trainwright.runs.directory import CONFIG, PROCESSOR
+from trainwright.runs.edited import must_be_as_written
 from trainwright.runs.gathered import same_data
 from trainwright.runs.healed import healing, must_heal
 from trainwright.runs.holes import whole
@@ -235,6 +236,7 @@ def fit(
     rule_of(init)  # checked at once
     folder = open_run(resume).path if resume is not None else None
     if folder:
+        must_be_as_written(Run(folder).manifest, folder, ("pace", "precision"), Record.read(folder).moving)
         config = as_it_ran(config, Run(folder).config)
     runtime = Runtime.of(config)
     if parallel == "fsdp" and isinstance(optimizer, Optimizer):

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 
 from trainwright.core.config import Budget, Plan, RunConfig
+from trainwright.core.schema import validate
 from trainwright.core.task import Progress
 from trainwright.data.loader import Loader
 from trainwright.engine.abilities import PLANNED, clock_of, release
@@ -97,7 +98,7 @@ def as_it_ran(config: RunConfig, before: Mapping[str, Any]) -> RunConfig:
     found = {}
     if config.pace == "auto":
         pace = before.get("pace", "plain")
-        found["pace"] = pace if isinstance(pace, str) else Plan(**pace)
+        found["pace"] = Plan(**validate(Plan, pace, f"{CONFIG}: pace")) if isinstance(pace, Mapping) else pace
     if config.precision == "auto":
         found["precision"] = before.get("precision", "float32")
     return config.model_copy(update=found)
