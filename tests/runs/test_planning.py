@@ -396,7 +396,7 @@ def test_threads_are_tried_by_themselves(monkeypatch: pytest.MonkeyPatch, eight_
 
 
 class Counting(nn.Module):
-    """Counts its passes, in buffers that no checkpoint holds: in one it writes, in the place of the other it puts a new one."""
+    """Counts its passes in buffers that no checkpoint holds, one of which is another tensor after each."""
 
     written: torch.Tensor
     replaced: torch.Tensor
