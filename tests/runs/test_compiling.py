@@ -158,6 +158,18 @@ def test_torchs_own_compiler_trains_the_same_but_for_rounding(tmp_path: Path) ->
         torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-5)
 
 
+def test_where_no_cache_can_be_written_a_line_says_so(
+    tmp_path: Path, graphs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder", "utf-8")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    monkeypatch.setattr(compiling, "cache", lambda room: tmp_path / "file" / room)
+    run, ours = fitted(tmp_path / "run", pace=Plan(compiled=True).model_dump())
+    assert "compiled: not done, it fails (NotADirectoryError" in why(run)
+    assert graphs == []
+    assert alike(ours, fitted(tmp_path / "plain", pace="plain")[1])
+
+
 def test_where_nothing_runs_compiled_a_line_says_so(tmp_path: Path, graphs: list[Any]) -> None:
     module = net()
     for block in module:

@@ -78,15 +78,17 @@ def compile_blocks(pieces: Pieces) -> Callable[[], None]:
         pieces.pace = [*pieces.pace, f"compiled: not possible, {why}; the model runs as it is written"]
         return lambda: None
     told, record = list[str](), _record(pieces)
-    made = Compiled(_bare(pieces), pieces.runtime.device, cache("compiled"), lambda e: told.append(_failed(e)))
+    made: Compiled | None = None
     try:
+        made = Compiled(_bare(pieces), pieces.runtime.device, cache("compiled"), lambda e: told.append(_failed(e)))
         _try(pieces)
-    except Exception as error:  # a backward pass that cannot be compiled fails by itself
+    except Exception as error:  # a backward pass that cannot be compiled fails by itself, and so does a cache
         told.append(_failed(error))
-    if not (told or made.used):
+    if not told and made is not None and not made.used:
         told.append(_UNUSED)
-    if told:
-        made.back()
+    if told or made is None:
+        if made is not None:
+            made.back()
         pieces.pace = [*pieces.pace, f"compiled: not done, {told[0]}; the model runs as it is written"]
         return lambda: None
     _note(record, made.seconds)
