@@ -221,8 +221,7 @@ class _Story:
 @contextmanager
 def _story(a: Attempt) -> Iterator[_Story]:
     """One writer holds the folder; whatever happens, the end is told, and lock, loader and randomness are freed."""
-    pieces = a.pieces
-    lock: Lock | None = None
+    pieces, lock = a.pieces, None
     try:
         must_be_whole(a.folder)
         lock = Lock(a.folder) if pieces.runtime.first else None
