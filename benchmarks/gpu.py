@@ -30,6 +30,7 @@ import torch
 import torch.nn.functional as F
 
 import trainwright as tw
+from benchmarks.speed import systems
 from benchmarks.speed.works import BY_NAME, Work
 from trainwright.core.events import StepDone, Stop
 from trainwright.engine.abilities import clock_of
@@ -140,37 +141,9 @@ def compiled(work: Work, epochs: int, device: str) -> Seconds:
 
 
 def lightning(work: Work, epochs: int, device: str) -> Seconds:
-    """A LightningModule, a Trainer and a DataLoader, in its own bfloat16."""
-    import lightning as L
-    from torch.utils.data import DataLoader, TensorDataset
-
-    seconds = Seconds()
-
-    class Module(L.LightningModule):  # type: ignore[misc,name-defined]
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = work.torch()
-
-        def training_step(self, batch: Any, _: int) -> Any:
-            return F.cross_entropy(self.net(batch[0]), batch[1])
-
-        def configure_optimizers(self) -> Any:
-            return torch.optim.Adam(self.parameters(), lr=work.rate, fused=True)
-
-        def on_train_epoch_start(self) -> None:
-            self.began = time.perf_counter()
-
-        def on_train_epoch_end(self) -> None:
-            seconds.append(time.perf_counter() - self.began)
-
-    torch.manual_seed(0)
-    data = TensorDataset(*map(torch.from_numpy, work.data(work.samples)))
-    trainer = L.Trainer(
-        max_epochs=epochs + 1, accelerator="cpu" if device == "cpu" else "gpu", devices=1, precision="bf16-mixed",
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
-    trainer.fit(Module(), DataLoader(data, work.batch, shuffle=True))
-    return seconds[1:]
+    """As on a CPU, in its own bfloat16."""
+    there = "cpu" if device == "cpu" else "gpu"
+    return systems.lightning(work, epochs + 1, accelerator=there, devices=1, precision="bf16-mixed")[1:]
 
 
 SYSTEMS: dict[str, Callable[[Work, int, str], Seconds]] = {

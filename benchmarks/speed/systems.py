@@ -126,8 +126,8 @@ def keras_on(backend: str) -> Callable[[Work, int], Seconds]:
     return trained
 
 
-def lightning(work: Work, epochs: int) -> Seconds:
-    """A LightningModule, a Trainer and a DataLoader."""
+def lightning(work: Work, epochs: int, **device: Any) -> Seconds:
+    """A LightningModule, a Trainer, on the CPU unless it is told something else, and a DataLoader."""
     import lightning as L
     import torch
     import torch.nn.functional as F
@@ -155,8 +155,8 @@ def lightning(work: Work, epochs: int) -> Seconds:
     x, y = map(torch.from_numpy, work.data(work.samples))
     torch.manual_seed(0)
     trainer = L.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False,
+        max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, **(device or {"accelerator": "cpu"}),
     )  # fmt: skip
     trainer.fit(Module(), DataLoader(TensorDataset(x, y), work.batch, shuffle=True))
     return seconds

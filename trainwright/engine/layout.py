@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from trainwright.engine.stand_in import stand_in
+
 
 class _Flatten(nn.Flatten):
     """As `nn.Flatten`, also by its name; a gradient comes back laid as the pictures were.
@@ -63,13 +65,10 @@ def channels_last(model: nn.Module, optimizer: Optimizer) -> Callable[[], None]:
         last = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device, memory_format=torch.channels_last)
         weight.data = last.copy_(weight.data)
     lay(optimizer)
-    ends = [m for m in model.modules() if type(m) is nn.Flatten]
-    for end in ends:
-        end.__class__ = _Flatten
+    usual = stand_in(model, nn.Flatten, _Flatten)
 
     def back() -> None:
-        for end in ends:
-            end.__class__ = nn.Flatten
+        usual()
         for weight, stride in moved:
             before = torch.empty_strided(weight.shape, stride, dtype=weight.dtype, device=weight.device)
             weight.data = before.copy_(weight.data)

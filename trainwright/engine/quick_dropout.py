@@ -13,6 +13,7 @@ from typing import Any, SupportsIndex
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainwright.engine.stand_in import stand_in
 from trainwright.models.dropout import mask
 
 _SMALL = 4096  # numbers of which torch draws a mask in 25 µs
@@ -38,15 +39,7 @@ class _Quick(nn.Dropout):
 
 def quick_dropout(model: nn.Module) -> Callable[[], None]:
     """Have every `nn.Dropout` draw so; returns what puts all back. Classes derived from it stay what they are."""
-    changed = [m for m in model.modules() if type(m) is nn.Dropout]
-    for module in changed:
-        module.__class__ = _Quick
-
-    def back() -> None:
-        for module in changed:
-            module.__class__ = nn.Dropout
-
-    return back
+    return stand_in(model, nn.Dropout, _Quick)
 
 
 def has_dropout(model: nn.Module) -> bool:
