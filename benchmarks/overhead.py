@@ -6,8 +6,9 @@
 In one process, one after the other in an order that turns with the round (A B C, C B A), so that a machine that grows
 slower favours none. Both run as they are written (``pace = "plain"``), on one thread unless asked otherwise. Counted is
 the time of the processor in all threads, which others on the machine change least, from the tenth step to the last;
-the events of every ten steps are in it. What comes once, before the first step and after the last, is not. "Calm" is
-what a step took in the quickest tenth of all blocks of ten steps: what it takes when nothing else runs.
+the events of every ten steps are in it. What comes once, before the first step and after the last, is not. A round is
+told by the median of its blocks of ten steps, "in all" by their mean, which the rest of the machine moves as well.
+"Calm" is what a step took in the quickest tenth of all blocks: what it takes when nothing else runs.
 """
 
 from __future__ import annotations
@@ -128,14 +129,24 @@ def told(work: Work, found: dict[str, list[Seconds]]) -> list[str]:
     """A row for each system: seconds of a step, and how many more they are than by hand, on average and undisturbed."""
     lines, base = [], found["by hand"]
     for name, rounds in found.items():
-        means = [statistics.fmean(r) for r in rounds]
-        pairs = list(zip(means, map(statistics.fmean, base), strict=True))
+        pairs, means = _pairs(statistics.median, rounds, base), _pairs(statistics.fmean, rounds, base)
         more, share = _spread([a - b for a, b in pairs], 1e6, 0), _spread([a / b - 1 for a, b in pairs], 100, 1)
         least, bare = _calm(rounds), _calm(base)
-        beside = [f"{more} µs, {share} %", f"{1e6 * (least - bare):.0f} µs, {100 * (least / bare - 1):.1f} %"]
-        row = [work.name, name, f"{_spread(means, 1e6, 0)} µs", f"{1e6 * least:.0f} µs"]
-        lines.append(f"| {' | '.join([*row, *(beside if name != 'by hand' else ['', ''])])} |")
+        beside = [
+            f"{more} µs, {share} %",
+            f"{1e6 * (least - bare):.0f} µs, {100 * (least / bare - 1):.1f} %",
+            f"{_spread([a - b for a, b in means], 1e6, 0)} µs",
+        ]
+        row = [work.name, name, f"{_spread([a for a, _ in pairs], 1e6, 0)} µs", f"{1e6 * least:.0f} µs"]
+        lines.append(f"| {' | '.join([*row, *(beside if name != 'by hand' else [''] * 3)])} |")
     return lines
+
+
+def _pairs(
+    told_by: Callable[[Seconds], float], rounds: list[Seconds], base: list[Seconds]
+) -> list[tuple[float, float]]:
+    """Each round of a system, and of the loop by hand."""
+    return [(told_by(a), told_by(b)) for a, b in zip(rounds, base, strict=True)]
 
 
 def _calm(rounds: list[Seconds]) -> float:
@@ -161,8 +172,8 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     clock = time.perf_counter if asked.wall else time.process_time
     rows: list[dict[str, Any]] = []
-    print("| work | system | a step: median of the rounds (middle half) | calm | more than by hand | calm |")
-    print("|---|---|---|---|---|---|")
+    print("| work | system | a step: median of the rounds (middle half) | calm | more than by hand | calm | in all |")
+    print("|---|---|---|---|---|---|---|")
     for work in (w for w in WORKS if asked.only.lower() in w.name.lower()):
         found = measured(work, asked.rounds, clock)
         rows.append({"work": work.name, "seconds": found})

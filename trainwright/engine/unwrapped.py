@@ -20,6 +20,8 @@ from torch.autograd import graph
 from torch.optim import Optimizer
 from torch.optim import optimizer as theirs
 
+from trainwright.engine.direct import stepped
+
 _GUARDED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")  # of `Optimizer`, kept from a compiler
 _BACKWARD = torch.autograd.backward  # as it was loaded: who listens to a loss puts another in its place
 _ENGINE: Callable[..., Any] | None = getattr(graph, "_engine_run_backward", None)
@@ -43,7 +45,8 @@ def step(optimizer: Optimizer) -> None:
         before = torch.is_grad_enabled()
         torch._C._set_grad_enabled(False)  # as `no_grad`, without its 10 µs
         try:
-            within(*args, **named)
+            if args != (optimizer,) or named or not stepped(optimizer):
+                within(*args, **named)
         finally:
             torch._C._set_grad_enabled(before)
     else:
