@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from trainwright.engine import norms
 from trainwright.engine.norms import norm_at_hand, total_norm
 
 
@@ -21,9 +22,17 @@ def test_it_is_the_norm_of_all_numbers(dtype: torch.dtype) -> None:
     shapes = [(3,), (), (0,), (70, 70), (2, 8, 24, 24), (400, 400), (17, 5)]
     gradients = [torch.randn(shape, generator=dice, dtype=dtype) for shape in shapes]
     gradients[4] = gradients[4].to(memory_format=torch.channels_last)
+    gradients += [torch.randn(90, 50, generator=dice, dtype=dtype).t(), *[gradients[0] + i for i in range(4)]]
     assert norm_at_hand(gradients) == pytest.approx(exact(gradients), rel=1e-6)
     assert float(total_norm(gradients)) == pytest.approx(exact(gradients), rel=1e-6)
     assert norm_at_hand([]) == 0.0
+
+
+def test_more_numbers_than_are_summed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(norms, "_MANY", 1000)
+    monkeypatch.setattr(norms, "_FEW", 10)
+    gradients = [torch.randn(2500, generator=torch.Generator().manual_seed(0)), torch.ones(7)]
+    assert norm_at_hand(gradients) == pytest.approx(exact(gradients), rel=1e-6)
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
