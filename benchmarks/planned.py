@@ -1,7 +1,7 @@
 """What a plan is worth: the same training with the plan that was found for it and as it is written, on twenty networks.
 
-    script/bench planned                        all of them, 3 rounds of four trainings each
-    script/bench planned --only conv --rounds 1 --json OUT
+    script/bench planned                        all of them, 3 rounds of four trainings each, and more in a minute
+    script/bench planned --only conv --rounds 1 --seconds 0 --json OUT
 
 In one process, in the order A B B A, so that a machine that grows slower favours none. Counted is the time from the
 call to the last step, so what the plan cost to find is in it; "probing" is that share by itself. By the processor's
@@ -12,6 +12,7 @@ the median ratio over the pairs.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import statistics
@@ -170,12 +171,15 @@ def trained(work: Work, x: Tensor, y: Tensor, pace: Pace, clock: Clock) -> dict[
     }  # fmt: skip
 
 
-def measured(work: Work, rounds: int, clock: Clock) -> dict[Pace, list[dict[str, Any]]]:
+def measured(work: Work, rounds: int, seconds: float, clock: Clock) -> dict[Pace, list[dict[str, Any]]]:
     """Pace -> what its trainings came to, two of a round; the first of all warms up and is not counted."""
     x, y = data(work)
     trained(work, x, y, "plain", clock)
     found: dict[Pace, list[dict[str, Any]]] = {"plain": [], "auto": []}
-    for turn in range(rounds):
+    end = time.perf_counter() + seconds
+    for turn in itertools.count():
+        if turn >= rounds and time.perf_counter() > end:
+            break
         first, second = list(found) if turn % 2 == 0 else list(found)[::-1]
         for pace in (first, second, second, first):
             found[pace].append(trained(work, x, y, pace, clock))
@@ -208,7 +212,8 @@ def main() -> None:
     """Measure, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="works whose name has this in it")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="of each network, at least")
+    parser.add_argument("--seconds", type=float, default=60, help="of each network, at least: short ones vary most")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--wall", action="store_true", help="count the clock's time, on a machine with nothing else")
     parser.add_argument("--json", type=Path, help="write every figure there as well")
@@ -219,7 +224,7 @@ def main() -> None:
     print("| network | a step as written | with the plan, times | 95 % | steps alone | probing | taken |")
     print("|---|---|---|---|---|---|---|")
     for work in (w for w in WORKS if asked.only.lower() in w.name.lower()):
-        found = measured(work, asked.rounds, clock)
+        found = measured(work, asked.rounds, asked.seconds, clock)
         row = summed(found)
         rows.append({"work": work.name, **row, "trainings": found})
         print(

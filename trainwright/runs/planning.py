@@ -190,12 +190,13 @@ class _Rehearsal:
         best, told = Plan(), dict[str, str]()
         try:
             self.first = self._block(best, Tried(), self.size)  # of the plain plan, and so of the first trial
-            once = _median(self.first.walls if self.clock is time.perf_counter else self.first.seconds)
+            steps = self.first.walls if self.clock is time.perf_counter else self.first.seconds
+            once = min(steps)  # the first steps of a training are slower than those that it will be made of
             self.warm = max(0.0, self.first.cold - once)
             self.began += self.warm  # what torch loads with a first step, it loads in any case
             began = self.clock()
             self._restore()
-            self.block = self.clock() - began + self.size * once
+            self.block = self.clock() - began + self.size * max(steps)
             self.end = self.began + self._limit(once)
             left = list[Candidate]()
             for candidate in (c for c in (*CANDIDATES, *fewer_threads()) if c.fits(self.pieces)):
