@@ -16,6 +16,7 @@ from trainwright.core.batch import Batch
 from trainwright.core.errors import UserError
 from trainwright.core.events import EvalDone, Observer, Probed, StepDone, Stop
 from trainwright.core.task import Progress, Task
+from trainwright.engine.allocator import settle
 from trainwright.engine.before import Dice
 from trainwright.engine.guard import Guard, trouble_of
 from trainwright.engine.held import held
@@ -170,6 +171,8 @@ def fit(
             if judge is not None and judged:
                 wish = _judge(state, judge, observe, memory, last) or wish
             stop = stop or _agreed(wish, runtime)
+        if pausing or stop:
+            settle()  # what is written and told at the end does not lie beside what steps needed
         if save is not None and (pausing or stop or due or judged):
             # what follows a skipped step may be lost
             planned = (due or _just_best(state, judge)) and not counters.streak

@@ -88,8 +88,7 @@ class Attempt:
 def attempt(a: Attempt) -> RunEnded:
     """Train to the end of the budget or to a stop, then score; the folder tells the same story afterwards."""
     pieces, runtime, config = a.pieces, a.pieces.runtime, a.pieces.config
-    keep = config.pace != "plain" and runtime.device.type == "cpu"
-    with memory_kept(keep), _story(a) as story, Interruption(runtime.first) as interruption:
+    with _story(a) as story, Interruption(runtime.first) as interruption:
         cadence, judge = _begun(a, story)
         saving = Saving(pieces, a.folder)
         # told to whoever listens then: the doctor must hear that the run went back
@@ -122,27 +121,28 @@ def attempt(a: Attempt) -> RunEnded:
                 story.tell(seen)
                 play(seen, a.folder)
             if isinstance(event, StepDone):
-                gone = home.watch(story.tell, event.step)
-                return gone or saving.tell(story.tell) or wish
+                wish = home.watch(story.tell, event.step) or saving.tell(story.tell) or wish
+            saving.last = pieces.state.counters.step if wish else saving.last
             return wish
 
-        stop = wish or fit(
-            pieces.state,
-            pieces.task,
-            pieces.groups,
-            runtime,
-            observe,
-            cadence=cadence,
-            schedule=pieces.schedule,
-            clip=None if config.clip == "none" else config.clip,
-            judge=judge,
-            save=captures.after(saving),
-            asked=interruption.asked,
-            step_fn=pieces.step,
-            guard=guard_of(pieces, cadence.steps, story.tell, recovery),
-            shortage=teller(pieces, story.tell),
-            watch=doctor,
-        )
+        with memory_kept(config.pace != "plain" and runtime.device.type == "cpu"):
+            stop = wish or fit(
+                pieces.state,
+                pieces.task,
+                pieces.groups,
+                runtime,
+                observe,
+                cadence=cadence,
+                schedule=pieces.schedule,
+                clip=None if config.clip == "none" else config.clip,
+                judge=judge,
+                save=captures.after(saving),
+                asked=interruption.asked,
+                step_fn=pieces.step,
+                guard=guard_of(pieces, cadence.steps, story.tell, recovery),
+                shortage=teller(pieces, story.tell),
+                watch=doctor,
+            )
         home.watch(story.tell, pieces.state.counters.step)
         tell_changed(pieces, story.tell)
         saving.settle(story.tell, home.rescue)

@@ -33,6 +33,7 @@ from trainwright.runs.surveyed import survey
 _LOOKED, _READ = 256, 4096  # samples that go through the model, and whose targets are read
 _FEWEST, _SEEN = 32, 256  # samples that a probe looks at, and of how many that the training computes
 _ANSWERS, _TEXTS = 512, 4  # where a sample has many answers, so many of these suffice, of so many samples
+_TOLD = 2**14  # answers of the samples whose targets are read: a logit of every class belongs to each
 _BYTES = 2**25  # of inputs; of what one pass keeps, unless a step keeps more
 _SECONDS = 0.5  # that one pass of the samples may take
 
@@ -300,12 +301,14 @@ def _samples(pieces: Pieces, most: int) -> tuple[Batch | None, Batch]:
         model = runtime.ranks.bare(pieces.state.model)
         with torch.enable_grad(), saved_for_backward(model) as saved:
             loss = pieces.task.loss(model, runtime.take(first), Progress())
-            room = max(_at_once(pieces), _BYTES * first.size // max(1, saved()))  # beside a step it must not stand out
+            # what is looked at is held beside what a backward pass needs: beside a step it must not stand out
+            room = max(_at_once(pieces) // 2, _BYTES * first.size // max(1, saved()))
             del loss
+        settle()
     pace = (time.perf_counter() - began) / max(1, first.size)
     most = min(most, max(8, min(room, _BYTES // each, int(_SECONDS / max(pace, 1e-9) / 3))))
     batch = pieces.some(most)
-    many = min(_READ, _BYTES // each)
+    many = min(_READ, _BYTES // each, _TOLD // _answers(batch))
     wide = pieces.some(many) if many > 2 * most and batch.size == most and not pieces.unpacked else None
     if wide is not None and (y := _target(wide)) is not None and bool((y == y[:1]).all()):
         wide = pieces.some(_BYTES // each)  # one in a thousand is something else than none

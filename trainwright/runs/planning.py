@@ -23,7 +23,7 @@ from trainwright.core.schema import validate
 from trainwright.core.task import Progress
 from trainwright.data.loader import Loader
 from trainwright.engine.abilities import PLANNED, clock_of, release
-from trainwright.engine.allocator import memory_kept
+from trainwright.engine.allocator import memory_kept, settle
 from trainwright.engine.layout import channels_last
 from trainwright.engine.memory import ran_out
 from trainwright.engine.quick_dropout import quick_dropout
@@ -32,6 +32,7 @@ from trainwright.runs.assemble import Pieces
 from trainwright.runs.candidates import CANDIDATES, FUSED, LEAST, SAME, Candidate, bare, device_of, fewer_threads
 from trainwright.runs.compiling import compile_blocks, compile_in_rehearsal
 from trainwright.runs.directory import CONFIG
+from trainwright.runs.shelved import Shelved
 from trainwright.runs.stored import stored_config
 
 _SHARE = 0.02  # of the training that is foreseen
@@ -176,7 +177,7 @@ class _Rehearsal:
         self.tick = clock_of(device_of(pieces))
         self.clock = time.perf_counter if timed and device_of(pieces).type == "cpu" else self.tick
         self.began = self.clock()
-        self.before = copy.deepcopy(pieces.state.state_dict())
+        self.before = Shelved(pieces.state.state_dict())
         self.buffers = pieces.state.buffers_kept()  # also those that are no part of a checkpoint
         self.given = [copy.deepcopy(_options(g)) for g in pieces.state.optimizer.param_groups]
         self.size = _BLOCKS[timed or amount.steps(pieces.per_epoch) * _SHARE >= _LITTLE]
@@ -223,6 +224,7 @@ class _Rehearsal:
                 left = again
         finally:
             self._restore()
+            self.before.close()
         return best, [f"{name}: {what}" for name, what in told.items()]
 
     def _together(self, members: Sequence[Candidate], told: dict[str, str]) -> tuple[Plan, Sequence[Candidate]]:
@@ -307,7 +309,10 @@ class _Rehearsal:
         return tried
 
     def _restore(self) -> None:
-        self.state.load_state_dict(self.before)
+        if self.before.large:  # so that neither a block nor its beginning holds more than a training would
+            self.state.optimizer.state.clear()
+            settle()
+        self.state.load_state_dict(self.before.take())
         self.buffers()
         for group, given in zip(self.state.optimizer.param_groups, self.given, strict=True):
             group.update(given)
