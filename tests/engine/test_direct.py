@@ -128,6 +128,45 @@ def test_the_first_step_and_sparse_gradients_are_left_to_torch() -> None:
     assert not fresh.state
 
 
+def separate() -> list[nn.Parameter]:
+    return [nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))]
+
+
+def twice(weight: nn.Parameter) -> list[nn.Parameter]:
+    return [weight, nn.Parameter(weight.data)]
+
+
+@pytest.mark.parametrize("spoiled", ["one place", "one count", "whole counts", "wider momentum"])
+def test_state_that_is_out_of_the_ordinary_is_left_to_torch(spoiled: str) -> None:
+    found = twice(nn.Parameter(torch.ones(3))) if spoiled == "one place" else separate()
+    optimizer = SGD(found, momentum=0.9) if spoiled == "wider momentum" else Adam(found, weight_decay=0.1)
+    for weight in found:
+        weight.grad = torch.ones(3)
+    optimizer.step()
+    kept = [optimizer.state[w] for w in found]
+    if spoiled == "one count":
+        kept[0]["step"] = kept[1]["step"]
+    if spoiled == "whole counts":
+        kept[0]["step"] = torch.tensor(1)
+    if spoiled == "wider momentum":
+        kept[0]["momentum_buffer"] = kept[0]["momentum_buffer"].double()
+    with torch.no_grad():
+        assert not stepped(optimizer)
+
+
+def test_constants_lie_where_the_weights_do() -> None:
+    direct._constant.cache_clear()
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = SGD([weight], lr=1.0, momentum=0.9)
+    with torch.device("meta"):
+        for _ in range(2):
+            weight.grad = torch.ones(3, device="cpu")
+            with torch.no_grad():
+                if not stepped(optimizer):
+                    optimizer.step()
+    assert torch.equal(optimizer.state[weight]["momentum_buffer"], torch.full((3,), 1.9))
+
+
 def test_types_of_numbers_are_not_mixed_where_one_call_takes_all() -> None:
     found = [nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3, dtype=torch.float64))]
     optimizer = Adam(found, fused=True)

@@ -12,8 +12,14 @@ from torch import Tensor, nn
 
 import trainwright as tw
 from trainwright.core.events import Event, StepDone, Stop
-from trainwright.runs import shelved
+from trainwright.runs import planning, shelved
 from trainwright.runs.shelved import Shelved
+
+
+@pytest.fixture(autouse=True)
+def _measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans are measured here, which other tests leave out."""
+    monkeypatch.setattr(planning, "_may", lambda pieces: True)
 
 
 def state() -> dict[str, dict[str, Any]]:
@@ -52,8 +58,43 @@ def test_it_comes_back_as_often_as_it_is_asked_for(much: int, monkeypatch: pytes
     assert not kept.large
 
 
+@pytest.mark.parametrize("much", [1, 2**30], ids=["in a file", "in memory"])
+def test_what_is_loaded_into_an_optimizer_does_not_change_it(much: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelved, "_MUCH", much)
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.Adam([weight])
+    weight.grad = torch.ones(3)
+    optimizer.step()
+    kept = Shelved({"optimizer": optimizer.state_dict()})
+    for _ in range(3):
+        optimizer.load_state_dict(dict(kept.take()["optimizer"]))
+        optimizer.step()
+        assert float(optimizer.state[weight]["step"]) == 2
+    kept.close()
+    assert float(optimizer.state[weight]["step"]) == 2
+
+
+def test_a_file_that_cannot_grow_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        closed = 0
+
+        def write(self, what: object) -> int:
+            raise OSError(28, "No space left on device")
+
+        def close(self) -> None:
+            Full.closed += 1
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shelved, "_MUCH", 1)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Full())
+    kept = Shelved(state())
+    assert not kept.large
+    assert Full.closed == 1
+    assert same(dict(kept.take()), state())
+
+
 def test_without_a_place_for_a_file_memory_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full() -> Any:
+    def full(**_: Any) -> Any:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(shelved, "_MUCH", 1)
@@ -80,6 +121,12 @@ def first_losses(folder: Path) -> tuple[float, ...]:
         log_every=5, precision="float32", observers=[enough], out=folder, quiet=True, doctor="off", device="cpu",
     )  # fmt: skip
     return tuple(seen)
+
+
+def test_a_state_that_cannot_be_put_back_is_no_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Shelved, "take", lambda self: 1 / 0)
+    with pytest.raises(tw.UserError, match="could not be put back"):
+        first_losses(tmp_path / "run")
 
 
 def test_a_plan_found_with_a_file_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,11 @@ def _columns(params: Sequence[Tensor], names: Sequence[str], state: Mapping[Any,
         or {*map(_form, weights)} != {(kind, torch.strided, True)}
         or not {*map(type, weights)} <= {nn.Parameter, Tensor}
         or {*map(type, gradients)}.union(*[map(type, column) for column in columns]) != {Tensor}
+        or any({x.dtype for x in column} != {kind} for column in columns[:2])
+        or not all(x.is_floating_point() for column in columns[2:] for x in column)
+        # torch moves one weight after the other, which is something else where two of them are the same numbers
+        or len({w.data_ptr() for w in weights}) < len(weights)
+        or any(len({*map(id, column)}) < len(column) for column in columns)
     ):
         return None
     return [weights, gradients, *columns]
@@ -158,4 +163,4 @@ def _scalar(x: float, kind: torch.dtype) -> Tensor:
 def _constant(x: float, kind: torch.dtype) -> Tensor:
     """0-d: one that many steps use."""
     with torch.inference_mode(False):
-        return torch.tensor(x, dtype=kind)
+        return torch.tensor(x, dtype=kind, device="cpu")

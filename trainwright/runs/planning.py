@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 
 from trainwright.core.config import Budget, Plan, RunConfig
+from trainwright.core.errors import UserError
 from trainwright.core.schema import validate
 from trainwright.core.task import Progress
 from trainwright.data.loader import Loader
@@ -223,8 +224,13 @@ class _Rehearsal:
                         again.append(candidate)
                 left = again
         finally:
-            self._restore()
-            self.before.close()
+            try:
+                self._restore()
+            except Exception as error:  # whatever it is, no training may begin with what is left of the rehearsal
+                what = f"after plans were tried, the state could not be put back ({type(error).__name__}: {error})"
+                raise UserError("pace", what, 'write pace = "plain", which tries none') from error
+            finally:
+                self.before.close()
         return best, [f"{name}: {what}" for name, what in told.items()]
 
     def _together(self, members: Sequence[Candidate], told: dict[str, str]) -> tuple[Plan, Sequence[Candidate]]:

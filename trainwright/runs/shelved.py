@@ -6,6 +6,7 @@ import copy
 import mmap
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -44,32 +45,36 @@ class Shelved:
         return self._file is not None
 
     def take(self) -> Mapping[str, Any]:
-        """It, to be loaded at once; its tensors are those of the file, which are not in memory before they are read."""
+        """It, to be loaded at once, each time anew: what is loaded into an optimizer becomes the optimizer's own.
+
+        The weights are those of the file, which are not in memory before they are read.
+        """
         if self._snapshot is None:
-            assert self._state is not None
-            return self._state
+            return copy.deepcopy(self._state or {})
         seen = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_COPY)
         begin, tensors = 0, dict[str, dict[str, Tensor]]()
         for part, found in self._snapshot.tensors.items():
             tensors[part] = {}
             for name, like in found.items():
-                tensors[part][name] = _read(seen, begin, like)
+                found_again = _read(seen, begin, like)
+                tensors[part][name] = found_again if part == "model" else found_again.clone()
                 begin += like.nbytes
         return restored(Snapshot(self._snapshot.tree, tensors))
 
     def close(self) -> None:
         """Forget it."""
-        if self._file is not None:
-            self._file.close()
-        self._state = self._snapshot = self._file = None
+        file, self._state, self._snapshot, self._file = self._file, None, None, None
+        if file is not None:
+            with suppress(OSError):
+                file.close()
 
     def _write(self, snapshot: Snapshot) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - gone with `close`, or with the process
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - gone with `close`, or with the process
         for found in snapshot.tensors.values():
             for tensor in found.values():
-                if tensor.numel():
-                    self._file.write(tensor.reshape(-1).view(torch.uint8).numpy())
-        self._file.flush()
+                left: Any = tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b""
+                while len(left):
+                    left = left[self._file.write(left) :]
         forms = {part: {name: _form(x) for name, x in found.items()} for part, found in snapshot.tensors.items()}
         self._snapshot = Snapshot(snapshot.tree, forms)
 
@@ -81,6 +86,6 @@ def _form(tensor: Tensor) -> Tensor:
 
 def _read(seen: mmap.mmap, begin: int, like: Tensor) -> Tensor:
     if not like.numel():
-        return torch.empty(like.shape, dtype=like.dtype)
+        return torch.empty(like.shape, dtype=like.dtype, device="cpu")
     raw = torch.frombuffer(seen, dtype=torch.uint8, count=like.nbytes, offset=begin)
     return (raw if begin % like.itemsize == 0 else raw.clone()).view(like.dtype).reshape(like.shape)
