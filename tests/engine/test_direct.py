@@ -143,6 +143,8 @@ def test_state_that_is_out_of_the_ordinary_is_left_to_torch(spoiled: str) -> Non
     for weight in found:
         weight.grad = torch.ones(3)
     optimizer.step()
+    with torch.no_grad():
+        assert stepped(optimizer) == (spoiled != "one place")  # and has looked at all that lies there now
     kept = [optimizer.state[w] for w in found]
     if spoiled == "one count":
         kept[0]["step"] = kept[1]["step"]

@@ -11,8 +11,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from operator import attrgetter
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +25,10 @@ _ODD = ("amsgrad", "maximize", "capturable", "differentiable", "foreach")  # wha
 _NUMBERS = {float, int}
 _CODES = {torch.float32: "f", torch.float64: "d"}  # of `array`
 _KEPT = {SGD: ("momentum_buffer",), Adam: ("exp_avg", "exp_avg_sq", "step"), AdamW: ("exp_avg", "exp_avg_sq", "step")}
+_NOTHING: dict[str, Any] = {}
 _form = attrgetter("dtype", "layout", "is_cpu")  # of a tensor
+_seen: WeakKeyDictionary[Optimizer, tuple[list[int], ...]] = WeakKeyDictionary()  # ids of columns that were ordinary
+_GROUPS = 8  # of an optimizer that are remembered, less one
 
 Group: TypeAlias = Mapping[str, Any]  # of an optimizer
 Columns: TypeAlias = list[list[Tensor]]  # weights, their gradients, and what the optimizer keeps of them
@@ -40,7 +45,7 @@ def stepped(optimizer: Optimizer) -> bool:
             if group.get(name):
                 return False
         names = _KEPT[kind] if kind is not SGD or group["momentum"] else ()
-        columns = _columns(group["params"], names, optimizer.state) if _plain(group) else None
+        columns = _columns(optimizer, group["params"], names) if _plain(group) else None
         if columns is None:
             return False
         every.append((group, columns))
@@ -57,29 +62,41 @@ def _plain(group: Group) -> bool:
     return {*map(type, found)} <= _NUMBERS
 
 
-def _columns(params: Sequence[Tensor], names: Sequence[str], state: Mapping[Any, Any]) -> Columns | None:
+def _columns(optimizer: Optimizer, params: Sequence[Tensor], names: Sequence[str]) -> Columns | None:
     """Of weights that have a gradient; None where one is out of the ordinary, or moves for the first time."""
     weights = [w for w in params if w.grad is not None]
     if not weights:
         return [[]]
+    state: Mapping[Tensor, Any] = optimizer.state
     gradients: list[Any] = [w.grad for w in weights]
-    kept = [state.get(w, {}) for w in weights] if names else []
-    columns = [[k.get(name) for k in kept] for name in names]
-    kind = weights[0].dtype
-    if (
-        kind not in _CODES
-        or {*map(_form, gradients)} != {(kind, torch.strided, True)}
-        or {*map(_form, weights)} != {(kind, torch.strided, True)}
-        or not {*map(type, weights)} <= {nn.Parameter, Tensor}
-        or {*map(type, gradients)}.union(*[map(type, column) for column in columns]) != {Tensor}
-        or any({x.dtype for x in column} != {kind} for column in columns[:2])
-        or not all(x.is_floating_point() for column in columns[2:] for x in column)
-        # torch moves one weight after the other, which is something else where two of them are the same numbers
-        or len({w.data_ptr() for w in weights}) < len(weights)
-        or any(len({*map(id, column)}) < len(column) for column in columns)
-    ):
+    kept = [state.get(w, _NOTHING) for w in weights] if names else []
+    columns: list[Any] = [weights, *[[k.get(name) for k in kept] for name in names]]
+    which = [*map(id, chain.from_iterable(columns))]  # to look at all of them anew would take as long as to move them
+    seen = _seen.get(optimizer, ())
+    if which not in seen:
+        if not _ordinary(columns):
+            return None
+        _seen[optimizer] = (*seen[-_GROUPS:], which)
+    if {*map(_form, gradients)} != {(weights[0].dtype, torch.strided, True)} or {*map(type, gradients)} != {Tensor}:
         return None
-    return [weights, gradients, *columns]
+    return [weights, gradients, *columns[1:]]
+
+
+def _ordinary(columns: list[Any]) -> bool:
+    """Whether weights and what is kept of them are what the operations take them for."""
+    weights, *kept = columns
+    kind = weights[0].dtype
+    return (
+        kind in _CODES
+        and {*map(_form, weights)} == {(kind, torch.strided, True)}
+        and {*map(type, weights)} <= {nn.Parameter, Tensor}
+        and all(type(x) is Tensor for column in kept for x in column)
+        and all(x.dtype is kind for column in kept[:2] for x in column)
+        and all(x.is_floating_point() for column in kept[2:] for x in column)
+        # torch moves one weight after the other, which is something else where two of them are the same numbers
+        and len({w.data_ptr() for w in weights}) == len(weights)
+        and all(len({*map(id, column)}) == len(column) for column in kept)
+    )
 
 
 def _adam(group: Group, columns: Columns) -> None:

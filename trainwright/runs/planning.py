@@ -198,7 +198,7 @@ class _Rehearsal:
             self.began += self.warm  # what torch loads with a first step, it loads in any case
             began = self.clock()
             self._restore()
-            self.block = self.clock() - began + self.size * max(steps)
+            self.block = self.clock() - began + self.size * once
             self.end = self.began + self._limit(once)
             left = list[Candidate]()
             for candidate in (c for c in (*CANDIDATES, *fewer_threads()) if c.fits(self.pieces)):
