@@ -15,9 +15,9 @@ _LEAST = 1e-24  # of a sum of squares, below which single squares may have vanis
 def norm_at_hand(gradients: list[Tensor]) -> float:
     """The norm of all of them together, as a number; it may differ in its last bits from that of `get_total_norm`.
 
-    Sums of products instead of norms: they take half the time of one thread and a third of two, for threads share them,
-    and after a step every operation of torch is cold, and a norm looks through ten times as much code. Where there are
-    many small gradients they are put in one row first.
+    Sums of products instead of norms: they take three quarters of the time with one thread and half of it with two,
+    which share them, and after a step every operation of torch is cold, and a norm looks through ten times as much
+    code. Where there are many small gradients they are put in one row first.
 
     Args:
         gradients: on the CPU, all float32 or all float64.

@@ -23,7 +23,7 @@ class Shelved:
     A file keeps it out of the memory that a training is known to need. Where none can be written, memory has it.
 
     Args:
-        state: part -> its state_dict; what is large must be on the CPU.
+        state: part -> its state_dict; a file takes tensors of any device, and gives them back on the CPU.
     """
 
     def __init__(self, state: Mapping[str, Mapping[str, Any]]) -> None:
