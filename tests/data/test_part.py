@@ -200,6 +200,17 @@ def test_the_records_of_a_stream_must_stay_in_order() -> None:
         part_of([5, 5, 5], [2, 0, 1], Windows(1, 2, 2))
 
 
+@pytest.mark.parametrize("windows", [None, Windows(lead=1, length=2, stride=1, partial=True)])
+def test_chosen_samples_are_those_of_their_numbers_in_the_order_asked(windows: Windows | None) -> None:
+    part = part_of([3, 1, 2, 4], [0, 2, 3], windows)
+    numbers = [len(part) - 1, 0, 1]
+    got = part.chosen(torch.tensor(numbers))
+    singles = [part.rows(i, i + 1) for i in numbers]
+    assert got.ids.tolist() == [int(one.ids) for one in singles]
+    name = next(iter(got.columns))
+    assert torch.equal(got.dense(name), torch.cat([one.dense(name) for one in singles]))
+
+
 def test_rows_are_on_the_cpu_and_as_many_as_asked_for() -> None:
     part = part_of([50], [0], Windows(1, 4, 4))
     rows = part.rows(2, 5)

@@ -16,17 +16,21 @@ from trainwright.metrics import baselines
 
 
 class Part:
-    """Samples 0, 1, 2, … in memory, which counts how often it is asked."""
+    """Samples 0, 1, 2, … in memory, which counts how often it is asked, and for how many."""
 
     def __init__(self, x: Tensor, y: Tensor) -> None:
-        self.x, self.y, self.asked = x, y, 0
+        self.x, self.y, self.asked, self.read = x, y, 0, 0
 
     def __len__(self) -> int:
         return len(self.y)
 
     def rows(self, start: int, stop: int) -> Rows:
+        return self.chosen(torch.arange(start, stop))
+
+    def chosen(self, numbers: Tensor) -> Rows:
         self.asked += 1
-        return Rows({"x": self.x[start:stop], "y": self.y[start:stop]}, torch.arange(start, stop))
+        self.read += len(numbers)
+        return Rows({"x": self.x[numbers], "y": self.y[numbers]}, numbers)
 
 
 def read(rows: Rows) -> tuple[Tensor, Tensor]:
@@ -56,11 +60,12 @@ def test_a_limit_draws_by_seed_without_repetition(limit: int) -> None:
     assert len(drawn[0][1].unique()) == limit
 
 
-def test_a_small_draw_does_not_read_the_rest() -> None:
+@pytest.mark.parametrize("limit", [7, 15_000])
+def test_a_draw_does_not_read_the_rest_and_reads_many_at_once(limit: int) -> None:
     x = torch.arange(20_000.0).unsqueeze(1)
     part = Part(x, x[:, 0])
-    baselines.read_part(part, read, limit=7)
-    assert part.asked == 7
+    baselines.read_part(part, read, limit=limit)
+    assert (part.read, part.asked) == (limit, -(-limit // baselines.CHUNK))
 
 
 def test_the_constant_says_the_training_frequencies() -> None:

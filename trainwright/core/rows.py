@@ -110,3 +110,7 @@ class Encoded(Protocol):
     def rows(self, start: int, stop: int) -> Rows:
         """Samples ``start`` to ``stop`` on the CPU."""
         ...
+
+    def chosen(self, numbers: Tensor) -> Rows:
+        """Samples of these numbers (N,) int64, in this order, on the CPU."""
+        ...

@@ -74,6 +74,10 @@ class Part:
         """Samples ``start`` to ``stop`` on the CPU."""
         return self.gather(self._positions[start:stop], torch.device("cpu"))
 
+    def chosen(self, numbers: Tensor) -> Rows:
+        """Samples of these numbers (N,), in this order, on the CPU."""
+        return self.gather(self._positions[numbers], torch.device("cpu"))
+
     def records(self, positions: Tensor) -> Tensor:
         """(N,) positions -> (N,) the records in which they are."""
         offsets = self.store.row_offsets

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainwright.core.rows import Encoded, Ragged, Rows
+from trainwright.core.rows import Encoded, Rows
 
 CHUNK = 4096
 ROWS, FEATURES = 5000, 256  # a linear model learns from at most
@@ -26,41 +26,8 @@ def read_part(
     n = len(part)
     limit = n if limit is None else min(n, limit)
     drawn = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:limit].sort().values
-    if 4 * limit < n:  # one by one: the others need not be read
-        singles = (_joined([part.rows(i, i + 1) for i in chunk.tolist()]) for chunk in drawn.split(CHUNK))
-        pairs = [read(rows) for rows in singles]
-    else:
-        kept = torch.zeros(n, dtype=torch.bool).index_fill_(0, drawn, True)
-        starts = zip(range(0, n, CHUNK), kept.split(CHUNK), strict=True)
-        pairs = [read(_picked(part.rows(a, a + len(k)), k)) for a, k in starts if bool(k.any())]
+    pairs = [read(part.chosen(numbers)) for numbers in drawn.split(CHUNK)]
     return torch.cat([x for x, _ in pairs]), torch.cat([y for _, y in pairs])
-
-
-def _joined(pieces: Sequence[Rows]) -> Rows:
-    """Rows one behind the other."""
-    columns = {name: _behind([p.columns[name] for p in pieces]) for name in pieces[0].columns}
-    return Rows(columns, torch.cat([p.ids for p in pieces]))
-
-
-def _behind(pieces: Sequence[Tensor | Ragged]) -> Tensor | Ragged:
-    dense = [p for p in pieces if isinstance(p, Tensor)]
-    ragged = [p for p in pieces if isinstance(p, Ragged)]
-    if dense:
-        return torch.cat(dense)
-    return Ragged(torch.cat([p.values for p in ragged]), torch.cat([p.lengths for p in ragged]))
-
-
-def _picked(rows: Rows, kept: Tensor) -> Rows:
-    """Those of the rows (N,) that are kept."""
-    if bool(kept.all()):
-        return rows
-    return Rows({name: _of_column(c, kept) for name, c in rows.columns.items()}, rows.ids[kept])
-
-
-def _of_column(column: Tensor | Ragged, kept: Tensor) -> Tensor | Ragged:
-    if isinstance(column, Tensor):
-        return column[kept]
-    return Ragged(column.values[kept.repeat_interleave(column.lengths)], column.lengths[kept])
 
 
 def rows_for(features: int, classes: int, most: int = ROWS) -> int:
