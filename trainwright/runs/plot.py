@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 _PAINT = {"train": "#4477aa", "valid": "#ee6677", "test": "#228833"}  # Paul Tol's "bright": safe for colour blindness
 _OTHER, _ALARM, _GREY, _INK = "#aa3377", "#cc3311", "#8a8a8a", "#333333"
+_DPI = 120
 _POINTS = 4000  # a picture has no room for more
 _PANELS = 6  # at most, beside the loss
 _LOG_RATIO = 15.0  # largest over smallest loss from which a linear axis hides the end of the training
@@ -49,12 +50,24 @@ def saved(figure: Figure, path: str | Path) -> Path:
             str(path), f"a picture cannot be written as '{target.suffix}'", "write a name that ends in .png"
         )
     try:
-        figure.savefig(draft, dpi=120)
+        _write(figure, draft)
         draft.replace(target)
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise UserError(str(path), f"cannot be written: {error.strerror}", "choose another place") from None
     return target
+
+
+def _write(figure: Figure, path: Path) -> None:
+    """The picture as `Figure.savefig` writes it; that would draw it twice, once only to lay its panels out."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    if path.suffix.lower() != ".png" or not isinstance(figure.canvas, FigureCanvasAgg):
+        figure.savefig(path, dpi=_DPI)
+        return
+    figure.set_dpi(_DPI)
+    write: Callable[[Path], None] = figure.canvas.print_png
+    write(path)
 
 
 def draw(view: View, monitor: str) -> Figure:
