@@ -76,8 +76,10 @@ def _weights(n: int, times: int, generator: torch.Generator) -> Iterator[Tensor]
     at_once = max(1, _ROOM // n)
     for start in (0, *range(1, times, at_once)):
         b = min(at_once, times - start) if start else 1
-        drawn = torch.randint(n, (b, n), generator=generator) + torch.arange(b).unsqueeze(1) * n
-        yield torch.bincount(drawn.flatten(), minlength=b * n).reshape(b, n).double()
+        weights = torch.empty(b, n, dtype=torch.float64)
+        for row, drawn in zip(weights, torch.randint(n, (b, n), generator=generator), strict=True):
+            row.copy_(torch.bincount(drawn, minlength=n))  # one by one they stay in the cache
+        yield weights
 
 
 def _values(metric: Metric, rows: Tensor, weights: Tensor) -> Tensor:
