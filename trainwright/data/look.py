@@ -19,6 +19,7 @@ from trainwright.data.gather import flat
 Ids: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
 _CHUNK = 1 << 24  # bytes gathered at once
+_WORDS = 1 << 16  # mixed at once: they and what is made of them fit a processor's cache
 _RAGGED = 4096  # samples gathered at once where their size is not known beforehand
 
 # Odd 64-bit constants with well-spread bits, as two's complement: the golden ratio, and the two of SplitMix64 (Steele,
@@ -136,7 +137,8 @@ def _hash(values: Tensor | Ragged) -> Tensor:
 def _hash_rows(words: Tensor) -> Tensor:
     """(N, W) -> (N,): words are mixed with their places, then added."""
     places = torch.arange(1, words.shape[1] + 1, device=words.device) * _GOLDEN
-    return _mixed(words ^ places).sum(dim=1)
+    some = max(1, _WORDS // max(1, words.shape[1]))
+    return torch.cat([_mixed(part ^ places).sum(dim=1) for part in words.split(some)])
 
 
 def _mixed(x: Tensor) -> Tensor:
