@@ -1,28 +1,34 @@
 """What a training costs beside the steps themselves: `tw.fit` against a loop written by hand, on the same batches.
 
-    script/bench overhead                           four networks, the doctor on and off, 10 rounds
-    script/bench overhead --only tiny --rounds 30 --json OUT
+    script/bench overhead                           four networks, the doctor on and off, 5 trainings each
+    script/bench overhead --only tiny --rounds 10 --json OUT
 
-In one process, one after the other in an order that turns with the round (A B C, C B A), so that a machine that grows
-slower favours none. Both run as they are written (``pace = "plain"``), on one thread unless asked otherwise. Counted is
-the time of the processor in all threads, which others on the machine change least, from the tenth step to the last;
-the events of every ten steps are in it. What comes once, before the first step and after the last, is not. A round is
-told by the median of its blocks of ten steps, "in all" by their mean, which the rest of the machine moves as well.
-"Calm" is what a step took in the quickest tenth of all blocks: what it takes when nothing else runs.
+Both go in turn, ten steps of the one and ten of the other, in one process: whatever slows the machine for longer than
+that slows both. Each ten steps of `tw.fit` are held against the mean of the ten before and the ten behind them. Both
+run as they are written (``pace = "plain"``), on one thread unless asked otherwise, and the process keeps the memory
+that is freed, as it does in every training that is not plain: else some thousand page faults of a step, more of the
+one or of the other by chance, decide (``--system`` leaves it so). Counted is the time of the processor in all threads,
+which others on the machine change least; the events of every ten steps are in it. What comes once, before the first
+step and after the last, is not. Told is the median over all blocks, with the interval that holds it 95 times of 100
+(by ranks; blocks are taken as independent), and the mean, which the doctor's rare looks move as well. The doctor, who
+may take a share of the time, does not see that of the loop by hand.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -32,10 +38,12 @@ import trainwright as tw
 from benchmarks.images import machine
 from benchmarks.speed.works import COLUMNS, cnn, mlp, tabular
 from trainwright.core.events import Event, StepDone
+from trainwright.engine.allocator import memory_kept
+from trainwright.engine.probe import Pace
 
-BLOCK = 10  # steps, of one event to the next; the first are not counted
+BLOCK, WARM = 10, 3  # steps, of one event to the next; blocks of each that are not counted
 Clock = Callable[[], float]
-Seconds = list[float]  # of the steps of each block
+Pairs = list[tuple[float, float]]  # seconds of a step: of ours, and of the loop by hand around it
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +63,10 @@ def tiny() -> nn.Module:
 
 
 WORKS = (
-    Work("tiny 20-32-10, batch 32", (20,), tiny, 32, 1010),
-    Work("MLP 784-256-256-10, batch 128", (784,), mlp, 128, 210),
-    Work("CNN 28x28, batch 32", (1, 28, 28), cnn, 32, 110),
-    Work("tabular ResNet, 14 columns, batch 256", (COLUMNS,), tabular, 256, 210),
+    Work("tiny 20-32-10, batch 32", (20,), tiny, 32, 2000),
+    Work("MLP 784-256-256-10, batch 128", (784,), mlp, 128, 500),
+    Work("CNN 28x28, batch 32", (1, 28, 28), cnn, 32, 400),
+    Work("tabular ResNet, 14 columns, batch 256", (COLUMNS,), tabular, 256, 300),
 )
 OURS = {"doctor off": "off", "doctor advise": "advise"}
 
@@ -70,115 +78,103 @@ def data(work: Work) -> tuple[Tensor, Tensor]:
     return x, torch.randint(0, 10, (len(x),), generator=dice)
 
 
-def by_hand(work: Work, x: Tensor, y: Tensor, clock: Clock) -> Seconds:
-    """The loop that everybody writes, with rows picked in the fastest way."""
+def by_hand(work: Work, x: Tensor, y: Tensor) -> Iterator[None]:
+    """The loop that everybody writes, with rows picked in the fastest way; a step each time it is asked."""
     torch.manual_seed(0)
     model = work.model()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    marks: list[float] = []
-    step = 0
     while True:
         for rows in torch.randperm(len(x)).split(work.batch):
             optimizer.zero_grad()
             loss = F.cross_entropy(model(x.index_select(0, rows)), y.index_select(0, rows))
             loss.backward()
             optimizer.step()
-            step += 1
-            if step % BLOCK == 0:
-                marks.append(clock())
-            if step == work.steps:
-                return blocks(marks)
+            yield
 
 
-def ours(work: Work, x: Tensor, y: Tensor, clock: Clock, doctor: str) -> Seconds:
-    """The same of `tw.fit`."""
-    torch.manual_seed(0)
-    marks: list[float] = []
+def in_turn(work: Work, x: Tensor, y: Tensor, clock: Clock, doctor: str, keep: bool = True) -> Pairs:
+    """`tw.fit`, and between each ten of its steps ten by hand."""
+    hand = by_hand(work, x, y)
+    marks: list[float] = []  # the end of ours, the end of theirs, and so on
+    elsewhere = 0.0  # seconds by hand
 
     def observe(event: Event) -> None:
+        nonlocal elsewhere
         if isinstance(event, StepDone) and event.step % BLOCK == 0:  # a step that the doctor probed is told of as well
+            began = time.perf_counter()
             marks.append(clock())
+            for _ in range(BLOCK):
+                next(hand)
+            marks.append(clock())
+            elsewhere += time.perf_counter() - began
 
-    with tempfile.TemporaryDirectory() as place:
+    torch.manual_seed(0)
+    own = mock.patch("trainwright.runs.doctoring.Pace", partial(Pace, clock=lambda: time.perf_counter() - elsewhere))
+    with tempfile.TemporaryDirectory() as place, own, memory_kept(keep):
         tw.fit(
             work.model(), (x, y), loss="cross_entropy", valid=0.0, budget=f"{work.steps} steps", batch_size=work.batch,
             optimizer="adam", lr=1e-3, save_every="1000 epochs", observers=[observe], out=Path(place) / "run",
             quiet=True, pace="plain", doctor=doctor, device="cpu",
         )  # fmt: skip
-    return blocks(marks)
+    return paired(marks)
 
 
-def blocks(marks: Sequence[float]) -> Seconds:
-    """Seconds of a step in each block."""
-    return [(b - a) / BLOCK for a, b in pairwise(marks)]
+def paired(marks: Sequence[float]) -> Pairs:
+    """Each block of ours but the first ones, and the mean of the two by hand around it."""
+    took = [(b - a) / BLOCK for a, b in pairwise(marks)]  # theirs, ours, theirs, …
+    return [(took[i], (took[i - 1] + took[i + 1]) / 2) for i in range(2 * WARM + 1, len(took) - 1, 2)]
 
 
-def measured(work: Work, rounds: int, clock: Clock = time.process_time) -> dict[str, list[Seconds]]:
-    """system -> seconds of a step in each block, round by round."""
-    x, y = data(work)
-    runs: dict[str, Callable[[], Seconds]] = {"by hand": lambda: by_hand(work, x, y, clock)}
-    runs |= {name: lambda mode=mode: ours(work, x, y, clock, mode) for name, mode in OURS.items()}  # type: ignore[misc]
-    found: dict[str, list[Seconds]] = {name: [] for name in runs}
-    for turn in range(rounds):
-        for name in list(runs) if turn % 2 == 0 else reversed(runs):
-            found[name].append(runs[name]())
-    return found
+def told(work: Work, name: str, pairs: Pairs) -> str:
+    """A row: seconds of a step by hand, and how many more ours takes."""
+    more = sorted(a - b for a, b in pairs)
+    share = sorted(a / b - 1 for a, b in pairs)
+    cells = [
+        work.name,
+        name,
+        f"{1e6 * statistics.median(b for _, b in pairs):.0f} µs",
+        f"{_with_interval(more, 1e6, 0)} µs",
+        f"{_with_interval(share, 100, 1)} %",
+        f"{1e6 * statistics.fmean(more):.0f} µs",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
-def told(work: Work, found: dict[str, list[Seconds]]) -> list[str]:
-    """A row for each system: seconds of a step, and how many more they are than by hand, on average and undisturbed."""
-    lines, base = [], found["by hand"]
-    for name, rounds in found.items():
-        pairs, means = _pairs(statistics.median, rounds, base), _pairs(statistics.fmean, rounds, base)
-        more, share = _spread([a - b for a, b in pairs], 1e6, 0), _spread([a / b - 1 for a, b in pairs], 100, 1)
-        least, bare = _calm(rounds), _calm(base)
-        beside = [
-            f"{more} µs, {share} %",
-            f"{1e6 * (least - bare):.0f} µs, {100 * (least / bare - 1):.1f} %",
-            f"{_spread([a - b for a, b in means], 1e6, 0)} µs",
-        ]
-        row = [work.name, name, f"{_spread([a for a, _ in pairs], 1e6, 0)} µs", f"{1e6 * least:.0f} µs"]
-        lines.append(f"| {' | '.join([*row, *(beside if name != 'by hand' else [''] * 3)])} |")
-    return lines
-
-
-def _pairs(
-    told_by: Callable[[Seconds], float], rounds: list[Seconds], base: list[Seconds]
-) -> list[tuple[float, float]]:
-    """Each round of a system, and of the loop by hand."""
-    return [(told_by(a), told_by(b)) for a, b in zip(rounds, base, strict=True)]
-
-
-def _calm(rounds: list[Seconds]) -> float:
-    """Seconds of a step when nothing else runs: the tenth of all blocks took less."""
-    return sorted(seconds for each in rounds for seconds in each)[sum(map(len, rounds)) // 10]
-
-
-def _spread(values: Sequence[float], unit: float, digits: int) -> str:
-    """Median, and the middle half."""
-    low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
-    return f"{unit * statistics.median(values):.{digits}f} ({unit * low:.{digits}f} to {unit * high:.{digits}f})"
+def _with_interval(ordered: Sequence[float], unit: float, digits: int) -> str:
+    """The median, and the ranks between which that of the whole lies 95 times of 100."""
+    n = len(ordered)
+    low = max(0, math.floor(n / 2 - 0.98 * math.sqrt(n)) - 1)
+    high = min(n - 1, math.ceil(n / 2 + 0.98 * math.sqrt(n)))
+    told = [f"{unit * x:.{digits}f}" for x in (statistics.median(ordered), ordered[low], ordered[high])]
+    return f"{told[0]} ({told[1]} to {told[2]})"
 
 
 def main() -> None:
     """Measure, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="works whose name has this in it")
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=5, help="trainings of each kind")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--wall", action="store_true", help="count the clock's time, on a machine with nothing else")
+    parser.add_argument("--system", action="store_true", help="leave memory to the system")
     parser.add_argument("--json", type=Path, help="write every figure there as well")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     clock = time.perf_counter if asked.wall else time.process_time
     rows: list[dict[str, Any]] = []
-    print("| work | system | a step: median of the rounds (middle half) | calm | more than by hand | calm | in all |")
-    print("|---|---|---|---|---|---|---|")
+    print("| work | doctor | a step by hand | more: median (95 %) | share: median (95 %) | mean |")
+    print("|---|---|---|---|---|---|")
     for work in (w for w in WORKS if asked.only.lower() in w.name.lower()):
-        found = measured(work, asked.rounds, clock)
+        x, y = data(work)
+        found: dict[str, Pairs] = {name: [] for name in OURS}
+        for turn in range(asked.rounds):
+            for name in list(OURS) if turn % 2 == 0 else reversed(OURS):
+                found[name] += in_turn(work, x, y, clock, OURS[name], not asked.system)
         rows.append({"work": work.name, "seconds": found})
-        print("\n".join(told(work, found)), flush=True)
+        for name, pairs in found.items():
+            print(told(work, name.removeprefix("doctor "), pairs), flush=True)
     about = {**machine(), "threads": asked.threads, "clock": clock.__name__, "rounds": asked.rounds}
+    about["memory"] = "left to the system" if asked.system else "kept"
     print(", ".join(f"{k} {v}" for k, v in about.items()))
     if asked.json:
         asked.json.write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
