@@ -33,6 +33,7 @@ from trainwright.runs.assemble import Pieces
 from trainwright.runs.candidates import CANDIDATES, FUSED, LEAST, SAME, Candidate, bare, device_of, fewer_threads
 from trainwright.runs.compiling import compile_blocks, compile_in_rehearsal
 from trainwright.runs.directory import CONFIG
+from trainwright.runs.halved import halved_where_much
 from trainwright.runs.shelved import Shelved
 from trainwright.runs.stored import stored_config
 
@@ -184,8 +185,11 @@ class _Rehearsal:
         self.size = _BLOCKS[timed or amount.steps(pieces.per_epoch) * _SHARE >= _LITTLE]
         self.first: Tried | None = None
         self.state.model.train()
-        ours = isinstance(pieces.groups, Loader)  # which begins anew; of a caller's own loader there is one batch
-        self.groups = [next(pieces.groups) if ours else [pieces.some(_WHOLE)] for _ in range(self.size)]
+        if isinstance(loader := pieces.groups, Loader):
+            with halved_where_much(pieces, loader):
+                self.groups = [next(loader) for _ in range(self.size)]
+        else:  # a caller's own does not begin anew: there is one batch
+            self.groups = [[pieces.some(_WHOLE)] for _ in range(self.size)]
 
     def chosen(self) -> tuple[Plan, list[str]]:
         """The fastest plan that is right, and what was found out, a line for each candidate."""

@@ -1,0 +1,78 @@
+"""A rehearsal computes half of a batch at once where a pass keeps much, and the training does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import trainwright as tw
+from tests.runs.test_planning import MAY, RECIPE
+from trainwright.core.batch import Batch
+from trainwright.runs import halved, planning
+
+
+@pytest.fixture(autouse=True)
+def _long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the training were so long that every candidate can be tried; which is faster does not hang on a clock."""
+    monkeypatch.setattr(planning, "_may", MAY)
+    monkeypatch.setattr(planning, "_SHARE", 1e9)
+    monkeypatch.setattr(planning, "_faster", lambda now, then, least: True)
+    monkeypatch.setattr(planning, "_hinders", lambda with_it, without: False)
+
+
+def rehearsed(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> tuple[tw.Run, set[tuple[int, ...]]]:
+    """A run, and of how many samples each the micro-batches were that plans were tried with."""
+    seen: set[tuple[int, ...]] = set()
+    block = planning._Rehearsal._block
+
+    def noted(self: Any, *args: Any) -> Any:
+        groups: list[list[Batch]] = self.groups
+        seen.update(tuple(batch.size for batch in group) for group in groups)
+        return block(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(planning._Rehearsal, "_block", noted)
+        return tw.train({**RECIPE, **changes}, out=folder, quiet=True), seen
+
+
+def test_halves_are_tried_and_whole_batches_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, as_it_is = rehearsed(tmp_path / "whole", monkeypatch)
+    assert as_it_is == {(32,)}
+    monkeypatch.setattr(halved, "_MUCH", 1)
+    half, cut = rehearsed(tmp_path / "half", monkeypatch)
+    assert cut == {(16, 16)}
+    assert half.config["pace"] == whole.config["pace"]
+    a, b = (run.model.state_dict() for run in (whole, half))
+    assert all(torch.equal(a[name], b[name]) for name in a)  # as many samples at once, or sums would be others
+
+
+def test_micro_batches_that_were_asked_for_are_halved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(halved, "_MUCH", 1)
+    run, cut = rehearsed(tmp_path / "run", monkeypatch, micro_batch=16)
+    assert cut == {(8, 8, 8, 8)}
+    assert run.config["micro_batch"] == 16
+
+
+def test_a_sample_at_once_cannot_be_halved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(halved, "_MUCH", 1)
+    _, cut = rehearsed(tmp_path / "run", monkeypatch, micro_batch=1, batch_size=2)
+    assert cut == {(1, 1)}
+
+
+def of_eighty(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """A loss that somebody wrote for batches of one size."""
+    return nn.functional.cross_entropy(output.reshape(80, 3), target)
+
+
+def test_a_loss_for_batches_of_one_size_is_not_given_halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(halved, "_MUCH", 1)
+    x, y = torch.randn(160, 4), torch.randint(0, 3, (160,))
+    run = tw.fit(
+        nn.Linear(4, 3), (x, y), loss=of_eighty, valid=0.0, batch_size=80, budget="4 steps", doctor="off",
+        out=tmp_path / "run", quiet=True,
+    )  # fmt: skip
+    assert run.config["pace"]["fused"]
