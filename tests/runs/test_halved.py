@@ -63,16 +63,12 @@ def test_a_sample_at_once_cannot_be_halved(tmp_path: Path, monkeypatch: pytest.M
     assert cut == {(1, 1)}
 
 
-def of_eighty(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """A loss that somebody wrote for batches of one size."""
-    return nn.functional.cross_entropy(output.reshape(80, 3), target)
+def test_where_it_cannot_be_counted_nothing_is_halved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(model: nn.Module) -> None:
+        raise RuntimeError("hooks on saved tensors are disabled")
 
-
-def test_a_loss_for_batches_of_one_size_is_not_given_halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(halved, "_MUCH", 1)
-    x, y = torch.randn(160, 4), torch.randint(0, 3, (160,))
-    run = tw.fit(
-        nn.Linear(4, 3), (x, y), loss=of_eighty, valid=0.0, batch_size=80, budget="4 steps", doctor="off",
-        out=tmp_path / "run", quiet=True,
-    )  # fmt: skip
+    monkeypatch.setattr(halved, "saved_for_backward", fails)
+    run, cut = rehearsed(tmp_path / "run", monkeypatch)
+    assert cut == {(32,)}
     assert run.config["pace"]["fused"]

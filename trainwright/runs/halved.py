@@ -39,7 +39,7 @@ def _at_once(pieces: Pieces, loader: Loader) -> int:
 
 
 def _of_a_sample(pieces: Pieces) -> int:
-    """Bytes that a forward pass keeps of each sample; 0 where a batch of another size than its own is none."""
+    """Bytes that a forward pass keeps of each sample; 0 where that cannot be counted."""
     batch = pieces.runtime.take(pieces.some(_FEW))
     model = pieces.runtime.ranks.bare(pieces.state.model)
     try:
@@ -47,6 +47,6 @@ def _of_a_sample(pieces: Pieces) -> int:
             loss = pieces.task.loss(model, batch, Progress())
             kept = saved()
             del loss
-    except Exception:  # a module of somebody's own may be made for one size
+    except Exception:  # a module of somebody's own may not let tensors be looked at that it keeps
         return 0
     return kept // max(1, batch.size)
