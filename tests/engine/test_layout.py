@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from trainwright.engine.layout import channels_last, has_pictures, laid
 from trainwright.engine.moments import Moments
+from trainwright.models import strided
 
 LAST = torch.channels_last
 X = torch.randn(6, 3, 9, 9, generator=torch.Generator().manual_seed(0))
@@ -144,3 +145,10 @@ def test_a_copy_and_what_is_stored_meanwhile_are_torchs_own() -> None:
         model[4].__reduce_ex__(2)[0] is nn.Flatten
     )  # as torch.save writes it, to be read where there is no Trainwright
     back()
+
+
+def test_what_torch_may_compute_beyond_its_memory_is_not_laid() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 8, 1, stride=2))
+    assert not has_pictures(net)
+    net[1] = strided.Conv2d(4, 8, 1, stride=2)
+    assert has_pictures(net)

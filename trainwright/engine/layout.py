@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainwright.engine.stand_in import stand_in
+from trainwright.models.strided import at_risk
 
 
 class _Flatten(nn.Flatten):
@@ -78,7 +79,9 @@ def channels_last(model: nn.Module, optimizer: Optimizer) -> Callable[[], None]:
 
 
 def has_pictures(model: nn.Module) -> bool:
-    """Whether there is a convolution over pictures whose weights lie with the width last."""
+    """Whether a convolution over pictures has weights that lie with the width last, and torch can compute all so."""
+    if any(at_risk(module) for module in model.modules()):
+        return False
     return any(weight.is_contiguous() for weight in _weights(model))
 
 

@@ -14,6 +14,7 @@ from torch.nn.functional import relu
 
 from trainwright.core.errors import UserError
 from trainwright.core.kinds import models
+from trainwright.models import strided
 from trainwright.models.activations import dense
 from trainwright.models.norms import MapNorm
 
@@ -152,6 +153,7 @@ def _silent(maps: int) -> MapNorm:
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
     """Padded by half the kernel; without a bias, as a norm follows. Kaiming's normal over the outputs, as published."""
-    layer = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    kind = strided.Conv2d if kernel == 1 and stride > 1 and inputs < strided.LEAST else nn.Conv2d
+    layer = kind(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     return layer
