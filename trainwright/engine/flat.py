@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainwright.engine.norms import LARGE
-
 
 class Flat:
     """The weights of a module, each once, in the order of ``parameters()``.
@@ -26,7 +24,6 @@ class Flat:
         self._weights: list[nn.Parameter] = []
         self.alike = False  # all of one type, in one place
         self.exact = False  # all of 32 bits, or all of 64
-        self.large: list[nn.Parameter] = []  # of those, where they are exact and on the CPU, the ones of many numbers
 
     def weights(self) -> list[nn.Parameter]:
         """As they are now."""
@@ -38,9 +35,4 @@ class Flat:
             kinds = {(w.dtype, w.device) for w in self._weights}
             self.alike = len(kinds) == 1
             self.exact = self.alike and next(iter(kinds))[0] in (torch.float32, torch.float64)
-            self.large = [w for w in self._weights if self.exact and _is_large(w)]
         return self._weights
-
-
-def _is_large(weight: nn.Parameter) -> bool:
-    return type(weight) is nn.Parameter and weight.is_cpu and weight.numel() >= LARGE

@@ -19,7 +19,7 @@ from trainwright.core.task import Loss, Progress, Task
 from trainwright.engine import unwrapped
 from trainwright.engine.flat import Flat
 from trainwright.engine.memory import ShortTogether, ran_out
-from trainwright.engine.norms import Warm, norm_at_hand, total_norm
+from trainwright.engine.norms import norm_at_hand, total_norm
 from trainwright.engine.parts import StatePart
 from trainwright.engine.runtime import Runtime
 from trainwright.engine.state import TrainState
@@ -137,12 +137,8 @@ def train_step(
     state.buffers.keep()
     state.short = False
     up = state.scaler.scale if state.scaler else 1.0
-    flat = state.flat(moved)
-    # of several micro-batches each would sum anew, and whatever clips wants another number
-    warm = Warm(flat.large if runtime.at_hand and clip is None and len(group) == 1 else ())
     try:
-        with warm:
-            mean, parts = _passes(state, moved, objective, group, runtime, progress, up)
+        mean, parts = _passes(state, moved, objective, group, runtime, progress, up)
     except BaseException as error:  # memory ran out, or code of the user's failed: as if the step had not begun
         state.short = ran_out(error)
         state.buffers.put_back()
@@ -151,7 +147,7 @@ def train_step(
     if state.frozen:
         state.frozen.drop(state.counters.step)
     penalties = penalize(moved, runtime, up, l1, l2) if l1 or l2 else {}
-    norm = _gradient(flat, runtime, warm, clip=clip, clip_value=clip_value, down=up)
+    norm = _gradient(state.flat(moved), runtime, clip=clip, clip_value=clip_value, down=up)
     good = _move(state, mover, mean, norm, multiplier, runtime)
     if not good:
         state.buffers.put_back()
@@ -302,7 +298,7 @@ def _twice(weight: Tensor) -> Tensor:
 
 
 def _gradient(
-    flat: Flat, runtime: Runtime, warm: Warm, *, clip: float | None, clip_value: float | None, down: float
+    flat: Flat, runtime: Runtime, *, clip: float | None, clip_value: float | None, down: float
 ) -> Tensor | float:
     """Undo the loss scale, clip, and return the norm before it was clipped."""
     weights = flat.weights()
@@ -312,7 +308,7 @@ def _gradient(
     alike = runtime.at_hand and flat.alike
     # whatever clips by it wants the very number of `get_total_norm`
     at_hand = alike and clip is None and flat.exact
-    norm = norm_at_hand(gradients, warm.found) if at_hand else _norm(gradients, runtime, alike)
+    norm = norm_at_hand(gradients) if at_hand else _norm(gradients, runtime, alike)
     among = norm
     if clip_value is not None:  # only now: infinity, clamped, would look sound
         for gradient in gradients:
