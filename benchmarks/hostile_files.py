@@ -70,6 +70,10 @@ def _touch(canary: Path) -> _Call:
     return _Call(exec, f"open({str(canary)!r}, 'w').close()")
 
 
+def _pickled(canary: Path) -> bytes:
+    return pickle.dumps(_touch(canary))
+
+
 def _saved(content: Any, path: Path, new: bool = True) -> Path:
     torch.save(content, path, _use_new_zipfile_serialization=new)  # noqa: TID251 - what attackers write
     return path
@@ -153,12 +157,12 @@ def _(place: Path, canary: Path) -> Path:
 
 @hostile("pickle that says it is a table", runs=True)
 def _(place: Path, canary: Path) -> Path:
-    return _written(place / "table.csv", pickle.dumps(_touch(canary)))
+    return _written(place / "table.csv", _pickled(canary))
 
 
 @hostile("pickle that says it is a picture", runs=True)
 def _(place: Path, canary: Path) -> Path:
-    return _written(place / "photo.png", pickle.dumps(_touch(canary)))
+    return _written(place / "photo.png", _pickled(canary))
 
 
 @hostile("pickle that grows without end")
@@ -192,7 +196,7 @@ def _(place: Path, canary: Path) -> Path:
 def _(place: Path, canary: Path) -> Path:
     path = _saved(WEIGHTS, place / "script.pt")
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("script/constants.pkl", pickle.dumps(_touch(canary)))
+        archive.writestr("script/constants.pkl", _pickled(canary))
         archive.writestr("script/code/__torch__.py", "import os")
     return path
 
@@ -241,7 +245,7 @@ def _(place: Path, canary: Path) -> Path:
 
 @hostile("DCP folder with a hostile .metadata", runs=True)
 def _(place: Path, canary: Path) -> Path:
-    _written(place / "dcp" / ".metadata", pickle.dumps(_touch(canary)))
+    _written(place / "dcp" / ".metadata", _pickled(canary))
     return _written(place / "dcp" / "__0_0.distcp", b"x" * 64).parent
 
 
@@ -325,203 +329,6 @@ def _(place: Path, canary: Path) -> Path:
     return _written(place / "train-images-idx3-ubyte", b"\0\0\x08\x03" + b"\xff" * 12 + b"x" * 100)
 
 
-def _safetensors(header: bytes | dict[str, Any], body: bytes = b"", size: int | None = None) -> bytes:
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(text) if size is None else size) + text + body
-
-
-@hostile("safetensors with a header of 100 MB")
-def _(place: Path, canary: Path) -> Path:
-    return _written(place / "header.safetensors", _safetensors(b"{" + b" " * (100 << 20) + b"}"))
-
-
-@hostile("safetensors that declares a header of 2^63 bytes")
-def _(place: Path, canary: Path) -> Path:
-    return _written(place / "size.safetensors", _safetensors({}, size=2**63))
-
-
-@hostile("safetensors whose tensors overlap")
-def _(place: Path, canary: Path) -> Path:
-    entry = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
-    return _written(place / "overlap.safetensors", _safetensors({"a": entry, "b": entry}, bytes(8)))
-
-
-@hostile("safetensors with a shape of 2^63")
-def _(place: Path, canary: Path) -> Path:
-    entry = {"dtype": "F32", "shape": [2**63, 2**63], "data_offsets": [0, 8]}
-    return _written(place / "shape.safetensors", _safetensors({"a": entry}, bytes(8)))
-
-
-@hostile("safetensors with a name twice")
-def _(place: Path, canary: Path) -> Path:
-    entry = json.dumps({"dtype": "F32", "shape": [2], "data_offsets": [0, 8]})
-    text = f'{{"a": {entry}, "a": {entry.replace("0, 8", "8, 16")}}}'.encode()
-    return _written(place / "twice.safetensors", _safetensors(text, bytes(16)))
-
-
-@hostile("safetensors with a header nested 100,000 deep")
-def _(place: Path, canary: Path) -> Path:
-    return _written(place / "deep.safetensors", _safetensors(b'{"a":' * 100_000 + b"1" + b"}" * 100_000))
-
-
-@hostile("ONNX file whose weights lie outside")
-def _(place: Path, canary: Path) -> Path:
-    return _written(
-        place / "outside.onnx", b"\x08\x07:" + bytes([60]) + b"location" + b"../../../../etc/passwd".ljust(52)
-    )
-
-
-@hostile("JSON lines nested 100,000 deep")
-def _(place: Path, canary: Path) -> Path:
-    return _written(place / "deep.jsonl", b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n")
-
-
-@hostile("JSON lines with a number of a million digits")
-def _(place: Path, canary: Path) -> Path:
-    return _written(place / "digits.jsonl", b'{"a": ' + b"9" * 1_000_000 + b"}\n")
-
-
-@hostile("recipe whose aliases unfold without end", "recipe")
-def _(place: Path, canary: Path) -> Path:
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
-    return _written(place / "laughs.yaml", "\n".join([*lines, "task: *a11"]).encode())
-
-
-@hostile("recipe with a tag that calls a function", "recipe", runs=True)
-def _(place: Path, canary: Path) -> Path:
-    text = f"task: !!python/object/apply:os.system ['touch {canary}']\n"
-    return _written(place / "tag.yaml", text.encode())
-
-
-@hostile("recipe nested 100,000 deep", "recipe")
-def _(place: Path, canary: Path) -> Path:
-    return _written(place / "deep.json", b'{"task": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
-
-
-@hostile("recipe with a number of 100,000 digits", "recipe")
-def _(place: Path, canary: Path) -> Path:
-    return _written(place / "digits.toml", b'task = "tabular_classification"\nseed = ' + b"9" * 100_000)
-
-
-@hostile("recipe whose names are code", "recipe")
-def _(place: Path, canary: Path) -> Path:
-    code = f"__import__('os').system('touch {canary}')"
-    return _written(place / "code.toml", f'task = "{code}"\ndata = "os.system"\nmodel = "{{0.__class__}}"'.encode())
-
-
-@hostile("recipe that reads a file of the system", "recipe")
-def _(place: Path, canary: Path) -> Path:
-    text = 'task = "tabular_classification"\ndata = { source = "table", path = "/etc/passwd", separator = ":" }\n'
-    return _written(place / "system.toml", (text + 'init_from = "/etc/passwd"').encode())
-
-
-@hostile("recipe with a plugin from the network", "recipe")
-def _(place: Path, canary: Path) -> Path:
-    text = 'plugins = ["https://192.0.2.1/evil.py"]\ntask = "tabular_classification"\ndata = "iris"\n'
-    return _written(place / "network.toml", text.encode())
-
-
-@hostile("recipe with a null character in a path", "recipe")
-def _(place: Path, canary: Path) -> Path:
-    text = 'task = "tabular_classification"\ndata = { source = "table", path = "a\\u0000.csv" }\n'
-    return _written(place / "null.toml", text.encode())
-
-
-@hostile("run that brings a plugin along", "run", runs=True, harmless=("init_from",))
-def _(run: Path, canary: Path) -> Path:
-    _written(run / "evil.py", f"open({str(canary)!r}, 'w').close()".encode())
-    config = run / "config.toml"
-    config.write_text(config.read_text().replace("plugins = []", 'plugins = ["evil.py"]'))
-    return run
-
-
-def _manifest(run: Path, act: Callable[[dict[str, Any]], Any], inner: bool = False) -> Path:
-    """Change a run's manifest, or with a new seal a checkpoint's."""
-    from trainwright.engine import checkpoint
-
-    for path in [p / "manifest.json" for p in (run / "checkpoints").iterdir()] if inner else [run / "manifest.json"]:
-        content = json.loads(path.read_text())
-        content.pop("seal", None)
-        act(content)
-        path.write_text(json.dumps({**content, "seal": checkpoint._seal(content)} if inner else content))
-    return run
-
-
-@hostile("run whose manifest names a program", "run", harmless=("predict", "resume", "evaluate", "verify", "init_from"))
-def _(run: Path, canary: Path) -> Path:
-    _written(run / "evil.py", f"open({str(canary)!r}, 'w').close()".encode())
-    code = {"class": "os.system", "plugins": [str(run / "evil.py")], "_instantiator": "os.system"}
-    return _manifest(run, lambda m: m.update(plugins=["evil.py"], _target_="os.system") or m["model"].update(code))
-
-
-@hostile("run whose manifest is nested 100,000 deep", "run", harmless=("init_from",))
-def _(run: Path, canary: Path) -> Path:
-    _written(run / "manifest.json", b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
-    return run
-
-
-@hostile("run whose processor.json is a pickle", "run", runs=True, harmless=("init_from",))
-def _(run: Path, canary: Path) -> Path:
-    _written(run / "processor.json", pickle.dumps(_touch(canary)))
-    return run
-
-
-# verify begins from the seed where no checkpoint is sound
-@hostile("checkpoint whose manifest climbs out", "run", harmless=("verify",))
-def _(run: Path, canary: Path) -> Path:
-    return _manifest(run, lambda m: m["files"].update({"../../../../etc/passwd": m["files"]["state.json"]}), inner=True)
-
-
-@hostile("checkpoint whose manifest names an absolute file", "run", harmless=("verify",))
-def _(run: Path, canary: Path) -> Path:
-    return _manifest(run, lambda m: m["files"].update({"/etc/passwd": m["files"]["state.json"]}), inner=True)
-
-
-@hostile("checkpoint with a null character in a name", "run", harmless=("verify",))
-def _(run: Path, canary: Path) -> Path:
-    return _manifest(run, lambda m: m["files"].update({"a\0b": m["files"]["state.json"]}), inner=True)
-
-
-@hostile("checkpoint whose state is a link", "run", harmless=("verify",))
-def _(run: Path, canary: Path) -> Path:
-    for path in (run / "checkpoints").iterdir():
-        (path / "state.json").rename(run / f"{path.name}.json")
-        (path / "state.json").symlink_to(run / f"{path.name}.json")
-    return run
-
-
-def _state(run: Path, act: Callable[[dict[str, Any]], Any]) -> Path:
-    """Change every state.json, with its digest and the seal."""
-    from trainwright.engine import checkpoint
-
-    for path in (run / "checkpoints").iterdir():
-        state = json.loads((path / "state.json").read_text())
-        act(state)
-        (path / "state.json").write_text(json.dumps(state))
-        told = {"size": (path / "state.json").stat().st_size, "sha256": checkpoint._digest(path / "state.json")}
-        content = json.loads((path / "manifest.json").read_text())
-        content.pop("seal")
-        content["files"]["state.json"] = told
-        (path / "manifest.json").write_text(json.dumps({**content, "seal": checkpoint._seal(content)}))
-    return run
-
-
-@hostile("checkpoint whose state names a class and a file", "run", harmless=("verify",))
-def _(run: Path, canary: Path) -> Path:
-    code = {"$": "object", "class": "os.system", "args": [f"touch {canary}"]}
-    return _state(
-        run, lambda s: s.update(model={k: {"$": "tensor", "name": "/etc/passwd"} for k in s["model"]}, x=code)
-    )
-
-
-@hostile("checkpoint whose tensors file is a pickle", "run", runs=True, harmless=("verify",))
-def _(run: Path, canary: Path) -> Path:
-    for path in (run / "checkpoints").iterdir():
-        _written(path / "model.safetensors", pickle.dumps(_touch(canary)))
-    return run
-
-
 def _patched(path: Path, name: str, act: Callable[[bytes], bytes]) -> Path:
     """One entry of a zip archive changed; the others as they were, not packed."""
     with zipfile.ZipFile(path) as archive:
@@ -542,3 +349,7 @@ def _png(height: int, width: int) -> bytes:
     ]
     body = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
+
+
+from benchmarks import hostile_headers as _headers  # noqa: E402, F401 - theirs come with these, in this order
+from benchmarks import hostile_runs as _runs  # noqa: E402, F401
