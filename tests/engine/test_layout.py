@@ -147,8 +147,15 @@ def test_a_copy_and_what_is_stored_meanwhile_are_torchs_own() -> None:
     back()
 
 
-def test_what_torch_may_compute_beyond_its_memory_is_not_laid() -> None:
+def test_what_torch_may_compute_beyond_its_memory_is_computed_otherwise() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 8, 1, stride=2))
-    assert not has_pictures(net)
-    net[1] = strided.Conv2d(4, 8, 1, stride=2)
-    assert has_pictures(net)
+    told = net(X)
+    back = channels_last(net, MAKERS["sgd"](net.parameters()))
+    assert isinstance(net[1], strided.Conv2d)
+    assert not isinstance(net[0], strided.Conv2d)
+    torch.testing.assert_close(net(X), told)
+    twin = copy.deepcopy(net)
+    assert type(twin[1]) is nn.Conv2d
+    torch.testing.assert_close(twin(X), told)
+    back()
+    assert type(net[1]) is nn.Conv2d

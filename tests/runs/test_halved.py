@@ -10,18 +10,9 @@ import torch
 from torch import nn
 
 import trainwright as tw
-from tests.runs.test_planning import MAY, RECIPE
+from tests.runs.test_planning import RECIPE, _long_enough  # noqa: F401 - every test is under the second
 from trainwright.core.batch import Batch
 from trainwright.runs import halved, planning
-
-
-@pytest.fixture(autouse=True)
-def _long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the training were so long that every candidate can be tried; which is faster does not hang on a clock."""
-    monkeypatch.setattr(planning, "_may", MAY)
-    monkeypatch.setattr(planning, "_SHARE", 1e9)
-    monkeypatch.setattr(planning, "_faster", lambda now, then, least: True)
-    monkeypatch.setattr(planning, "_hinders", lambda with_it, without: False)
 
 
 def rehearsed(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> tuple[tw.Run, set[tuple[int, ...]]]:

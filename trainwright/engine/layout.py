@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainwright.engine.stand_in import stand_in
-from trainwright.models.strided import at_risk
+from trainwright.models import strided
 
 
 class _Flatten(nn.Flatten):
@@ -32,6 +32,15 @@ class _Flatten(nn.Flatten):
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         """A copy, and what is written to a file, is torch's own: nobody would put those back."""
         return nn.Flatten, (self.start_dim, self.end_dim), *super().__reduce_ex__(protocol)[2:]
+
+
+class _Picked(strided.Conv2d):
+    """As `nn.Conv2d`, also in copies and what is written to a file."""
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        """Of torch's own class: nobody would put those back."""
+        made: Any = super().__reduce_ex__(protocol)
+        return made[0], (nn.Conv2d, *made[1][1:]), *made[2:]
 
 
 class _Laid(torch.autograd.Function):
@@ -67,8 +76,10 @@ def channels_last(model: nn.Module, optimizer: Optimizer) -> Callable[[], None]:
         weight.data = last.copy_(weight.data)
     lay(optimizer)
     usual = stand_in(model, nn.Flatten, _Flatten)
+    exposed = stand_in(model, nn.Conv2d, _Picked, strided.at_risk)  # torch may compute these beyond its memory
 
     def back() -> None:
+        exposed()
         usual()
         for weight, stride in moved:
             before = torch.empty_strided(weight.shape, stride, dtype=weight.dtype, device=weight.device)
@@ -79,9 +90,7 @@ def channels_last(model: nn.Module, optimizer: Optimizer) -> Callable[[], None]:
 
 
 def has_pictures(model: nn.Module) -> bool:
-    """Whether a convolution over pictures has weights that lie with the width last, and torch can compute all so."""
-    if any(at_risk(module) for module in model.modules()):
-        return False
+    """Whether there is a convolution over pictures whose weights lie with the width last."""
     return any(weight.is_contiguous() for weight in _weights(model))
 
 

@@ -27,6 +27,8 @@ def at_risk(module: nn.Module) -> bool:
         isinstance(module, nn.Conv2d)
         and not isinstance(module, Conv2d)
         and module.kernel_size == (1, 1)
+        and module.padding == (0, 0)
+        and module.groups == 1
         and max(module.stride) > 1
         and module.in_channels < LEAST
     )
